@@ -1,0 +1,53 @@
+# Every verb of the project; `make` alone lists them.
+PYTHON ?= python3
+PORT ?= 8080
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Set up .venv with the exact versions of requirements.lock
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(INSTALLED)
+
+demo: install ## Start everything, ask it for pictures, save them under var/demo
+	@$(BIN)/python -m deploy.local demo
+
+serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
+	@$(BIN)/python -m deploy.local serve --port $(PORT)
+
+test: install ## Run the tests, against a real Redis and a real S3 server that they start
+	$(BIN)/python -m pytest
+
+check: install ## Lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Put the code into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: install ## Train the built-in network again, about seven minutes on two cores
+	$(BIN)/python -m worker.shapes.train
+
+lock: ## Write requirements.lock anew, with the newest versions that fit
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet pip-tools
+	.venv-lock/bin/pip-compile --quiet --strip-extras --extra dev --upgrade --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --output-file requirements.lock pyproject.toml
+	sed -i 's/+cpu$$//; /^archetype @/d' requirements.lock
+	rm -rf .venv-lock
+
+clean: ## Remove the environment, caches and local data
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.PHONY: help install demo serve test check format train lock clean

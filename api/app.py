@@ -1,0 +1,26 @@
+"""Puts the Flask application together."""
+
+from flask import Flask
+
+from api import docs, health, images, jobs, menu, metrics, models
+from api.openapi import describe_api
+from api.problems import register_problems
+from api.services import connect
+from shared.log import configure_logging
+from shared.settings import Settings
+
+
+def create_app(settings: Settings) -> Flask:
+    """The API as a WSGI application; it starts whether or not Redis and S3 answer yet."""
+    configure_logging(settings)
+    app = Flask("api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    app.extensions["archetype"] = connect(settings)
+    register_problems(app)
+    for module in (jobs, images, menu, models, health, docs):
+        app.register_blueprint(module.blueprint)
+    metrics.watch(app)
+    app.extensions["openapi"] = describe_api(app)
+    return app

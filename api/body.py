@@ -1,0 +1,43 @@
+"""Reads what a request carries, and refuses it in the contract's words."""
+
+from typing import TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+
+from shared.checks import explain
+from shared.errors import FieldError, MalformedJSON, UnsupportedMediaType
+
+Q = TypeVar("Q", bound=BaseModel)
+
+
+def read_json() -> object:
+    """The body as JSON.
+
+    Raises:
+        UnsupportedMediaType: The content type is not JSON.
+        MalformedJSON: The body is not.
+    """
+    if request.mimetype != "application/json":
+        raise wrong_content_type("application/json")
+    try:
+        return request.get_json(cache=False)
+    except Exception as error:
+        cause = getattr(error, "__cause__", None) or getattr(error, "__context__", None) or error
+        if getattr(error, "code", None) == 413:
+            raise
+        raise MalformedJSON(f"the body is not JSON ({cause}); send one JSON object") from error
+
+
+def read_query(kind: type[Q]) -> Q:
+    """The query string as a model. Raises `InvalidRequest`."""
+    try:
+        return kind.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise explain(error, pointer=False) from error
+
+
+def wrong_content_type(allowed: str) -> UnsupportedMediaType:
+    given = request.headers.get("Content-Type")
+    field = FieldError(field="Content-Type", detail="not taken here", given=given, allowed=allowed)
+    return UnsupportedMediaType(f"the content type is {given or 'missing'}; send {allowed}", field)

@@ -1,0 +1,55 @@
+"""Pictures over HTTP: upload once, name them by their digest in any number of jobs."""
+
+import re
+
+from flask import Blueprint, Response, request
+
+from api.body import wrong_content_type
+from api.openapi import BINARY, UPLOAD, describes
+from api.services import services
+from shared.errors import FieldError, InvalidRequest, NotFound
+from shared.pictures import decode_picture
+from shared.storage import Image
+
+blueprint = Blueprint("images", __name__, url_prefix="/v1/images")
+
+IMAGE_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@blueprint.post("")
+@describes("Upload a picture", body=UPLOAD, answers={201: Image}, problems=(413, 415, 422, 503))
+def upload_image() -> Response:
+    """Takes a multipart form with the picture as `file`; the same picture has the same id."""
+    if request.mimetype != "multipart/form-data":
+        raise wrong_content_type("multipart/form-data")
+    file = request.files.get("file")
+    if file is None:
+        field = FieldError(field="file", detail="field required", given=sorted(request.files), allowed="a picture")
+        raise InvalidRequest("the form has no file named 'file'; send the picture in the field 'file'", field)
+    here = services()
+    data = file.read()
+    _, facts = decode_picture(data, max_pixels=here.settings.max_image_pixels)
+    image = here.storage.save_image(data, facts)
+    headers = {"Location": f"/v1/images/{image.id}"}
+    return Response(image.model_dump_json(), status=201, mimetype="application/json", headers=headers)
+
+
+@blueprint.get("/<image_id>")
+@describes("Get a picture", answers={200: BINARY, 304: None}, problems=(404, 503))
+def get_image(image_id: str) -> Response:
+    """The picture as it was uploaded."""
+    here = services()
+    image = here.storage.describe_image(image_id) if IMAGE_ID.fullmatch(image_id) else None
+    if image is None:
+        raise NotFound(f"there is no picture {image_id[:80]}; upload it with POST /v1/images")
+    headers = {
+        "Content-Length": str(image.bytes),
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    answer = Response(mimetype=f"image/{image.format.lower()}", headers=headers)
+    answer.set_etag(image.id)
+    if request.if_none_match.contains(image.id):
+        return answer.make_conditional(request)
+    answer.response = here.storage.stream_image(image_id)
+    return answer

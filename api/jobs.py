@@ -1,0 +1,220 @@
+"""Jobs over HTTP: submit, look, list, cancel, delete, and fetch what came out."""
+
+import base64
+import binascii
+import hashlib
+import re
+import time
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, redirect, request
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.body import read_json, read_query
+from api.openapi import BINARY, describes
+from api.services import Services, services
+from api.submission import submit
+from shared.ending import end_job, ended
+from shared.errors import FieldError, InvalidRequest, NotFinished, NotFound
+from shared.jobs import Artifact, Job, Jobs, Manifest, State
+from shared.methods import Request
+from shared.records import ClaimLost
+
+blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
+
+POLL_SECONDS = 0.1
+PRESIGNED_SECONDS = 300
+JOB_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
+
+
+class JobQuery(BaseModel):
+    """How to list jobs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: State | None = Field(default=None, description="Only jobs in this state.")
+    method: str | None = Field(default=None, description="Only jobs of this method.")
+    model: str | None = Field(default=None, description="Only jobs of this model: `name` or `name@release`.")
+    tag: str | None = Field(default=None, description="Only jobs with this tag.")
+    limit: Annotated[int, Field(ge=1, le=200)] = Field(default=50, description="Most jobs on a page.")
+    cursor: str | None = Field(default=None, max_length=100, description="`next_cursor` of the page before.")
+
+
+class ArtifactQuery(BaseModel):
+    """How to fetch an artefact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redirect: bool = Field(default=False, description="Answer 302 to a presigned URL of the object store.")
+
+
+@blueprint.post("")
+@describes(
+    "Submit a job",
+    body=Request,
+    answers={202: Job},
+    headers={
+        "Idempotency-Key": "The same key and body return the same job for a day.",
+        "Prefer": "`wait=N`: answer when the job has ended, or after N seconds.",
+    },
+    problems=(400, 413, 415, 422, 429, 503),
+)
+def submit_job() -> Response:
+    """Answers once the request is stored and enqueued."""
+    here = services()
+    job = submit(read_json(), here, idempotency_key=request.headers.get("Idempotency-Key"))
+    waited = wait_for(job, here, _wanted_wait(here.settings.max_wait_seconds))
+    answer = _answer(waited, status=202)
+    answer.headers["Location"] = f"/v1/jobs/{job.id}"
+    return answer
+
+
+@blueprint.get("/<job_id>")
+@describes("Get a job", answers={200: Job, 304: None}, problems=(404, 503))
+def get_job(job_id: str) -> Response:
+    """The job as it stands. With `If-None-Match`, 304 while nothing has changed."""
+    answer = _answer(find_job(job_id, services()))
+    return answer.make_conditional(request)
+
+
+@blueprint.get("")
+@describes("List jobs", query=JobQuery, answers={200: Jobs}, problems=(422, 503))
+def list_jobs() -> Response:
+    """Newest first, a page at a time; `Link` names the next page."""
+    query = read_query(JobQuery)
+    filters = query.model_dump(include={"state", "method", "model", "tag"}, exclude_none=True)
+    after = _read_cursor(query.cursor) if query.cursor else None
+    jobs, last = services().records.page(filters=filters, limit=query.limit, after=after)
+    cursor = base64.urlsafe_b64encode(last.encode()).decode() if last else None
+    answer = _json(Jobs(items=jobs, next_cursor=cursor))
+    if cursor:
+        url = _same_url(request.args.to_dict() | {"cursor": cursor})
+        answer.headers["Link"] = f'<{url}>; rel="next"'
+    return answer
+
+
+@blueprint.post("/<job_id>/cancel")
+@describes("Cancel a job", answers={202: Job}, problems=(404, 503))
+def cancel_job(job_id: str) -> Response:
+    """A queued job ends at once, a running one at its next step; one that has ended stays as it is."""
+    return _answer(cancel(find_job(job_id, services()), services()), status=202)
+
+
+@blueprint.delete("/<job_id>")
+@describes("Delete a job", answers={204: None}, problems=(404, 409, 503))
+def delete_job(job_id: str) -> Response:
+    """Removes a job that has ended, and all that it made."""
+    here = services()
+    job = find_job(job_id, here)
+    if not job.state.terminal:
+        raise NotFinished(f"job {job_id} is {job.state}; cancel it first with POST /v1/jobs/{job_id}/cancel")
+    here.storage.delete_job(job_id)
+    here.records.delete(job)
+    return Response(status=204)
+
+
+@blueprint.get("/<job_id>/artifacts/<name>")
+@describes("Get an artefact", query=ArtifactQuery, answers={200: BINARY, 302: None, 304: None}, problems=(404, 422, 503))
+def get_artifact(job_id: str, name: str) -> Response:
+    """The bytes, streamed; or with `redirect=1` the way to the object store."""
+    query = read_query(ArtifactQuery)
+    here = services()
+    manifest = _manifest(job_id, here)
+    artifact = next((known for known in manifest.job.artifacts if known.name == name), None) if manifest else None
+    if manifest is None or artifact is None:
+        raise NotFound(f"job {job_id} has no artefact {name!r}; GET /v1/jobs/{job_id} lists those it has")
+    key = manifest.prefix + artifact.name
+    if query.redirect:
+        url = here.storage.bucket.presign(key, seconds=PRESIGNED_SECONDS, media_type=artifact.media_type)
+        return redirect(url)  # type: ignore[return-value]
+    return _send(artifact, key, here)
+
+
+def find_job(job_id: str, here: Services) -> Job:
+    """The job: its manifest once it has ended, else its record. Raises `NotFound`."""
+    _check_id(job_id)
+    job = here.records.find(job_id)
+    if job is not None and not job.state.terminal:
+        return job
+    manifest = here.storage.load_manifest(job_id)
+    if manifest is None:
+        raise NotFound(f"there is no job {job_id}; GET /v1/jobs lists those there are")
+    if job is None:
+        here.records.remember(manifest.job)
+    return manifest.job
+
+
+def cancel(job: Job, here: Services) -> Job:
+    """Asks the worker to stop; a job that no worker has is claimed and ended here, as a worker would."""
+    if job.state.terminal:
+        return job
+    here.records.ask_to_cancel(job.id)
+    claim = here.records.claim(job.id, "api")
+    if claim is not None:
+        try:
+            return end_job(here.records, here.storage, claim, ended(job, State.CANCELLED))
+        except ClaimLost:
+            pass  # its lease ran out while S3 was slow: whoever has it now sees the wish
+    return find_job(job.id, here)
+
+
+def wait_for(job: Job, here: Services, seconds: float) -> Job:
+    """The job when it has ended, or as it stands after that many seconds."""
+    limit = time.monotonic() + seconds
+    while not job.state.terminal and time.monotonic() < limit:
+        time.sleep(POLL_SECONDS)
+        job = find_job(job.id, here)
+    return job
+
+
+def _send(artifact: Artifact, key: str, here: Services) -> Response:
+    headers = {"Content-Length": str(artifact.bytes), "Cache-Control": "private, max-age=31536000, immutable"}
+    answer = Response(mimetype=artifact.media_type, headers=headers)
+    answer.set_etag(artifact.sha256)
+    if request.if_none_match.contains(artifact.sha256):
+        return answer.make_conditional(request)
+    answer.response = here.storage.bucket.stream(key)
+    return answer
+
+
+def _manifest(job_id: str, here: Services) -> Manifest | None:
+    _check_id(job_id)
+    return here.storage.load_manifest(job_id)
+
+
+def _check_id(job_id: str) -> None:
+    """An id that could not be one must not become part of a key."""
+    if not JOB_ID.fullmatch(job_id):
+        raise NotFound(f"{job_id[:80]!r} is not the id of a job; GET /v1/jobs lists those there are")
+
+
+def _wanted_wait(limit: int) -> float:
+    match = re.search(r"\bwait=(\d{1,6})\b", request.headers.get("Prefer", ""))
+    return min(int(match[1]), limit) if match else 0
+
+
+def _read_cursor(cursor: str) -> str:
+    try:
+        after = base64.urlsafe_b64decode(cursor.encode()).decode()
+    except (binascii.Error, ValueError):
+        after = ""
+    if not JOB_ID.fullmatch(after):
+        error = FieldError(field="cursor", detail="not a cursor of this list", given=cursor)
+        raise InvalidRequest("the cursor is not one that this list gave out; start again without it", error)
+    return after
+
+
+def _same_url(arguments: dict[str, Any]) -> str:
+    return f"{request.path}?{urlencode(arguments)}"
+
+
+def _answer(job: Job, status: int = 200) -> Response:
+    answer = _json(job, status)
+    answer.set_etag(hashlib.sha256(answer.get_data()).hexdigest()[:32])
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer
+
+
+def _json(document: BaseModel, status: int = 200) -> Response:
+    return Response(document.model_dump_json(), status=status, mimetype="application/json")

@@ -1,0 +1,41 @@
+"""What the views work with, set up once per process."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from celery import Celery
+from flask import current_app
+
+from shared.broker import create_broker
+from shared.bucket import Bucket
+from shared.catalogue import Catalogue, load_catalogue
+from shared.records import Records
+from shared.settings import Settings
+from shared.storage import Storage
+
+
+@dataclass(frozen=True)
+class Services:
+    """The API's connections to the rest of the service."""
+
+    settings: Settings
+    records: Records
+    storage: Storage
+    broker: Celery
+    catalogue: Catalogue
+
+
+def connect(settings: Settings) -> Services:
+    """Builds the clients; none of them connects before it is used."""
+    return Services(
+        settings=settings,
+        records=Records(settings),
+        storage=Storage(Bucket(settings)),
+        broker=create_broker(settings),
+        catalogue=load_catalogue(settings.catalogue),
+    )
+
+
+def services() -> Services:
+    """The services of the application that handles this request."""
+    return cast("Services", current_app.extensions["archetype"])

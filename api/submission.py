@@ -1,0 +1,81 @@
+"""Accepts a job: checked, stored, recorded, and only then enqueued."""
+
+import hashlib
+import re
+
+from api.services import Services
+from shared.broker import send_job
+from shared.checks import check_request, parse_request
+from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, QueueFull
+from shared.jobs import Job, State, links_of, new_job_id, now
+from shared.methods import ClassModel, Saliency
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def submit(body: object, services: Services, *, idempotency_key: str | None) -> Job:
+    """Accepts a job, or returns the one that this key was used for before.
+
+    Raises:
+        Problem: The request is not accepted; nothing was stored or enqueued.
+    """
+    request = parse_request(body)
+    release, _ = check_request(
+        request, services.catalogue, has_image=lambda image: services.storage.describe_image(image) is not None
+    )
+    request = request.model_copy(update={"model": release.reference})
+    job_id = choose_id(request, services, idempotency_key)
+    known = services.records.find(job_id) if idempotency_key else None
+    return known or enqueue(job_id, request, services)
+
+
+def enqueue(job_id: str, request: ClassModel | Saliency, services: Services) -> Job:
+    """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
+    check_room(services)
+    services.storage.save_request(job_id, request)
+    job = Job(
+        id=job_id,
+        method=request.method,
+        model=request.model,
+        state=State.QUEUED,
+        priority=request.priority,
+        tags=request.tags,
+        created_at=now(),
+        links=links_of(job_id),
+    )
+    services.records.create(job)
+    send_job(services.broker, job_id, request.priority)
+    return job
+
+
+def check_room(services: Services) -> None:
+    """Raises `QueueFull` when as many jobs wait as may."""
+    limit = services.settings.max_queued_jobs
+    if services.records.count(State.QUEUED) >= limit:
+        raise QueueFull(f"{limit} jobs are queued, which is as many as may be; try again later")
+
+
+def choose_id(request: ClassModel | Saliency, services: Services, key: str | None) -> str:
+    """A new id, or the one that this idempotency key stands for.
+
+    Raises:
+        InvalidRequest: The key is not 1 to 255 printable characters.
+        IdempotencyConflict: It was used with another body.
+    """
+    fresh = new_job_id()
+    if key is None:
+        return fresh
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces",
+            FieldError(field="Idempotency-Key", detail="not 1 to 255 printable characters", given=key[:80]),
+        )
+    digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    bound = services.records.reserve(key, f"{fresh} {digest}", services.settings.idempotency_seconds)
+    job_id, _, earlier = bound.partition(" ")
+    if earlier != digest:
+        raise IdempotencyConflict(
+            f"Idempotency-Key {key!r} was used for job {job_id} with another body; use a new key for a new request",
+            FieldError(field="Idempotency-Key", detail="used with another body", given=key),
+        )
+    return job_id

@@ -1,0 +1,66 @@
+"""Celery as both sides see it: where messages go, and how a worker must treat them."""
+
+from celery import Celery
+
+from shared.errors import Unavailable
+from shared.settings import Settings
+
+RUN = "archetype.run"
+"""The one task: its argument is a job's id and nothing else."""
+
+QUEUES = ("interactive", "bulk")
+"""In the order in which workers look at them."""
+
+
+def create_broker(settings: Settings) -> Celery:
+    """A Celery application that can send, and whose configuration a worker runs with."""
+    app = Celery("archetype", broker=settings.redis_url, set_as_current=False)
+    app.conf.update(
+        # One child that is started afresh: CUDA does not survive a fork, and only this pool has time limits.
+        worker_pool="prefork",
+        worker_pool_start_method="spawn",
+        worker_concurrency=1,
+        worker_proc_alive_timeout=120,  # the child imports torch before it reports
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        task_acks_late=True,
+        task_ignore_result=True,
+        task_soft_time_limit=settings.job_seconds + 30,
+        task_time_limit=settings.job_seconds + 60,
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=4,
+        broker_transport_options={
+            # Longer than the hard limit: a task that outlives it would be delivered again and again.
+            "visibility_timeout": settings.job_seconds + 600,
+            "queue_order_strategy": "priority",
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 4,
+        },
+        task_create_missing_queues=True,
+        task_default_queue=QUEUES[0],
+    )
+    return app
+
+
+def send_job(broker: Celery, job_id: str, priority: str) -> None:
+    """Sends the message that points at a job. Raises `Unavailable`."""
+    retry = {"max_retries": 3, "interval_start": 0.05, "interval_step": 0.2, "interval_max": 0.5}
+    try:
+        broker.send_task(RUN, args=[job_id], queue=priority, retry=True, retry_policy=retry)
+    except Exception as error:  # kombu lets every transport's own errors through
+        raise Unavailable("the queue (Redis) does not take messages; try again in a moment") from error
+
+
+def count_messages(broker: Celery) -> int:
+    """How many messages wait in all queues. Raises `Unavailable`."""
+    try:
+        with broker.connection_for_read() as connection:
+            client = connection.default_channel.client
+            return sum(int(client.llen(queue)) for queue in QUEUES)
+    except Exception as error:  # kombu lets every transport's own errors through
+        raise Unavailable("the queue (Redis) does not answer; try again in a moment") from error

@@ -1,0 +1,140 @@
+"""One bucket of an S3-compatible store: bytes in, bytes out, and one error when it does not answer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.errors import Unavailable
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MISSING = {"NoSuchKey", "404", "NotFound"}
+TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+
+
+class Missing(KeyError):
+    """There is no object under that key."""
+
+
+class Taken(Exception):
+    """There is an object under that key already."""
+
+
+class Bucket:
+    """Objects by key. Every call raises `Unavailable` when the store does not answer within its limits."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = settings.s3_bucket
+        self._client = _connect(settings, settings.s3_endpoint)
+        # The host is part of a presigned URL's signature, so those need a client of their own.
+        self._public = _connect(settings, settings.s3_public_endpoint or settings.s3_endpoint)
+
+    def create(self) -> None:
+        """Makes the bucket if there is none."""
+        with _translated(self._name):
+            try:
+                self._client.head_bucket(Bucket=self._name)
+            except ClientError as error:
+                if _code(error) not in MISSING | {"NoSuchBucket"}:
+                    raise
+                self._client.create_bucket(Bucket=self._name)
+
+    def ping(self) -> None:
+        """Asks whether the bucket is there."""
+        with _translated(self._name):
+            self._client.head_bucket(Bucket=self._name)
+
+    def put(self, key: str, data: bytes, *, media_type: str, once: bool = False) -> None:
+        """Stores an object whole.
+
+        Args:
+            once: Refuse to replace one. A second lock only: some stores ignore it.
+
+        Raises:
+            Taken: `once` was asked for, and the store says that there is one.
+        """
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if once else {}
+        with _translated(key):
+            self._client.put_object(Bucket=self._name, Key=key, Body=data, ContentType=media_type, **condition)
+
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises `Missing`."""
+        with _translated(key):
+            return self._client.get_object(Bucket=self._name, Key=key)["Body"].read()
+
+    def stream(self, key: str, chunk: int = 65_536) -> Iterator[bytes]:
+        """The object in chunks; raises `Missing` at once, not at the first chunk."""
+        with _translated(key):
+            body = self._client.get_object(Bucket=self._name, Key=key)["Body"]
+        return body.iter_chunks(chunk)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object."""
+        try:
+            with _translated(key):
+                self._client.head_object(Bucket=self._name, Key=key)
+        except Missing:
+            return False
+        return True
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Every key that begins with `prefix`."""
+        with _translated(prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+                yield from (item["Key"] for item in page.get("Contents", []))
+
+    def delete(self, key: str) -> None:
+        """Removes an object; one that is not there is no error."""
+        with _translated(key):
+            self._client.delete_object(Bucket=self._name, Key=key)
+
+    def presign(self, key: str, *, seconds: int, media_type: str) -> str:
+        """A URL that anyone may get the object from for a while."""
+        wanted = {"Bucket": self._name, "Key": key, "ResponseContentType": media_type}
+        return self._public.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds)
+
+
+def _connect(settings: Settings, endpoint: str | None) -> "S3Client":
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        retries={"mode": "standard", "total_max_attempts": 4},
+        connect_timeout=3,
+        read_timeout=15,
+        max_pool_connections=32,
+        # Checksums in trailers, boto3's default since 1.36, are refused by older S3-compatibles.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+        config=config,
+    )
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) in MISSING:
+            raise Missing(key) from error
+        if _code(error) in TAKEN:
+            raise Taken(key) from error
+        raise Unavailable(f"the object store refused a call ({_code(error)}); try again in a moment") from error
+    except BotoCoreError as error:
+        raise Unavailable("the object store does not answer; try again in a moment") from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

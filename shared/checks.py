@@ -1,0 +1,102 @@
+"""The second look at a request: what its schema cannot know. The API does it first, and the worker again."""
+
+from collections.abc import Callable
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.catalogue import Catalogue, Release
+from shared.errors import FieldError, InvalidRequest, UnknownImage, nearest, shorten
+from shared.methods import MENU, REQUEST, ClassModel, Saliency
+
+
+def parse_request(body: object) -> ClassModel | Saliency:
+    """A request from what JSON gave.
+
+    Raises:
+        InvalidRequest: It does not fit the menu; each field that is wrong is listed with what was given and is allowed.
+    """
+    try:
+        return REQUEST.validate_python(body)
+    except ValidationError as error:
+        raise explain(error) from error
+
+
+def check_request(
+    request: ClassModel | Saliency, catalogue: Catalogue, *, has_image: Callable[[str], bool]
+) -> tuple[Release, list[int] | None]:
+    """The release and the class indices that a request means; None where the model's prediction is the target.
+
+    Raises:
+        UnknownModel: The catalogue has no such model or release.
+        UnknownTarget: The model has no such class.
+        UnknownImage: A picture was never uploaded.
+    """
+    release = catalogue.find(request.model)
+    indices = None if request.targets is None else release.resolve_targets(request.targets)
+    if isinstance(request, Saliency):
+        _check_images(request.images, has_image)
+    return release, indices
+
+
+def _check_images(images: list[str], has_image: Callable[[str], bool]) -> None:
+    missing = [
+        FieldError(field=f"/images/{position}", detail="no such picture was uploaded", given=image)
+        for position, image in enumerate(images)
+        if not has_image(image)
+    ]
+    if missing:
+        raise UnknownImage(f"there is no picture {missing[0].given}; upload it with POST /v1/images", *missing)
+
+
+def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
+    """What pydantic found, in the words of the contract.
+
+    Args:
+        pointer: Name fields by JSON pointer, as in a body, rather than by name, as in a query.
+    """
+    errors = [_explain_one(details, pointer=pointer) for details in error.errors(include_url=False)]
+    first = errors[0]
+    where = first.field or "the body"
+    given = "" if first.given is None else f", given {shorten(repr(first.given))}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return InvalidRequest(f"{where}: {first.detail}{given}{more}; see errors for what is allowed", *errors)
+
+
+def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
+    # A union's chosen branch is part of pydantic's path, but not of the sender's document.
+    path = [part for part in details["loc"] if part not in MENU and not _is_branch(part)]
+    field = "/" + "/".join(map(str, path)) if pointer and path else ".".join(map(str, path))
+    context = details.get("ctx", {})
+    given = None if details["type"] == "missing" else shorten(details["input"])
+    match details["type"]:
+        case "union_tag_invalid":
+            tag = context["tag"]
+            return FieldError(field="/method", detail=f"there is no method {tag!r}", given=tag, allowed=list(MENU))
+        case "union_tag_not_found":
+            return FieldError(field="/method", detail="a method is needed", allowed=list(MENU))
+        case "extra_forbidden":
+            names = _siblings(details["loc"])
+            close = nearest(str(path[-1]), names)
+            hint = f"; did you mean {', '.join(close)}?" if close else ""
+            return FieldError(field=field, detail=f"there is no such parameter{hint}", given=given, allowed=names)
+        case _:
+            bounds = {name: value for name, value in context.items() if name != "error"}
+            detail = details["msg"][0].lower() + details["msg"][1:]
+            return FieldError(field=field, detail=detail, given=given, allowed=bounds or None)
+
+
+def _is_branch(part: str | int) -> bool:
+    """Whether pydantic put this into a path to name a branch of a union, as in `constrained-str`."""
+    return isinstance(part, str) and part in {"int", "constrained-str", "str", "literal['all']"} | {
+        name for name in ("list[union[int,constrained-str]]",)
+    }
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """The names that the place of an unknown one does have."""
+    if not location or location[0] not in MENU:
+        return []
+    kind = MENU[str(location[0])]
+    fields = kind.model_fields["params"].annotation.model_fields if location[1:2] == ("params",) else kind.model_fields  # type: ignore[union-attr]
+    return list(fields)

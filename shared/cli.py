@@ -1,0 +1,223 @@
+"""The command line: `archetype submit class-model --model shapes --targets lemon,bee --wait`."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shared.checks import parse_request
+from shared.client import Client, ServiceError
+from shared.errors import Problem, ProblemDocument
+from shared.jobs import Job, State
+
+app = typer.Typer(no_args_is_help=True, help="Ask a running Archetype service for pictures.")
+submit_app = typer.Typer(no_args_is_help=True, help="Submit a job.")
+jobs_app = typer.Typer(no_args_is_help=True, help="Look after jobs.")
+app.add_typer(submit_app, name="submit")
+app.add_typer(jobs_app, name="jobs")
+
+out, err = Console(), Console(stderr=True)
+
+Url = Annotated[str, typer.Option("--url", envvar="ARCHETYPE_URL", help="Where the service is.")]
+Model = Annotated[str, typer.Option(help="name or name@release; see `archetype models`.")]
+Priority = Annotated[str, typer.Option(help="interactive or bulk.")]
+Tags = Annotated[list[str], typer.Option("--tag", help="Label to find the job by; may be repeated.")]
+Params = Annotated[list[str], typer.Option("--param", "-p", help="name=value; see `archetype methods`.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show progress, then save the pictures.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the pictures; default archetype-JOB.")]
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+@submit_app.command("class-model")
+def submit_class_model(
+    model: Model,
+    targets: Annotated[str, typer.Option(help="Class names or indices, separated by commas; or all.")],
+    param: Params = [],
+    priority: Priority = "interactive",
+    tag: Tags = [],
+    wait: Wait = False,
+    save_to: Out = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Draw the picture that each target's score likes best."""
+    body = {"method": "class_model", "model": model, "targets": "all" if targets == "all" else _split(targets)}
+    _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
+
+
+@submit_app.command("saliency")
+def submit_saliency(
+    model: Model,
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)],
+    targets: Annotated[str | None, typer.Option(help="Classes; default: what the model predicts.")] = None,
+    param: Params = [],
+    priority: Priority = "interactive",
+    tag: Tags = [],
+    wait: Wait = False,
+    save_to: Out = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show which pixels of pictures the targets' scores depend on."""
+    with _told(), Client(url) as client:
+        images = [client.upload(picture.read_bytes(), picture.name).id for picture in pictures]
+    body: dict[str, Any] = {"method": "saliency", "model": model, "images": images}
+    if targets:
+        body["targets"] = _split(targets)
+    _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
+
+
+@jobs_app.command("list")
+def list_jobs(
+    state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show jobs, newest first."""
+    table = Table("job", "method", "model", "state", "progress", "created")
+    with _told(), Client(url) as client:
+        for _, job in zip(range(limit), client.jobs(state=state), strict=False):
+            progress = f"{job.progress.done}/{job.progress.total} {job.progress.unit}"
+            table.add_row(job.id, job.method, job.model, job.state, progress, f"{job.created_at:%Y-%m-%d %H:%M:%S}")
+    out.print(table)
+
+
+@jobs_app.command("show")
+def show_job(job_id: str, url: Url = DEFAULT_URL) -> None:
+    """Print a job as JSON."""
+    with _told(), Client(url) as client:
+        out.print_json(client.job(job_id).model_dump_json())
+
+
+@jobs_app.command("wait")
+def wait_job(job_id: str, save_to: Out = None, url: Url = DEFAULT_URL) -> None:
+    """Show a job's progress, then save its pictures."""
+    with _told(), Client(url) as client:
+        _finish(client, job_id, save_to)
+
+
+@jobs_app.command("cancel")
+def cancel_job(job_id: str, url: Url = DEFAULT_URL) -> None:
+    """Cancel a job."""
+    with _told(), Client(url) as client:
+        out.print(f"{job_id} {client.cancel(job_id).state}")
+
+
+@jobs_app.command("delete")
+def delete_job(job_id: str, url: Url = DEFAULT_URL) -> None:
+    """Remove a job that has ended, and all that it made."""
+    with _told(), Client(url) as client:
+        client.delete(job_id)
+
+
+@app.command("models")
+def show_models(
+    name: Annotated[str | None, typer.Argument(help="One model: its classes and layers, as JSON.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show the catalogue, or one model."""
+    with _told(), Client(url) as client:
+        if name is not None:
+            out.print_json(json.dumps(client.model(name)))
+            return
+        table = Table("model", "releases", "classes", "input")
+        for model in client.models():
+            height, width = model["size"]
+            table.add_row(model["name"], ", ".join(model["releases"]), str(model["classes"]), f"{width} x {height}")
+    out.print(table)
+
+
+@app.command("methods")
+def show_methods(url: Url = DEFAULT_URL) -> None:
+    """Show the menu: methods and their parameters."""
+    with _told(), Client(url) as client:
+        for method in client.methods():
+            out.print(f"[bold]{method['method']}[/]: {method['description']}", highlight=False)
+            table = Table("parameter", "default", "what it is", show_edge=False)
+            for parameters in (part for name, part in method["schema"]["$defs"].items() if name.endswith("Parameters")):
+                for name, part in parameters["properties"].items():
+                    table.add_row(name, str(part.get("default", "")), part.get("description", ""))
+            out.print(table, "")
+
+
+def _submit(body: dict[str, Any], *, url: str, wait: bool, folder: Path | None) -> None:
+    with _told(), Client(url) as client:
+        job = client.submit(parse_request(body))
+        if wait:
+            _finish(client, job.id, folder)
+        else:
+            out.print(job.id)
+
+
+def _finish(client: Client, job_id: str, folder: Path | None) -> None:
+    job = watch_with_bar(client.watch(job_id), job_id)
+    if job.error is not None:
+        _tell(job.error)
+    if job.state is not State.SUCCEEDED:
+        err.print(f"job {job_id} {job.state}")
+        raise typer.Exit(1)
+    folder = folder or Path(f"archetype-{job_id}")
+    paths = client.save(job, folder)
+    out.print(f"{len(paths)} files in {folder}", highlight=False)
+
+
+def watch_with_bar(jobs: Iterable[Job], label: str) -> Job:
+    """Shows a job's progress as a bar on standard error; returns it as it ended."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}s"), TimeElapsedColumn())
+    with Progress(*columns, console=err) as bar:
+        line = bar.add_task(label, total=None, unit="step")
+        for job in jobs:
+            bar.update(line, completed=job.progress.done, total=job.progress.total or None, unit=job.progress.unit)
+    return job
+
+
+def _common(param: list[str], priority: str, tags: list[str]) -> dict[str, Any]:
+    return {"params": dict(_read_parameter(given) for given in param), "priority": priority, "tags": tags}
+
+
+def _read_parameter(given: str) -> tuple[str, Any]:
+    name, equals, value = given.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{given!r} is not name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _split(targets: str) -> list[str | int]:
+    parts = [part.strip() for part in targets.split(",") if part.strip()]
+    return [int(part) if part.isdecimal() else part for part in parts]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Failures as sentences with exit code 1, not as tracebacks."""
+    try:
+        yield
+    except Problem as problem:
+        _tell(problem.document)
+        raise typer.Exit(1) from problem
+    except (ServiceError, TimeoutError) as error:
+        _tell(getattr(error, "problem", None) or str(error))
+        raise typer.Exit(1) from error
+
+
+def _tell(problem: ProblemDocument | str) -> None:
+    if isinstance(problem, str):
+        err.print(f"[red]error:[/] {problem}", highlight=False)
+        return
+    err.print(f"[red]error:[/] {problem.detail}", highlight=False)
+    for error in problem.errors:
+        allowed = f"; allowed: {error.allowed}" if error.allowed is not None else ""
+        err.print(f"  {error.field}: {error.detail}{allowed}", highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,142 @@
+"""The Python client: the contract over HTTP as typed calls.
+
+    with Client("http://127.0.0.1:8080") as client:
+        job = client.submit(ClassModel(method="class_model", model="shapes", targets=["lemon"]))
+        for job in client.watch(job.id):
+            print(job.state, job.progress.done, job.progress.total)
+        client.save(job, Path("pictures"))
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+from pydantic import ValidationError
+
+from shared.errors import ProblemDocument
+from shared.jobs import Artifact, Job, Jobs, State
+from shared.methods import ClassModel, Saliency
+from shared.storage import Image
+
+POLL_SECONDS = 0.25
+
+
+class ServiceError(Exception):
+    """The service refused a call or could not serve it.
+
+    Attributes:
+        problem: What it said, or None if what answered was not this service.
+    """
+
+    def __init__(self, message: str, problem: ProblemDocument | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
+class Client:
+    """A connection to the service. Every call raises `ServiceError` when it is refused or gets no answer."""
+
+    def __init__(self, url: str, *, timeout: float = 30) -> None:
+        self._http = httpx2.Client(base_url=url, timeout=timeout, transport=httpx2.HTTPTransport(retries=2))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, request: ClassModel | Saliency, *, idempotency_key: str | None = None) -> Job:
+        """Submits a job and returns it as it was accepted."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        body = request.model_dump(mode="json", exclude_unset=True)
+        return Job.model_validate_json(self._call("POST", "/v1/jobs", json=body, headers=headers).content)
+
+    def job(self, job_id: str) -> Job:
+        """The job as it stands."""
+        return Job.model_validate_json(self._call("GET", f"/v1/jobs/{job_id}").content)
+
+    def watch(self, job_id: str, *, timeout: float = 3600) -> Iterator[Job]:
+        """Yields the job as it proceeds, last when it has ended. Raises `TimeoutError` if it does not."""
+        limit = time.monotonic() + timeout
+        while True:
+            job = self.job(job_id)
+            yield job
+            if job.state.terminal:
+                return
+            if time.monotonic() > limit:
+                raise TimeoutError(f"job {job_id} has not ended after {timeout:.0f} s; it is still {job.state}")
+            time.sleep(POLL_SECONDS)
+
+    def wait(self, job_id: str, *, timeout: float = 3600) -> Job:
+        """The job once it has ended."""
+        *_, job = self.watch(job_id, timeout=timeout)
+        return job
+
+    def jobs(self, *, state: State | None = None, method: str | None = None, model: str | None = None, tag: str | None = None) -> Iterator[Job]:
+        """Every job that fits, newest first, page by page."""
+        query: dict[str, Any] = {"state": state, "method": method, "model": model, "tag": tag, "limit": 200}
+        query = {name: value for name, value in query.items() if value is not None}
+        while True:
+            page = Jobs.model_validate_json(self._call("GET", "/v1/jobs", params=query).content)
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            query["cursor"] = page.next_cursor
+
+    def cancel(self, job_id: str) -> Job:
+        """Asks for a job to be cancelled; returns it as it stands."""
+        return Job.model_validate_json(self._call("POST", f"/v1/jobs/{job_id}/cancel").content)
+
+    def delete(self, job_id: str) -> None:
+        """Removes a job that has ended, and all that it made."""
+        self._call("DELETE", f"/v1/jobs/{job_id}")
+
+    def fetch(self, artifact: Artifact) -> bytes:
+        """An artefact's bytes."""
+        return self._call("GET", artifact.href).content
+
+    def save(self, job: Job, folder: Path) -> list[Path]:
+        """Saves all artefacts of a job into a folder, which is made if need be; returns their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / Path(artifact.name).name for artifact in job.artifacts]
+        for path, artifact in zip(paths, job.artifacts, strict=True):
+            path.write_bytes(self.fetch(artifact))
+        return paths
+
+    def upload(self, data: bytes, name: str = "picture") -> Image:
+        """Uploads a picture; its id can be named in jobs."""
+        return Image.model_validate_json(self._call("POST", "/v1/images", files={"file": (name, data)}).content)
+
+    def methods(self) -> list[dict[str, Any]]:
+        """The menu, with JSON Schemas."""
+        return list(self._call("GET", "/v1/methods").json()["items"])
+
+    def models(self) -> list[dict[str, Any]]:
+        """The catalogue."""
+        return list(self._call("GET", "/v1/models").json()["items"])
+
+    def model(self, name: str) -> dict[str, Any]:
+        """A model with its releases, class names and layers."""
+        return dict(self._call("GET", f"/v1/models/{name}").json())
+
+    def _call(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        try:
+            response = self._http.request(method, path, **arguments)
+        except httpx2.TransportError as error:
+            raise ServiceError(f"no answer from {self._http.base_url} ({error}); is the service running?") from error
+        if response.is_error:
+            raise _read_error(response)
+        return response
+
+
+def _read_error(response: httpx2.Response) -> ServiceError:
+    try:
+        problem = ProblemDocument.model_validate_json(response.content)
+    except ValidationError:
+        return ServiceError(f"{response.request.url} answered {response.status_code} and no problem document")
+    return ServiceError(problem.detail, problem)

@@ -1,0 +1,115 @@
+"""What a job is to those who ask for it, and the manifest that proves that it ended."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from ulid import ULID
+
+from shared.errors import ProblemDocument
+
+
+class State(StrEnum):
+    """Where a job stands. The last three are terminal: written once, never changed."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+
+class Document(BaseModel):
+    """A frozen JSON document of the contract."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Progress(Document):
+    """How far a job is."""
+
+    done: int = Field(default=0, ge=0)
+    total: int = Field(default=0, ge=0, description="0 until it is known.")
+    unit: str = Field(default="step", description="What is counted.")
+
+
+class TargetClass(Document):
+    """A class of the model."""
+
+    index: int
+    name: str
+
+
+class Artifact(Document):
+    """One file of a job's result."""
+
+    name: str = Field(description="Unique within the job.", examples=["951-lemon.png"])
+    media_type: str = Field(examples=["image/png"])
+    bytes: int
+    sha256: str
+    href: str = Field(description="Where to get it, relative to the server.")
+    target: TargetClass | None = None
+    image: str | None = Field(default=None, description="Id of the picture that it belongs to.")
+
+
+class Job(Document):
+    """A job as `GET /v1/jobs/{id}` returns it."""
+
+    id: str = Field(examples=["01k9v0m2q7gq5n9w3t8yx4r6zs"])
+    method: str
+    model: str = Field(description="`name@release`: the release is fixed when the job is accepted.")
+    state: State
+    priority: Literal["interactive", "bulk"]
+    tags: list[str] = []
+    progress: Progress = Progress()
+    attempt: int = Field(default=0, description="How often a worker took it.")
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    artifacts: list[Artifact] = []
+    metrics: dict[str, Any] = Field(default={}, description="What was measured; its shape belongs to the method.")
+    error: ProblemDocument | None = None
+    provenance: dict[str, Any] = Field(
+        default={}, description="What the result was made with: request, model digest, device, library versions."
+    )
+    links: dict[str, str] = {}
+
+
+class Jobs(Document):
+    """A page of jobs, newest first, without their artefacts and metrics: ask for a job by its id to see those."""
+
+    items: list[Job]
+    next_cursor: str | None = None
+
+
+class Manifest(Document):
+    """`manifest.json`: the last thing that is written of a job; while it is not there, the job has not ended."""
+
+    format: Literal[1] = 1
+    job: Job
+    prefix: str = Field(description="Where in the bucket the artefacts of the attempt that won lie.")
+
+
+def new_job_id() -> str:
+    """A ULID in lower case: unique, and in the order of creation when sorted as text."""
+    return str(ULID()).lower()
+
+
+def now() -> datetime:
+    """The time, in UTC, to the millisecond that JSON keeps."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def links_of(job_id: str) -> dict[str, str]:
+    """Where a job can be asked for, cancelled, and its artefacts found."""
+    here = f"/v1/jobs/{job_id}"
+    return {"self": here, "cancel": f"{here}/cancel", "artifacts": f"{here}/artifacts/{{name}}"}

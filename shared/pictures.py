@@ -1,0 +1,96 @@
+"""Reads a picture from bytes that nobody vouches for, and says what is wrong with them."""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from shared.errors import FieldError, TooLarge, UnreadableImage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_SIDE = 30_000
+"""Pixels; a picture one pixel high must not be a million wide, whatever its area."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a picture is: its file's format, and its size in pixels after EXIF orientation."""
+
+    format: str
+    width: int
+    height: int
+
+
+def decode_picture(data: bytes, *, max_pixels: int) -> tuple[Image.Image, Facts]:
+    """Reads a picture as it is meant to be seen.
+
+    Args:
+        data: The file. Grey, palette, 16-bit, transparent, CMYK and EXIF-rotated pictures come out as they look on white.
+        max_pixels: Largest width times height; checked before any pixel is read.
+
+    Returns:
+        The picture in RGB, upright, 8 bits, and its facts.
+
+    Raises:
+        UnreadableImage: The bytes are empty, not of a known format, truncated, or broken.
+        TooLarge: The picture has more pixels than allowed.
+    """
+    if not data:
+        raise _unreadable("the file is empty", "0 bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_size(opened.size, max_pixels)
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"the picture is larger than {max_pixels} pixels; send a smaller one") from error
+    except (TooLarge, UnreadableImage):
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+        raise _unreadable(f"the file is no whole {', '.join(FORMATS)} picture: {error}", f"{len(data)} bytes") from error
+    picture = convert_to_rgb(upright)
+    return picture, Facts(opened.format or "", *picture.size)
+
+
+def convert_to_rgb(picture: Image.Image) -> Image.Image:
+    """Any Pillow mode to 8-bit RGB: deep greys are scaled, transparency is laid on white."""
+    if picture.mode.startswith(("I", "F")):
+        return Image.fromarray(_reduce_depth(picture)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _reduce_depth(picture: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """Grey of 16 or 32 bits to 8: by its full range where integers have one, and 0..1 or 0..255 for floats."""
+    values = np.nan_to_num(np.asarray(picture, np.float64))
+    if picture.mode == "F":
+        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
+    else:
+        scale = 255 / 65535 if values.max(initial=0) > 255 else 1.0
+        if picture.mode.startswith("I;16"):
+            scale = 255 / 65535
+    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels or max(size) > MAX_SIDE:
+        raise TooLarge(
+            f"the picture has {width} x {height} pixels; at most {max_pixels} in all and {MAX_SIDE} on a side are taken: "
+            "send a smaller one",
+            FieldError(field="file", detail="too many pixels", given=f"{width} x {height}", allowed=max_pixels),
+        )
+    if min(size) < 1:
+        raise _unreadable("the picture has no pixels", f"{width} x {height}")
+
+
+def _unreadable(detail: str, given: str) -> UnreadableImage:
+    error = FieldError(field="file", detail="not a readable picture", given=given, allowed=list(FORMATS))
+    return UnreadableImage(f"{detail}; send a whole picture in one of the formats {', '.join(FORMATS)}", error)

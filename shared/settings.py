@@ -1,0 +1,42 @@
+"""Every setting of the service, and the only reader of the environment."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Built once where a process starts and passed down. `ARCHETYPE_S3_BUCKET=pictures` sets `s3_bucket`."""
+
+    model_config = SettingsConfigDict(env_prefix="ARCHETYPE_", frozen=True, extra="forbid")
+
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Live records and the broker.")
+    s3_endpoint: str | None = Field(default=None, description="None: AWS.")
+    s3_public_endpoint: str | None = Field(default=None, description="What clients reach, in presigned URLs.")
+    s3_region: str = "us-east-1"
+    s3_bucket: str = "archetype"
+    s3_access_key: str = "archetype"
+    s3_secret_key: SecretStr = SecretStr("archetype-local-secret")
+
+    catalogue: Path | None = Field(default=None, description="The operator's models.toml.")
+    factories: dict[str, str] = Field(
+        default={}, description='In-house architectures, name to "package.module:function".'
+    )
+    device: str = Field(default="auto", description="cpu, cuda, cuda:1, …; auto: cuda where there is one.")
+    loaded_networks: int = Field(default=4, ge=1, description="Networks that a worker keeps in memory.")
+
+    max_body_bytes: int = Field(default=20_000_000, ge=1, description="Largest request body, pictures included.")
+    max_image_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, width times height.")
+    max_queued_jobs: int = Field(default=10_000, ge=1, description="More get 429.")
+    max_wait_seconds: int = Field(default=60, ge=0, description="Longest `Prefer: wait`.")
+    idempotency_seconds: int = Field(default=86_400, ge=1, description="How long an idempotency key is remembered.")
+
+    lease_seconds: float = Field(default=15, gt=0, description="A worker that is silent for longer has lost its job.")
+    sweep_seconds: float = Field(default=3, gt=0, description="How often lost jobs are looked for.")
+    max_attempts: int = Field(default=3, ge=1, description="Then a job that is always lost fails.")
+    job_seconds: int = Field(default=3600, ge=1, description="Longest run of a job; the pool's net is one minute wider.")
+
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,0 +1,78 @@
+"""The Celery application of a worker: `celery -A worker.app worker -Q interactive,bulk`. One task, and the sweep."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+
+from shared.broker import RUN, create_broker
+from shared.bucket import Bucket
+from shared.catalogue import load_catalogue
+from shared.log import configure_logging
+from shared.records import Records
+from shared.settings import Settings
+from shared.storage import Storage
+from worker.sweep import Sweeper
+
+if TYPE_CHECKING:
+    from worker.attempt import Bench
+
+log = structlog.get_logger()
+settings = Settings()
+app = create_broker(settings)
+
+
+@app.task(name=RUN, acks_late=True)
+def run(job_id: str) -> None:
+    """Makes an attempt at a job. What goes wrong is in the job's record, not in Celery's."""
+    from worker.attempt import run_job
+
+    run_job(bench(), job_id)
+
+
+@cache
+def bench() -> "Bench":
+    """What this process works with. torch is imported here: only the pool's child needs it."""
+    import torch
+
+    from worker.attempt import Bench
+    from worker.networks import Networks
+
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    device = torch.device(name)
+    return Bench(
+        settings=settings,
+        records=Records(settings),
+        storage=Storage(Bucket(settings)),
+        catalogue=load_catalogue(settings.catalogue),
+        networks=Networks(factories=settings.factories, device=device, limit=settings.loaded_networks),
+        device=device,
+    )
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def prepare_child(**_: Any) -> None:
+    """Before the first job: imports, and a look at every release that no worker has described yet."""
+    configure_logging(settings)
+    from worker.networks import describe_releases
+
+    describe_releases(bench().catalogue, bench().networks, bench().storage)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def start_sweeping(**_: Any) -> None:
+    """In the parent, which has no torch and no job: it can always look after what the child lost."""
+    configure_logging(settings)
+    sweeper().start()
+    log.info("worker.ready")
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def stop_sweeping(**_: Any) -> None:
+    sweeper().stop()
+
+
+@cache
+def sweeper() -> Sweeper:
+    return Sweeper(settings, Records(settings), Storage(Bucket(settings)), create_broker(settings))

@@ -1,0 +1,193 @@
+"""One attempt at a job: claim it, run its method, store what comes out, end it."""
+
+import hashlib
+import importlib
+import json
+import platform
+import socket
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+import torch
+from PIL import Image
+
+from shared.catalogue import Catalogue, Release
+from shared.checks import check_request, parse_request
+from shared.ending import end_job, ended
+from shared.errors import Internal, MalformedJSON, Problem, Unavailable
+from shared.jobs import Artifact, Job, State, TargetClass
+from shared.methods import ClassModel, Saliency
+from shared.pictures import decode_picture
+from shared.records import Claim, ClaimLost, Records
+from shared.settings import Settings
+from shared.storage import Storage
+from worker.engine.classifier import open_classifier
+from worker.heartbeat import Cancelled, Heartbeat, keep_alive
+from worker.networks import Loaded, Networks
+from worker.task import Run, Task
+
+log = structlog.get_logger()
+
+MEDIA_TYPES = {"png": "image/png", "json": "application/json"}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a worker process works with, set up once."""
+
+    settings: Settings
+    records: Records
+    storage: Storage
+    catalogue: Catalogue
+    networks: Networks
+    device: torch.device
+
+
+@dataclass
+class Outcome:
+    """What an attempt has to show so far."""
+
+    artifacts: list[Artifact] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def run_job(bench: Bench, job_id: str) -> None:
+    """Makes an attempt at a job, if it is there to be claimed. Every way out ends the job or leaves it to the sweep."""
+    claim = bench.records.claim(job_id, socket.gethostname())
+    if claim is None:
+        return
+    with structlog.contextvars.bound_contextvars(job_id=job_id, attempt=claim.attempt):
+        log.info("job.claimed")
+        try:
+            job = attempt(bench, claim)
+        except ClaimLost:
+            log.warning("job.lost")
+        except Unavailable as problem:
+            # Neither the job's fault nor a result: when the lease runs out the sweep gives it to another attempt.
+            log.warning("job.interrupted", error=problem.detail)
+        else:
+            log.info("job.ended", state=job.state)
+
+
+def attempt(bench: Bench, claim: Claim) -> Job:
+    """Runs the claimed job to its end and writes that end down."""
+    job = bench.records.find(claim.job_id)
+    if job is None:
+        raise ClaimLost(claim.job_id)
+    settings = bench.settings
+    outcome = Outcome()
+    with keep_alive(
+        bench.records, claim, lease_seconds=settings.lease_seconds, job_seconds=settings.job_seconds
+    ) as heartbeat:
+        end = find_end(bench, claim, job, outcome, heartbeat)
+        found = {"artifacts": outcome.artifacts, "metrics": outcome.metrics, "provenance": outcome.provenance}
+        if end.state is State.SUCCEEDED:
+            end = end.model_copy(update=found)
+        return end_job(bench.records, bench.storage, claim, end.model_copy(update={"progress": heartbeat.progress}))
+
+
+def find_end(bench: Bench, claim: Claim, job: Job, outcome: Outcome, heartbeat: Heartbeat) -> Job:
+    """Runs the job's method; whatever happens becomes the job as it ends."""
+    try:
+        earlier = bench.storage.load_manifest(claim.job_id)
+        if earlier is not None:
+            return earlier.job
+        heartbeat.report(heartbeat.progress)
+        work(bench, claim, outcome, heartbeat)
+        return ended(job, State.SUCCEEDED)
+    except Cancelled:
+        return ended(job, State.CANCELLED)
+    except (ClaimLost, Unavailable):
+        raise
+    except Problem as problem:
+        return ended(job, State.FAILED, problem=problem)
+    except Exception as error:  # the one place where the engine's errors become problems
+        log.exception("job.failed")
+        problem = Internal(f"{type(error).__name__}: {error}; this is a fault of the service, please report it")
+        problem.__cause__ = error
+        return ended(job, State.FAILED, problem=problem)
+
+
+def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> None:
+    """Checks the request again, readies the network and lets the method run, step by step."""
+    request = parse_request(load_body(bench.storage, claim.job_id))
+    release, targets = check_request(
+        request, bench.catalogue, has_image=lambda image: bench.storage.describe_image(image) is not None
+    )
+    loaded = bench.networks.load(release)
+    outcome.provenance = describe_provenance(bench, request, release, loaded)
+    save = Saver(bench.storage, claim, outcome)
+    shape = release.preprocessing
+    with open_classifier(
+        loaded.network, mean=shape.mean, std=shape.std, size=shape.size, device=bench.device
+    ) as classifier:
+        task = Task(
+            request=request, release=release, targets=targets, classifier=classifier,
+            load_picture=lambda image: load_picture(bench, image), save=save,
+        )  # fmt: skip
+        outcome.metrics = step_through(find_method(request.method)(task), heartbeat)
+
+
+def step_through(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
+    """Lets the method take its steps, reporting each, until it returns its metrics."""
+    while True:
+        try:
+            heartbeat.report(next(run))
+        except StopIteration as stop:
+            return cast("dict[str, Any]", stop.value)
+
+
+def find_method(name: str) -> Any:
+    """The `run` of the file in `worker/methods/` that bears the method's name."""
+    return importlib.import_module(f"worker.methods.{name}").run
+
+
+def load_body(storage: Storage, job_id: str) -> object:
+    """The stored request, as JSON."""
+    try:
+        return json.loads(storage.load_request_json(job_id))
+    except ValueError as error:
+        raise MalformedJSON(f"the stored request is not JSON: {error}") from error
+
+
+def load_picture(bench: Bench, image_id: str) -> Image.Image:
+    """An uploaded picture, decoded with the same checks as when it was uploaded."""
+    picture, _ = decode_picture(bench.storage.load_image(image_id), max_pixels=bench.settings.max_image_pixels)
+    return picture
+
+
+@dataclass(frozen=True)
+class Saver:
+    """Stores artefacts under the attempt's own prefix and lists them for the manifest."""
+
+    storage: Storage
+    claim: Claim
+    outcome: Outcome
+
+    def __call__(self, name: str, data: bytes, *, target: TargetClass | None = None, image: str | None = None) -> None:
+        if any(artifact.name == name for artifact in self.outcome.artifacts):
+            raise ValueError(f"the method saved two artefacts as {name!r}")
+        media_type = MEDIA_TYPES[name.rpartition(".")[2]]
+        prefix = self.storage.attempt_prefix(self.claim.job_id, self.claim.fence)
+        self.storage.save_artifact(prefix, name, data, media_type=media_type)
+        self.outcome.artifacts.append(
+            Artifact(
+                name=name, media_type=media_type, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(),
+                href=f"/v1/jobs/{self.claim.job_id}/artifacts/{name}", target=target, image=image,
+            )  # fmt: skip
+        )
+
+
+def describe_provenance(
+    bench: Bench, request: ClassModel | Saliency, release: Release, loaded: Loaded
+) -> dict[str, Any]:
+    """Everything that it takes to make the result again."""
+    on_gpu = bench.device.type == "cuda"
+    return {
+        "request": request.model_dump(mode="json"),
+        "model": {"reference": release.reference, "architecture": release.architecture, "sha256": loaded.sha256},
+        "device": torch.cuda.get_device_name(bench.device) if on_gpu else f"cpu ({platform.machine()})",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }

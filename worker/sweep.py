@@ -1,0 +1,79 @@
+"""Finds what got lost and puts it back: jobs whose worker fell silent, and jobs whose message never arrived."""
+
+import threading
+
+import structlog
+from celery import Celery
+
+from shared.broker import count_messages, send_job
+from shared.ending import end_job, ended
+from shared.errors import AttemptsExhausted, Problem
+from shared.jobs import State
+from shared.records import ClaimLost, Records
+from shared.settings import Settings
+from shared.storage import Storage
+
+STALE_SECONDS = 10
+"""A job that is queued for longer while no message waits has lost its message."""
+
+log = structlog.get_logger()
+
+
+def sweep(records: Records, storage: Storage, broker: Celery, *, max_attempts: int) -> None:
+    """Looks once. Any number of processes may do so at the same time."""
+    for job_id in records.expired():
+        if records.release(job_id):
+            return_job(job_id, records, storage, broker, max_attempts=max_attempts)
+    if count_messages(broker) == 0:
+        for job_id in records.stale(STALE_SECONDS):
+            job = records.find(job_id)
+            if job is not None and job.state is State.QUEUED:
+                log.warning("job.sent_again", job_id=job_id)
+                send_job(broker, job_id, job.priority)
+
+
+def return_job(job_id: str, records: Records, storage: Storage, broker: Celery, *, max_attempts: int) -> None:
+    """Enqueues a job that lost its worker, or fails it if that has happened too often."""
+    job = records.find(job_id)
+    if job is None:
+        return
+    log.warning("job.abandoned", job_id=job_id, attempt=job.attempt)
+    if job.attempt < max_attempts:
+        send_job(broker, job_id, job.priority)
+        return
+    claim = records.claim(job_id, "sweep")
+    if claim is not None:
+        problem = AttemptsExhausted(
+            f"{job.attempt} workers took this job and fell silent; it may need more memory than they have. "
+            "Submit it again with fewer targets, and tell the operator"
+        )
+        end_job(records, storage, claim, ended(job, State.FAILED, problem=problem))
+
+
+class Sweeper:
+    """Sweeps every few seconds from a thread, one process at a time in the whole system."""
+
+    def __init__(self, settings: Settings, records: Records, storage: Storage, broker: Celery) -> None:
+        self._settings = settings
+        self._records = records
+        self._storage = storage
+        self._broker = broker
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._settings.sweep_seconds):
+            try:
+                if self._records.take_turn("sweep", self._settings.sweep_seconds * 0.9):
+                    sweep(self._records, self._storage, self._broker, max_attempts=self._settings.max_attempts)
+            except (Problem, ClaimLost) as error:
+                log.warning("sweep.interrupted", error=str(error))
+            except Exception:  # the sweep must outlive what it finds
+                log.exception("sweep.failed")

@@ -1,0 +1,56 @@
+"""What a method is given, and what it may do with it."""
+
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from PIL import Image
+
+from shared.catalogue import Release
+from shared.jobs import Progress, TargetClass
+from shared.methods import ClassModel, Saliency
+from worker.engine.classifier import Classifier
+
+R = TypeVar("R", ClassModel, Saliency)
+
+Run = Generator[Progress, None, dict[str, Any]]
+"""A method at work: it yields its progress between steps, where it may be stopped, and returns its metrics."""
+
+
+class Save(Protocol):
+    """Stores one artefact of the job."""
+
+    def __call__(self, name: str, data: bytes, *, target: TargetClass | None = None, image: str | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Task(Generic[R]):
+    """One job, ready to be worked on.
+
+    Attributes:
+        targets: Class indices; None where the model's own prediction is the target.
+        load_picture: Fetches and decodes an uploaded picture by its id.
+        save: Stores an artefact.
+    """
+
+    request: R
+    release: Release
+    targets: list[int] | None
+    classifier: Classifier
+    load_picture: Callable[[str], Image.Image]
+    save: Save
+
+    @property
+    def device(self) -> torch.device:
+        return self.classifier.device
+
+    def target(self, index: int) -> TargetClass:
+        """The class of an index with its name."""
+        return TargetClass(index=index, name=self.release.classes[index])
+
+
+def file_stem(target: TargetClass) -> str:
+    """A file name for a class: `0951-lemon`."""
+    return f"{target.index:04d}-{re.sub(r'[^a-z0-9]+', '-', target.name.lower()).strip('-')[:60] or 'class'}"
