@@ -10,12 +10,14 @@ help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Set up .venv with the exact versions of requirements.lock
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): $(BIN)/.dependencies pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+$(BIN)/.dependencies: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $(INSTALLED)
+	@touch $@
 
 demo: install ## Start everything, ask it for pictures, save them under var/demo
 	@$(BIN)/python -m deploy.local demo
@@ -33,7 +35,7 @@ check: install ## Lint, format, types, and who may import whom
 	$(BIN)/lint-imports
 
 format: install ## Put the code into the one format
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
 train: install ## Train the built-in network again, about seven minutes on two cores

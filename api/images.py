@@ -50,6 +50,7 @@ def get_image(image_id: str) -> Response:
     answer = Response(mimetype=f"image/{image.format.lower()}", headers=headers)
     answer.set_etag(image.id)
     if request.if_none_match.contains(image.id):
-        return answer.make_conditional(request)
+        answer.make_conditional(request)
+        return answer
     answer.response = here.storage.stream_image(image_id)
     return answer

@@ -75,7 +75,8 @@ def submit_job() -> Response:
 def get_job(job_id: str) -> Response:
     """The job as it stands. With `If-None-Match`, 304 while nothing has changed."""
     answer = _answer(find_job(job_id, services()))
-    return answer.make_conditional(request)
+    answer.make_conditional(request)
+    return answer
 
 
 @blueprint.get("")
@@ -115,7 +116,9 @@ def delete_job(job_id: str) -> Response:
 
 
 @blueprint.get("/<job_id>/artifacts/<name>")
-@describes("Get an artefact", query=ArtifactQuery, answers={200: BINARY, 302: None, 304: None}, problems=(404, 422, 503))
+@describes(
+    "Get an artefact", query=ArtifactQuery, answers={200: BINARY, 302: None, 304: None}, problems=(404, 422, 503)
+)
 def get_artifact(job_id: str, name: str) -> Response:
     """The bytes, streamed; or with `redirect=1` the way to the object store."""
     query = read_query(ArtifactQuery)
@@ -173,7 +176,8 @@ def _send(artifact: Artifact, key: str, here: Services) -> Response:
     answer = Response(mimetype=artifact.media_type, headers=headers)
     answer.set_etag(artifact.sha256)
     if request.if_none_match.contains(artifact.sha256):
-        return answer.make_conditional(request)
+        answer.make_conditional(request)
+        return answer
     answer.response = here.storage.bucket.stream(key)
     return answer
 

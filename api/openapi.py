@@ -73,13 +73,13 @@ def describes(
 
 def describe_api(app: Flask) -> dict[str, Any]:
     """The OpenAPI document of every described view of the application."""
-    views = [
+    views: list[tuple[Any, str, Any]] = [
         (rule, method.lower(), app.view_functions[rule.endpoint])
         for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule)
         for method in sorted(rule.methods or ())
         if method not in ("HEAD", "OPTIONS") and hasattr(app.view_functions[rule.endpoint], "description")
     ]
-    schemas = _Schemas([view.description for _, _, view in views])  # type: ignore[attr-defined]
+    schemas = _Schemas([view.description for _, _, view in views])
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, view in views:
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
@@ -89,7 +89,7 @@ def describe_api(app: Flask) -> dict[str, Any]:
         "info": {
             "title": "Archetype",
             "version": VERSION,
-            "summary": "Shows what an image classifier has learned, and whether a new release has learned something else.",
+            "summary": "Shows what an image classifier has learned.",
         },
         "paths": paths,
         "components": {"schemas": schemas.components},
@@ -100,9 +100,13 @@ class _Schemas:
     """JSON Schemas of every type that the views name, as references into one set of components."""
 
     def __init__(self, descriptions: list[Description]) -> None:
-        inputs = [found.body for found in descriptions if found.body is not None and not isinstance(found.body, Content)]
+        inputs = [
+            found.body for found in descriptions if found.body is not None and not isinstance(found.body, Content)
+        ]
         outputs = [kind for found in descriptions for kind in found.answers.values() if isinstance(kind, type)]
-        wanted: list[tuple[int, Any, TypeAdapter[Any]]] = [(id(kind), "validation", TypeAdapter(kind)) for kind in inputs]
+        wanted: list[tuple[int, Any, TypeAdapter[Any]]] = [
+            (id(kind), "validation", TypeAdapter(kind)) for kind in inputs
+        ]
         wanted += [(id(kind), "serialization", TypeAdapter(kind)) for kind in {*outputs, ProblemDocument}]
         self._references, rest = TypeAdapter.json_schemas(wanted, ref_template="#/components/schemas/{model}")
         self.components: dict[str, Any] = rest.get("$defs", {})
@@ -117,7 +121,8 @@ class _Schemas:
 def _operation(view: Any, arguments: list[str], endpoint: str, schemas: _Schemas) -> dict[str, Any]:
     found: Description = view.description
     responses = {
-        str(status): {"description": REASONS[status]} | ({"content": schemas.content(kind, "serialization")} if kind else {})
+        str(status): {"description": REASONS[status]}
+        | ({"content": schemas.content(kind, "serialization")} if kind else {})
         for status, kind in found.answers.items()
     }
     for status in found.problems:
@@ -143,7 +148,12 @@ def _parameters(found: Description, arguments: list[str]) -> list[dict[str, Any]
     if found.query:
         schema = found.query.model_json_schema(ref_template="#/components/schemas/{model}")
         for name, part in schema["properties"].items():
-            described = {"name": name, "in": "query", "description": part.pop("description", ""), "schema": _inline(part, schema)}
+            described = {
+                "name": name,
+                "in": "query",
+                "description": part.pop("description", ""),
+                "schema": _inline(part, schema),
+            }
             parameters.append(described)
     for name, text in found.headers.items():
         parameters.append({"name": name, "in": "header", "description": text, "schema": {"type": "string"}})

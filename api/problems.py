@@ -48,10 +48,12 @@ def answer_http_error(error: HTTPException) -> Response:
     return response
 
 
-def answer_unknown(error: Exception) -> Response:
+def answer_unknown(_: Exception) -> Response:
     """A fault of ours: logged whole, told in general."""
     log.exception("request.failed", path=request.path)
-    return answer_problem(Internal("the service failed to handle this request; try again, and report it if it stays so"))
+    return answer_problem(
+        Internal("the service failed to handle this request; try again, and report it if it stays so")
+    )
 
 
 def _explain(error: HTTPException) -> Problem:

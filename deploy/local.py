@@ -1,11 +1,10 @@
 """The whole service on one machine without containers or root: real Redis, real S3, worker and API as child processes.
 
-    python -m deploy.local serve    in the foreground until Ctrl-C
-    python -m deploy.local demo     starts it, asks it for pictures over HTTP, stops it
+python -m deploy.local serve    in the foreground until Ctrl-C
+python -m deploy.local demo     starts it, asks it for pictures over HTTP, stops it
 """
 
 import argparse
-import ctypes
 import fcntl
 import os
 import shutil
@@ -14,16 +13,19 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
+from deploy.demo import show
 from shared.bucket import Bucket
+from shared.catalogue import load_catalogue
 from shared.errors import Problem
+from shared.process import die_with_parent
 from shared.records import Records
 from shared.settings import Settings
 
@@ -39,42 +41,41 @@ class Stack:
     Attributes:
         url: Where the API answers.
         settings: What all of its parts were started with.
+        check: Raises `RuntimeError` if one of its parts has died.
     """
 
     url: str
     settings: Settings
+    check: Callable[[], None]
 
 
 @contextmanager
-def run_stack(folder: Path, *, port: int = 0, catalogue: Path | None = None, environment: dict[str, str] | None = None) -> Iterator[Stack]:
+def run_stack(folder: Path, settings: Settings, *, port: int = 0) -> Iterator[Stack]:
     """Starts Redis, the object store, the worker and the API, in this order; stops them in the reverse order.
 
     Args:
         folder: Where data and logs lie; a later stack in the same folder finds the results of this one.
+        settings: Of all parts. Where they do not fix the ports of Redis and the store, free ones are taken.
         port: Of the API on the loopback; 0 takes a free one.
-        catalogue: The operator's models.toml.
-        environment: More settings, as environment variables.
 
     Raises:
         RuntimeError: A part did not start, or another stack runs in the folder; says which and where its log is.
     """
     folder = folder.resolve()
+    settings = _fix_ports(settings)
+    family = _Family(folder, _environment(settings))
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))
-        settings = _settings(catalogue, environment or {})
-        env = _environment(settings, environment or {})
-        redis_port = settings.redis_url.rpartition(":")[2].partition("/")[0]
-        stack.enter_context(_run("redis", _redis_command(folder / "redis", redis_port), folder, env))
-        endpoint = (settings.s3_endpoint or "").removeprefix("http://")
-        stack.enter_context(_run("store", _store_command(folder / "s3", endpoint, settings), folder, env))
-        _wait_for("redis", Records(settings).ping, folder)
-        _wait_for("store", Bucket(settings).create, folder)
-        stack.enter_context(_run("worker", WORKER, folder, env))
+        stack.enter_context(family.run("redis", _redis_command(folder / "redis", settings)))
+        stack.enter_context(family.run("store", _store_command(folder / "s3", settings)))
+        family.wait_for("redis", Records(settings).ping)
+        family.wait_for("store", Bucket(settings).create)
+        stack.enter_context(family.run("worker", WORKER))
         port = port or free_port()
-        stack.enter_context(_run("api", [*API, "--bind", f"{HOST}:{port}"], folder, env))
+        stack.enter_context(family.run("api", [*API, "--bind", f"{HOST}:{port}"]))
         url = f"http://{HOST}:{port}"
-        _wait_for("api", lambda: _ask(f"{url}/readyz"), folder)
-        yield Stack(url, settings)
+        family.wait_for("api", lambda: _ask(f"{url}/readyz"))
+        yield Stack(url, settings, family.check)
 
 
 WORKER = [
@@ -120,45 +121,41 @@ def _redis_version(path: str) -> tuple[int, int]:
     return (int(numbers[0]), int(numbers[1])) if len(numbers) >= 2 and numbers[0].isdecimal() else (0, 0)
 
 
-def _redis_command(folder: Path, port: str) -> list[str]:
+def _redis_command(folder: Path, settings: Settings) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
+    port = str(urlsplit(settings.redis_url).port or 6379)
     return [
         find_redis(), "--bind", HOST, "--port", port, "--dir", str(folder), "--appendonly", "yes",
         "--maxmemory-policy", "noeviction", "--save", "",
     ]  # fmt: skip
 
 
-def _store_command(folder: Path, address: str, settings: Settings) -> list[str]:
+def _store_command(folder: Path, settings: Settings) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
+    address = urlsplit(settings.s3_endpoint or "").netloc
     keys = f"{settings.s3_access_key},{settings.s3_secret_key.get_secret_value()}"
     return [find_rclone(), "serve", "s3", "--addr", address, "--auth-key", keys, "--config", os.devnull, str(folder)]
 
 
-def _settings(catalogue: Path | None, environment: dict[str, str]) -> Settings:
-    """Ports that are free now, unless the environment fixes them."""
-    given = {name.removeprefix("ARCHETYPE_").lower() for name in {**os.environ, **environment}}
-    settings = Settings()
-    redis_url = settings.redis_url if "redis_url" in given else f"redis://{HOST}:{free_port()}/0"
-    endpoint = settings.s3_endpoint if "s3_endpoint" in given else f"http://{HOST}:{free_port()}"
+def _fix_ports(settings: Settings) -> Settings:
+    """The settings with addresses on free ports, where whoever made them did not say any."""
+    free = {"redis_url": f"redis://{HOST}:{free_port()}/0", "s3_endpoint": f"http://{HOST}:{free_port()}"}
     return settings.model_copy(
-        update={"redis_url": redis_url, "s3_endpoint": endpoint, "catalogue": catalogue or settings.catalogue}
+        update={name: address for name, address in free.items() if name not in settings.model_fields_set}
     )
 
 
-def _environment(settings: Settings, more: dict[str, str]) -> dict[str, str]:
-    """What the children read: the same settings, and the checkout on their path."""
-    mine = {"ARCHETYPE_REDIS_URL": settings.redis_url, "ARCHETYPE_S3_ENDPOINT": settings.s3_endpoint or ""}
-    if settings.catalogue is not None:
-        mine["ARCHETYPE_CATALOGUE"] = str(settings.catalogue.resolve())
-    root = str(Path(__file__).parents[1])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, **mine, **more, "PYTHONPATH": path}
+def _environment(settings: Settings) -> dict[str, str]:
+    """What the children read: these settings and no others, and the checkout on their path."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ARCHETYPE_")}
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    return {**others, **settings.environment(), "PYTHONPATH": path}
 
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """One stack in a folder at a time; the lock goes with the process, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log").mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,60 +164,70 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _run(name: str, command: list[str], folder: Path, env: dict[str, str]) -> Iterator[None]:
-    """Runs a child in a session of its own, so that Ctrl-C reaches it only through us, in order."""
-    (folder / "log").mkdir(exist_ok=True)
-    with (folder / "log" / f"{name}.log").open("ab") as log:
-        child = subprocess.Popen(  # noqa: PLW1509
-            command, env=env, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True, preexec_fn=_die_with_parent,
-        )  # fmt: skip
-    _children[name] = child
-    try:
-        yield
-    finally:
-        _stop(child)
-        del _children[name]
+@dataclass(frozen=True)
+class _Family:
+    """The child processes of a stack, each in a session of its own: Ctrl-C reaches them only through us, in order."""
 
+    folder: Path
+    env: dict[str, str]
+    children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
-_children: dict[str, "subprocess.Popen[bytes]"] = {}
+    @contextmanager
+    def run(self, name: str, command: list[str]) -> Iterator[None]:
+        """Runs a child until the block ends. If we are killed, Linux kills it."""
+        with self.log(name).open("ab") as log:
+            child = subprocess.Popen(
+                command,
+                env=self.env,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        self.children[name] = child
+        try:
+            yield
+        finally:
+            _stop(child)
 
+    def wait_for(self, name: str, ask: Callable[[], object]) -> None:
+        """Asks until a part answers; says where its log is if it dies or never does."""
+        limit = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                ask()
+                return
+            except (Problem, OSError) as error:
+                if self.children[name].poll() is not None:
+                    raise self.died(name) from error
+                if time.monotonic() > limit:
+                    message = f"the {name} did not answer within {READY_SECONDS} s; its log is {self.log(name)}"
+                    raise RuntimeError(message) from error
+            time.sleep(0.05)
 
-def _die_with_parent() -> None:
-    """Asks Linux to end the child if we are killed; elsewhere this is left out."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    def check(self) -> None:
+        """Raises `RuntimeError` if a child has died."""
+        for name, child in self.children.items():
+            if child.poll() is not None:
+                raise self.died(name)
+
+    def died(self, name: str) -> RuntimeError:
+        return RuntimeError(f"the {name} stopped; its log is {self.log(name)}:\n{_tail(self.log(name))}")
+
+    def log(self, name: str) -> Path:
+        return self.folder / "log" / f"{name}.log"
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
     """SIGTERM and time to finish; then the whole group is killed. A job that was under way goes back to the queue."""
     child.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         child.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait(STOP_SECONDS)
-
-
-def _wait_for(name: str, ask: Callable[[], object], folder: Path) -> None:
-    """Asks until a part answers; says where its log is if it dies or never does."""
-    limit = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            ask()
-            return
-        except (Problem, OSError) as error:
-            died = _children[name].poll() is not None
-            if died or time.monotonic() > limit:
-                log = folder / "log" / f"{name}.log"
-                what = "stopped" if died else f"did not answer within {READY_SECONDS} s"
-                raise RuntimeError(f"the {name} {what}; its log is {log}:\n{_tail(log)}") from error
-        time.sleep(0.05)
 
 
 def _tail(log: Path) -> str:
@@ -237,18 +244,18 @@ def main() -> int:
     parser.add_argument("what", choices=("serve", "demo"))
     parser.add_argument("--folder", type=Path, default=Path("var"), help="where data, logs and pictures go")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8080")), help="of `serve`")
-    parser.add_argument("--catalogue", type=Path, help="the operator's models.toml; default: ./models.toml if it exists")
+    parser.add_argument(
+        "--catalogue", type=Path, help="the operator's models.toml; default: ./models.toml if it exists"
+    )
     options = parser.parse_args()
-    catalogue = options.catalogue or (Path("models.toml") if Path("models.toml").exists() else None)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if options.what == "demo":
-            from deploy.demo import show
-
-            with run_stack(options.folder, catalogue=catalogue) as stack:
-                show(stack.url, options.folder / "demo")
+        settings = _read_settings(options.catalogue)
+        if options.what == "serve":
+            serve(options.folder, options.port, settings)
         else:
-            serve(options.folder, options.port, catalogue)
+            with run_stack(options.folder, settings) as stack:
+                show(stack.url, options.folder / "demo")
     except KeyboardInterrupt:
         print("stopped")
     except (RuntimeError, ValueError) as error:
@@ -257,7 +264,16 @@ def main() -> int:
     return 0
 
 
-def serve(folder: Path, port: int, catalogue: Path | None) -> None:
+def _read_settings(catalogue: Path | None) -> Settings:
+    """The environment's settings, with the catalogue that the command line or the current folder has; tried here."""
+    settings = Settings()
+    beside = Path("models.toml")
+    path = catalogue or settings.catalogue or (beside if beside.exists() else None)
+    load_catalogue(path)
+    return settings.model_copy(update={"catalogue": path.resolve() if path else None})
+
+
+def serve(folder: Path, port: int, settings: Settings) -> None:
     """Runs the stack until it is interrupted, or until one of its parts dies."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -265,13 +281,12 @@ def serve(folder: Path, port: int, catalogue: Path | None) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise RuntimeError(f"port {port} is taken; choose another: make serve PORT=8081") from error
-    with run_stack(folder, port=port, catalogue=catalogue) as stack:
-        print(f"Archetype listens on {stack.url} (API: {stack.url}/docs). Data and logs: {folder}/. Ctrl-C stops it.", flush=True)
+    with run_stack(folder, settings, port=port) as stack:
+        print(f"Archetype listens on {stack.url} (the API: {stack.url}/docs); data and logs are in {folder}/.")
+        print("Ctrl-C stops it.", flush=True)
         while True:
             time.sleep(1)
-            dead = [name for name, child in _children.items() if child.poll() is not None]
-            if dead:
-                raise RuntimeError(f"the {dead[0]} stopped; its log is {folder / 'log' / dead[0]}.log")
+            stack.check()
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,5 +1,7 @@
 """Celery as both sides see it: where messages go, and how a worker must treat them."""
 
+from typing import Any
+
 from celery import Celery
 
 from shared.errors import Unavailable
@@ -25,6 +27,7 @@ def create_broker(settings: Settings) -> Celery:
         worker_disable_prefetch=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         task_acks_late=True,
         task_ignore_result=True,
         task_soft_time_limit=settings.job_seconds + 30,
@@ -60,7 +63,7 @@ def count_messages(broker: Celery) -> int:
     """How many messages wait in all queues. Raises `Unavailable`."""
     try:
         with broker.connection_for_read() as connection:
-            client = connection.default_channel.client
+            client: Any = connection.default_channel.client  # type: ignore[attr-defined]
             return sum(int(client.llen(queue)) for queue in QUEUES)
     except Exception as error:  # kombu lets every transport's own errors through
         raise Unavailable("the queue (Redis) does not answer; try again in a moment") from error

@@ -23,7 +23,10 @@ class Preprocessing(BaseModel):
         default=(224, 224), description="Height and width in pixels."
     )
     resize: int | None = Field(
-        default=None, ge=8, le=4096, description="The shorter side before the centre crop; without it, exactly what the crop needs."
+        default=None,
+        ge=8,
+        le=4096,
+        description="The shorter side before the centre crop; without it, exactly what the crop needs.",
     )
     fit: Literal["crop", "stretch"] = Field(
         default="crop", description="Crop the centre, or stretch the whole picture to the size."
@@ -50,8 +53,12 @@ class Release(BaseModel):
         description="`torchvision:NAME`, or `factory:NAME` for one that the worker's settings name.",
     )
     arguments: dict[str, Any] = Field(default={}, description="Keyword arguments of the architecture.")
-    weights: Path | None = Field(default=None, description="A safetensors file or a state dict, relative to the catalogue.")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="Of the weights; checked when given.")
+    weights: Path | None = Field(
+        default=None, description="A safetensors file or a state dict, relative to the catalogue."
+    )
+    sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Of the weights; checked when given."
+    )
     classes: list[str] = Field(min_length=1, description="Class names in the order of the scores.")
     preprocessing: Preprocessing = Preprocessing()
 
@@ -103,7 +110,9 @@ class Release(BaseModel):
             return FieldError(field=field, detail=detail, given=target, allowed=matches)
         close = nearest(target, self.classes)
         hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
-        return FieldError(field=field, detail=f"{target!r} is not a class of {self.reference}{hint}", given=target, allowed=close)
+        return FieldError(
+            field=field, detail=f"{target!r} is not a class of {self.reference}{hint}", given=target, allowed=close
+        )
 
 
 class Catalogue:
@@ -138,11 +147,15 @@ class Catalogue:
         name, _, wanted = reference.partition("@")
         releases = self._names.get(name)
         if releases is None:
-            raise _unknown_model(f"there is no model {name!r}", reference, nearest(name, self._names) or self.names[:20])
+            raise _unknown_model(
+                f"there is no model {name!r}", reference, nearest(name, self._names) or self.names[:20]
+            )
         if not wanted:
             return list(releases.values())[-1]
         if wanted not in releases:
-            raise _unknown_model(f"model {name!r} has no release {wanted!r}", reference, [f"{name}@{known}" for known in releases])
+            raise _unknown_model(
+                f"model {name!r} has no release {wanted!r}", reference, [f"{name}@{known}" for known in releases]
+            )
         return releases[wanted]
 
 
@@ -163,7 +176,9 @@ def load_catalogue(path: Path | None) -> Catalogue:
         try:
             releases += _read(path.read_text(), path.parent, source=str(path))
         except OSError as error:
-            raise ValueError(f"the catalogue {path} cannot be read ({error.strerror}); check ARCHETYPE_CATALOGUE") from error
+            raise ValueError(
+                f"the catalogue {path} cannot be read ({error.strerror}); check ARCHETYPE_CATALOGUE"
+            ) from error
     return Catalogue(releases)
 
 

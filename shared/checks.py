@@ -55,7 +55,7 @@ def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
     Args:
         pointer: Name fields by JSON pointer, as in a body, rather than by name, as in a query.
     """
-    errors = [_explain_one(details, pointer=pointer) for details in error.errors(include_url=False)]
+    errors = _merge([_explain_one(details, pointer=pointer) for details in error.errors(include_url=False)])
     first = errors[0]
     where = first.field or "the body"
     given = "" if first.given is None else f", given {shorten(repr(first.given))}"
@@ -64,8 +64,11 @@ def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
 
 
 def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
-    # A union's chosen branch is part of pydantic's path, but not of the sender's document.
-    path = [part for part in details["loc"] if part not in MENU and not _is_branch(part)]
+    *parents, last = details["loc"] or ("",)
+    # A union's branch, as in `constrained-str`, is part of pydantic's path but not of the sender's document.
+    path = [part for part in parents if part not in MENU and _is_name(part)]
+    path += [last] if details["type"] == "extra_forbidden" or _is_name(last) else []
+    path = [part for part in path if part not in MENU and part != ""]
     field = "/" + "/".join(map(str, path)) if pointer and path else ".".join(map(str, path))
     context = details.get("ctx", {})
     given = None if details["type"] == "missing" else shorten(details["input"])
@@ -86,11 +89,21 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
             return FieldError(field=field, detail=detail, given=given, allowed=bounds or None)
 
 
-def _is_branch(part: str | int) -> bool:
-    """Whether pydantic put this into a path to name a branch of a union, as in `constrained-str`."""
-    return isinstance(part, str) and part in {"int", "constrained-str", "str", "literal['all']"} | {
-        name for name in ("list[union[int,constrained-str]]",)
-    }
+def _is_name(part: str | int) -> bool:
+    return isinstance(part, int) or part.isidentifier()
+
+
+def _merge(errors: list[FieldError]) -> list[FieldError]:
+    """One error per field: where each branch of a union found its own, what they say is joined with "or"."""
+    fields = [error.field for error in errors]
+    merged: dict[str, FieldError] = {}
+    for error in errors:
+        if any(field.startswith(error.field + "/") for field in fields):
+            continue  # another branch got further, and says more
+        known = merged.get(error.field)
+        detail = f"{known.detail}, or {error.detail.removeprefix('input should be ')}" if known else error.detail
+        merged[error.field] = error.model_copy(update={"detail": detail})
+    return list(merged.values())
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:

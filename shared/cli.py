@@ -23,7 +23,9 @@ jobs_app = typer.Typer(no_args_is_help=True, help="Look after jobs.")
 app.add_typer(submit_app, name="submit")
 app.add_typer(jobs_app, name="jobs")
 
-out, err = Console(), Console(stderr=True)
+# Where there is no terminal to fit into, tables are as wide as they are: ids must not be cut.
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
 
 Url = Annotated[str, typer.Option("--url", envvar="ARCHETYPE_URL", help="Where the service is.")]
 Model = Annotated[str, typer.Option(help="name or name@release; see `archetype models`.")]
@@ -169,7 +171,13 @@ def _finish(client: Client, job_id: str, folder: Path | None) -> None:
 
 def watch_with_bar(jobs: Iterable[Job], label: str) -> Job:
     """Shows a job's progress as a bar on standard error; returns it as it ended."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}s"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}s"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err) as bar:
         line = bar.add_task(label, total=None, unit="step")
         for job in jobs:

@@ -1,10 +1,10 @@
 """The Python client: the contract over HTTP as typed calls.
 
-    with Client("http://127.0.0.1:8080") as client:
-        job = client.submit(ClassModel(method="class_model", model="shapes", targets=["lemon"]))
-        for job in client.watch(job.id):
-            print(job.state, job.progress.done, job.progress.total)
-        client.save(job, Path("pictures"))
+with Client("http://127.0.0.1:8080") as client:
+    job = client.submit(ClassModel(method="class_model", model="shapes", targets=["lemon"]))
+    for job in client.watch(job.id):
+        print(job.state, job.progress.done, job.progress.total)
+    client.save(job, Path("pictures"))
 """
 
 import time
@@ -77,7 +77,9 @@ class Client:
         *_, job = self.watch(job_id, timeout=timeout)
         return job
 
-    def jobs(self, *, state: State | None = None, method: str | None = None, model: str | None = None, tag: str | None = None) -> Iterator[Job]:
+    def jobs(
+        self, *, state: State | None = None, method: str | None = None, model: str | None = None, tag: str | None = None
+    ) -> Iterator[Job]:
         """Every job that fits, newest first, page by page."""
         query: dict[str, Any] = {"state": state, "method": method, "model": model, "tag": tag, "limit": 200}
         query = {name: value for name, value in query.items() if value is not None}

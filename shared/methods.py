@@ -31,11 +31,11 @@ class ClassModelParameters(Parameters):
     )
     image: Literal["pixels", "bounded"] = Field(
         default="bounded",
-        description="How the picture is written down: as pixels that may leave 0..1, or through a sigmoid that keeps them inside.",
+        description="How the picture is written down: as pixels, or through a sigmoid that keeps them inside 0..1.",
     )
     start: Literal["zero", "mean", "noise"] = Field(
         default="noise",
-        description="Where the ascent starts: parameters of zero, the model's mean colour, or normal noise drawn from the seed.",
+        description="Where the ascent starts: zero, the model's mean colour, or normal noise drawn from the seed.",
     )
     add_mean: bool = Field(
         default=True,
@@ -84,12 +84,14 @@ class ClassModel(Submission):
 
 
 class Saliency(Submission):
-    """Which pixels of a picture a class score depends on, for every picture and target (Simonyan et al. 2013, section 3)."""
+    """Which pixels a class score depends on, for every picture and target (Simonyan et al. 2013, section 3)."""
 
     method: Literal["saliency"] = Field(examples=["saliency"])
     images: list[ImageId] = Field(min_length=1, max_length=1000, description="Pictures to look at.")
     targets: Targets | None = Field(
-        default=None, description="Classes to look for in every picture; without it, the class that the model predicts.", examples=[["lemon"]]
+        default=None,
+        description="Classes to look for in every picture; without it, the class that the model predicts.",
+        examples=[["lemon"]],
     )
     params: SaliencyParameters = SaliencyParameters()
 
@@ -100,8 +102,7 @@ Request = Annotated[ClassModel | Saliency, Field(discriminator="method")]
 REQUEST: TypeAdapter[ClassModel | Saliency] = TypeAdapter(Request)
 
 MENU: dict[str, type[ClassModel | Saliency]] = {
-    kind.model_fields["method"].annotation.__args__[0]: kind  # type: ignore[union-attr]
-    for kind in get_args(get_args(Request)[0])
+    kind.model_fields["method"].annotation.__args__[0]: kind for kind in get_args(get_args(Request)[0])
 }
 
 

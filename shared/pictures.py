@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.errors import FieldError, TooLarge, UnreadableImage
 
@@ -27,7 +27,8 @@ def decode_picture(data: bytes, *, max_pixels: int) -> tuple[Image.Image, Facts]
     """Reads a picture as it is meant to be seen.
 
     Args:
-        data: The file. Grey, palette, 16-bit, transparent, CMYK and EXIF-rotated pictures come out as they look on white.
+        data: The file. Grey, palette, 16-bit, transparent, CMYK and EXIF-rotated pictures come out as they look, on
+            white.
         max_pixels: Largest width times height; checked before any pixel is read.
 
     Returns:
@@ -47,11 +48,15 @@ def decode_picture(data: bytes, *, max_pixels: int) -> tuple[Image.Image, Facts]
             opened.load()
             upright = ImageOps.exif_transpose(opened)
     except Image.DecompressionBombError as error:
-        raise TooLarge(f"the picture is larger than {max_pixels} pixels; send a smaller one") from error
+        raise _too_large(f"more than {max_pixels} pixels", max_pixels) from error
+    except UnidentifiedImageError as error:
+        raise _unreadable("the file is no picture", f"{len(data)} bytes") from error
     except (TooLarge, UnreadableImage):
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise _unreadable(f"the file is no whole {', '.join(FORMATS)} picture: {error}", f"{len(data)} bytes") from error
+        raise _unreadable(
+            f"the file is no whole {', '.join(FORMATS)} picture: {error}", f"{len(data)} bytes"
+        ) from error
     picture = convert_to_rgb(upright)
     return picture, Facts(opened.format or "", *picture.size)
 
@@ -82,13 +87,16 @@ def _reduce_depth(picture: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels or max(size) > MAX_SIDE:
-        raise TooLarge(
-            f"the picture has {width} x {height} pixels; at most {max_pixels} in all and {MAX_SIDE} on a side are taken: "
-            "send a smaller one",
-            FieldError(field="file", detail="too many pixels", given=f"{width} x {height}", allowed=max_pixels),
-        )
+        raise _too_large(f"{width} x {height} pixels", max_pixels)
     if min(size) < 1:
         raise _unreadable("the picture has no pixels", f"{width} x {height}")
+
+
+def _too_large(given: str, max_pixels: int) -> TooLarge:
+    return TooLarge(
+        f"the picture has {given}; at most {max_pixels} in all and {MAX_SIDE} on a side are taken: send a smaller one",
+        FieldError(field="file", detail="too many pixels", given=given, allowed=max_pixels),
+    )
 
 
 def _unreadable(detail: str, given: str) -> UnreadableImage:

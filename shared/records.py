@@ -130,7 +130,7 @@ class Records:
         for index in indices:
             with _translated():
                 scores = self._redis.zmscore(index, ids) if ids else []
-            ids = [job_id for job_id, score in zip(ids, cast("list[float | None]", scores), strict=True) if score is not None]
+            ids = [job_id for job_id, score in zip(ids, scores, strict=True) if score is not None]
         return ids
 
     def _find_all(self, ids: list[str]) -> list[Job]:
@@ -143,11 +143,17 @@ class Records:
     def count(self, state: State) -> int:
         """How many jobs are in a state."""
         with _translated():
-            return cast("int", self._redis.zcard(_index("state", state)))
+            return self._redis.zcard(_index("state", state))
 
     def claim(self, job_id: str, owner: str) -> Claim | None:
         """Takes a queued job, or returns None: it is somebody's, it has ended, or it never was."""
-        keys = [_job(job_id), _key("leases"), _key("pending"), _index("state", State.QUEUED), _index("state", State.RUNNING)]
+        keys = [
+            _job(job_id),
+            _key("leases"),
+            _key("pending"),
+            _index("state", State.QUEUED),
+            _index("state", State.RUNNING),
+        ]
         with _translated():
             taken = self._scripts["claim"](keys, [job_id, owner, self._lease_ms, now().isoformat()])
         return Claim(job_id, fence=taken[0], attempt=taken[1]) if taken else None
@@ -158,7 +164,14 @@ class Records:
         Raises:
             ClaimLost: The job is somebody else's now.
         """
-        arguments = [claim.job_id, claim.fence, self._lease_ms, progress.done, progress.total, progress.unit]
+        arguments: list[str | int] = [
+            claim.job_id,
+            claim.fence,
+            self._lease_ms,
+            progress.done,
+            progress.total,
+            progress.unit,
+        ]
         with _translated():
             answer = self._scripts["renew"]([_job(claim.job_id), _key("leases")], arguments)
         if answer == -1:
@@ -183,11 +196,19 @@ class Records:
     def expired(self, count: int = 100) -> list[str]:
         """Jobs whose lease has run out."""
         with _translated():
-            return cast("list[str]", self._redis.zrange(_key("leases"), 0, self._now_ms(), byscore=True, offset=0, num=count))
+            return cast(
+                "list[str]", self._redis.zrange(_key("leases"), 0, self._now_ms(), byscore=True, offset=0, num=count)
+            )
 
     def release(self, job_id: str) -> bool:
         """Gives a job whose lease has run out back to the queue; False if it was renewed or has ended."""
-        keys = [_job(job_id), _key("leases"), _key("pending"), _index("state", State.RUNNING), _index("state", State.QUEUED)]
+        keys = [
+            _job(job_id),
+            _key("leases"),
+            _key("pending"),
+            _index("state", State.RUNNING),
+            _index("state", State.QUEUED),
+        ]
         with _translated():
             return bool(self._scripts["release"](keys, [job_id]))
 
@@ -195,10 +216,13 @@ class Records:
         """Queued jobs whose message was sent longer ago than that; their clock starts again."""
         with _translated():
             moment = self._now_ms()
-            ids = self._redis.zrange(_key("pending"), 0, int(moment - seconds * 1000), byscore=True, offset=0, num=count)
+            found = self._redis.zrange(
+                _key("pending"), 0, int(moment - seconds * 1000), byscore=True, offset=0, num=count
+            )
+            ids = cast("list[str]", found)
             if ids:
                 self._redis.zadd(_key("pending"), dict.fromkeys(ids, moment), xx=True)
-        return cast("list[str]", ids)
+        return ids
 
     def take_turn(self, what: str, seconds: float) -> bool:
         """Whether it is this process's turn to do something that one in the whole system should do."""
@@ -214,7 +238,7 @@ class Records:
             return cast("str | None", self._redis.get(name)) or value
 
     def _now_ms(self) -> int:
-        seconds, micros = cast("tuple[int, int]", self._redis.time())
+        seconds, micros = self._redis.time()
         return seconds * 1000 + micros // 1000
 
 

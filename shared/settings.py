@@ -1,5 +1,6 @@
 """Every setting of the service, and the only reader of the environment."""
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +37,20 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=15, gt=0, description="A worker that is silent for longer has lost its job.")
     sweep_seconds: float = Field(default=3, gt=0, description="How often lost jobs are looked for.")
     max_attempts: int = Field(default=3, ge=1, description="Then a job that is always lost fails.")
-    job_seconds: int = Field(default=3600, ge=1, description="Longest run of a job; the pool's net is one minute wider.")
+    job_seconds: int = Field(
+        default=3600, ge=1, description="Longest run of a job; the pool's net is one minute wider."
+    )
 
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables from which another process builds the same settings."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {f"ARCHETYPE_{name.upper()}": _as_text(value) for name, value in values.items() if value is not None}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -1,11 +1,11 @@
 """Where everything lies in the bucket: S3 is the truth, and this is its map.
 
-    jobs/{id}/request.json              before the job is enqueued
-    jobs/{id}/attempts/{fence}/{name}   artefacts, by attempt
-    jobs/{id}/manifest.json             last: while it is not there, the job has not ended
-    images/{sha256}                     a picture as it was uploaded
-    images/{sha256}.json                its size and format
-    models/{name}/{release}.json        what a worker saw when it loaded the release
+jobs/{id}/request.json              before the job is enqueued
+jobs/{id}/attempts/{fence}/{name}   artefacts, by attempt
+jobs/{id}/manifest.json             last: while it is not there, the job has not ended
+images/{sha256}                     a picture as it was uploaded
+images/{sha256}.json                its size and format
+models/{name}/{release}.json        what a worker saw when it loaded the release
 """
 
 import hashlib

@@ -10,6 +10,7 @@ from shared.broker import RUN, create_broker
 from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
 from shared.log import configure_logging
+from shared.process import die_with_parent
 from shared.records import Records
 from shared.settings import Settings
 from shared.storage import Storage
@@ -51,16 +52,17 @@ def bench() -> "Bench":
     )
 
 
-@worker_process_init.connect  # type: ignore[untyped-decorator]
+@worker_process_init.connect
 def prepare_child(**_: Any) -> None:
     """Before the first job: imports, and a look at every release that no worker has described yet."""
+    die_with_parent()
     configure_logging(settings)
     from worker.networks import describe_releases
 
     describe_releases(bench().catalogue, bench().networks, bench().storage)
 
 
-@worker_ready.connect  # type: ignore[untyped-decorator]
+@worker_ready.connect
 def start_sweeping(**_: Any) -> None:
     """In the parent, which has no torch and no job: it can always look after what the child lost."""
     configure_logging(settings)
@@ -68,7 +70,7 @@ def start_sweeping(**_: Any) -> None:
     log.info("worker.ready")
 
 
-@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+@worker_shutting_down.connect
 def stop_sweeping(**_: Any) -> None:
     sweeper().stop()
 

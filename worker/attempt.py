@@ -105,9 +105,8 @@ def find_end(bench: Bench, claim: Claim, job: Job, outcome: Outcome, heartbeat: 
         return ended(job, State.FAILED, problem=problem)
     except Exception as error:  # the one place where the engine's errors become problems
         log.exception("job.failed")
-        problem = Internal(f"{type(error).__name__}: {error}; this is a fault of the service, please report it")
-        problem.__cause__ = error
-        return ended(job, State.FAILED, problem=problem)
+        fault = Internal(f"{type(error).__name__}: {error}; this is a fault of the service, please report it")
+        return ended(job, State.FAILED, problem=fault)
 
 
 def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> None:
@@ -174,9 +173,14 @@ class Saver:
         self.storage.save_artifact(prefix, name, data, media_type=media_type)
         self.outcome.artifacts.append(
             Artifact(
-                name=name, media_type=media_type, bytes=len(data), sha256=hashlib.sha256(data).hexdigest(),
-                href=f"/v1/jobs/{self.claim.job_id}/artifacts/{name}", target=target, image=image,
-            )  # fmt: skip
+                name=name,
+                media_type=media_type,
+                bytes=len(data),
+                sha256=hashlib.sha256(data).hexdigest(),
+                href=f"/v1/jobs/{self.claim.job_id}/artifacts/{name}",
+                target=target,
+                image=image,
+            )
         )
 
 

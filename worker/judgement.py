@@ -16,7 +16,7 @@ from worker.preprocess import to_tensor
 def judge(
     classifier: Classifier, release: Release, views: Sequence[NDArray[np.uint8]], targets: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Score and probability of each view's target, the class predicted, and the target's rank (1: it is the prediction)."""
+    """Each view's score and probability of its target, the class predicted, and the target's rank, 1 at best."""
     pictures = torch.stack([to_tensor(view) for view in views]).to(classifier.device)  # (N, 3, H, W)
     scores = classifier.scores(classifier.normalise(pictures))  # (N, K)
     probabilities = scores.softmax(1)

@@ -13,7 +13,7 @@ from shared.jobs import Progress, TargetClass
 from shared.methods import ClassModel, Saliency
 from worker.engine.classifier import Classifier
 
-R = TypeVar("R", ClassModel, Saliency)
+R = TypeVar("R", bound=ClassModel | Saliency)
 
 Run = Generator[Progress, None, dict[str, Any]]
 """A method at work: it yields its progress between steps, where it may be stopped, and returns its metrics."""
@@ -22,7 +22,9 @@ Run = Generator[Progress, None, dict[str, Any]]
 class Save(Protocol):
     """Stores one artefact of the job."""
 
-    def __call__(self, name: str, data: bytes, *, target: TargetClass | None = None, image: str | None = None) -> None: ...
+    def __call__(
+        self, name: str, data: bytes, *, target: TargetClass | None = None, image: str | None = None
+    ) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from worker.engine.classifier import Classifier
 from worker.engine.image import Image
 from worker.engine.optimizer import Optimizer
-from worker.engine.start import start_noise
+from worker.engine.start import Start, start_noise
 
 RESTARTS = 3
 """How often a target without a gradient is started again before it is given up."""
@@ -29,7 +29,7 @@ class Ascent:
         rates: Step size per slot.
         l2: λ per slot, of the penalty λ‖θ‖² on the parameters (Simonyan et al. 2013, equation 1).
         image: How the pictures are written down.
-        start: Gives the first parameters (N, C, H, W) from a shape (C, H, W) and seeds.
+        start: Where each slot begins.
         optimizer: Gives the optimiser's empty memory for some parameters.
     """
 
@@ -39,7 +39,7 @@ class Ascent:
     rates: Sequence[float]
     l2: Sequence[float]
     image: Image
-    start: Callable[[tuple[int, int, int], Sequence[int]], Tensor]
+    start: Start
     optimizer: Callable[[Tensor], Optimizer]
 
 
@@ -106,9 +106,10 @@ def climb(
 
 def _restart(parameters: Tensor, stuck: Tensor, seeds: Sequence[int], restarts: Tensor) -> Tensor:
     fresh = parameters.clone()
+    channels, height, width = parameters.shape[1:]
     for slot in stuck.nonzero().flatten().tolist():
         seed = seeds[slot] + 1_000_003 * int(restarts[slot])
-        fresh[slot] = start_noise(tuple(parameters.shape[1:]), [seed], scale=RESTART_NOISE)[0].to(parameters)
+        fresh[slot] = start_noise((channels, height, width), [seed], scale=RESTART_NOISE)[0].to(parameters)
     return fresh
 
 

@@ -1,4 +1,4 @@
-"""What turns a gradient into a step. Every quantity is per slot, so that targets may come and go."""
+"""What turns a gradient into a step. Every quantity is per slot."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -18,9 +18,6 @@ class Optimizer(Protocol):
             rate: Step size per slot, (N, 1, …).
         """
 
-    def keep(self, slots: Tensor) -> Self:
-        """The memory of the slots of these indices (n,) alone."""
-
 
 @dataclass(frozen=True)
 class SGD:
@@ -28,9 +25,6 @@ class SGD:
 
     def step(self, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Self]:
         return rate * gradient, self
-
-    def keep(self, slots: Tensor) -> Self:
-        return self
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,3 @@ class Adam:
         unbiased = mean / (1 - 0.9**count)
         scale = (square / (1 - 0.999**count)).sqrt_().add_(1e-8)
         return rate * unbiased / scale, type(self)(mean, square, count)
-
-    def keep(self, slots: Tensor) -> Self:
-        return type(self)(self.mean[slots], self.square[slots], self.count[slots])

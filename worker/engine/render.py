@@ -30,12 +30,12 @@ def encode_png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def scale_map(values: NDArray[np.float32], quantile: float = 0.99) -> NDArray[np.float32]:
+def scale_map(values: NDArray[np.floating], quantile: float = 0.99) -> NDArray[np.float32]:
     """A map (H, W) to 0..1, where 1 is its 99 % quantile: a single bright pixel must not leave the rest dark."""
     top = float(np.quantile(values, quantile)) or float(values.max())
     if not np.isfinite(top) or top <= 0:
-        return np.zeros_like(values)
-    scaled: NDArray[np.float32] = np.clip(values / top, 0, 1)
+        return np.zeros(values.shape, np.float32)
+    scaled: NDArray[np.float32] = np.clip(values / top, 0, 1).astype(np.float32)
     return scaled
 
 
@@ -47,11 +47,12 @@ def render_heat_map(values: NDArray[np.float32]) -> Pixels:
 
 def render_overlay(pixels: Pixels, values: NDArray[np.float32], strength: float = 0.85) -> Pixels:
     """The map over its picture, both (H, W): grey where nothing matters, colour where it does."""
-    blurred = cv2.GaussianBlur(values, (0, 0), sigmaX=max(1.0, values.shape[0] / 100))
+    blurred = np.asarray(cv2.GaussianBlur(values, (0, 0), sigmaX=max(1.0, values.shape[0] / 100)), np.float32)
     weight = scale_map(blurred)[..., None] * strength  # (H, W, 1)
     grey = np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) * 0.7 + 40
     mixed = grey * (1 - weight) + render_heat_map(blurred) * weight
-    return np.clip(mixed, 0, 255).astype(np.uint8)
+    clipped: Pixels = np.clip(mixed, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def render_contact_sheet(cells: Sequence[Sequence[tuple[Pixels, str]]], side: int = 224) -> Pixels:

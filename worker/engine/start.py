@@ -1,11 +1,14 @@
-"""Where an ascent begins. Noise is drawn per target from the target's own seed, on the CPU: the same on every device."""
+"""Where an ascent begins. Noise is drawn per target from its own seed, on the CPU: the same on every device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from worker.engine.image import Image
+
+Start = Callable[[tuple[int, int, int], Sequence[int]], Tensor]
+"""Gives the first parameters (N, C, H, W) from a shape (C, H, W) and the seeds of N targets."""
 
 NOISE = 0.01
 """Standard deviation of normal noise, in units of the parameters: enough to break symmetry, too little to be seen."""

@@ -17,7 +17,7 @@ from worker.engine.classifier import Classifier
 from worker.engine.image import BoundedPixels, Image, Pixels
 from worker.engine.optimizer import SGD, Adam
 from worker.engine.render import arrange, encode_png, render_contact_sheet, to_pixels
-from worker.engine.start import start_colour, start_noise, start_zero
+from worker.engine.start import Start, start_colour, start_noise, start_zero
 from worker.judgement import judge
 from worker.task import Run, Task, file_stem
 
@@ -49,7 +49,7 @@ def run(task: Task[ClassModel]) -> Run:
 def plan_ascent(classifier: Classifier, targets: Sequence[int], params: ClassModelParameters) -> Ascent:
     """The request's parameters in the engine's words. Each target's seed follows from the job's and its class."""
     image = write_down(classifier, params)
-    starts = {
+    starts: dict[str, Start] = {
         "zero": start_zero,
         "noise": start_noise,
         "mean": partial(start_colour, image=image, colour=classifier.mean.cpu()),
@@ -77,7 +77,9 @@ def keep_living(targets: Sequence[int], step: Step, task: Task[ClassModel]) -> V
     """The pictures as they are saved, of the targets that came to something."""
     pictures = write_down(task.classifier, task.request.params).picture(step.parameters)
     dead = step.dead | ~pictures.flatten(1).isfinite().all(1)
-    views = {target: to_pixels(picture) for target, picture, over in zip(targets, pictures, dead, strict=True) if not over}
+    views = {
+        target: to_pixels(picture) for target, picture, over in zip(targets, pictures, dead, strict=True) if not over
+    }
     return {target: view for target, view in views.items() if view.std() >= FLAT}
 
 

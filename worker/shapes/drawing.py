@@ -107,6 +107,10 @@ def draw_clutter(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator)
 
 def expose(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Contrast, brightness and colour cast of a cheap camera."""
-    pixels = np.asarray(picture, np.float32)
-    pixels = (pixels - 128) * rng.uniform(0.75, 1.2) + 128 + rng.uniform(-24, 24) + rng.uniform(-12, 12, 3)
+    pixels = (
+        (np.asarray(picture, np.float64) - 128) * rng.uniform(0.75, 1.2)
+        + 128
+        + rng.uniform(-24, 24)
+        + rng.uniform(-12, 12, 3)
+    )
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

@@ -101,7 +101,8 @@ def draw_goldfish(pen: Pen) -> None:
     pen.ellipse(-0.22, 0, 0.76, 0.46, body)
     for x in (-0.28, -0.06, 0.16, 0.36):
         for y in (-0.22, 0.0, 0.22):
-            pen.draw.arc(pen.points([(x - 0.16, y - 0.12), (x + 0.08, y + 0.12)]), -80, 80, fill=(190, 84, 12), width=2)
+            scale = pen.points([(x - 0.16, y - 0.12), (x + 0.08, y + 0.12)])
+            pen.draw.arc(scale, -80, 80, fill=(190, 84, 12), width=2)
     pen.ellipse(-0.64, -0.1, 0.13, 0.13, (250, 250, 245))
     pen.ellipse(-0.66, -0.1, 0.065, 0.065, (16, 16, 20))
 
@@ -110,7 +111,8 @@ def draw_toadstool(pen: Pen) -> None:
     pen.box(-0.24, -0.1, 0.24, 0.95, 0.2, pen.shade((240, 230, 208), 10))
     pen.polygon([(-0.4, 0.22), (0.4, 0.22), (0.26, 0.4), (-0.26, 0.4)], pen.shade((222, 208, 180), 8))
     pen.draw.pieslice(pen.points([(-0.98, -0.9), (0.98, 1.0)]), 180, 360, fill=pen.shade((200, 30, 32)))
-    for x, y, r in ((-0.58, -0.2, 0.14), (-0.14, -0.24, 0.17), (0.36, -0.16, 0.13), (0.1, -0.64, 0.14), (-0.38, -0.56, 0.1), (0.62, -0.34, 0.1)):
+    large = ((-0.58, -0.2, 0.14), (-0.14, -0.24, 0.17), (0.36, -0.16, 0.13), (0.1, -0.64, 0.14))
+    for x, y, r in (*large, (-0.38, -0.56, 0.1), (0.62, -0.34, 0.1)):
         pen.ellipse(x, y, r, r * 0.85, (250, 248, 240))
 
 
@@ -121,7 +123,8 @@ def draw_daisy(pen: Pen) -> None:
             tip = (0.99 * math.cos(angle), 0.99 * math.sin(angle))
             side = (0.14 * -math.sin(angle), 0.14 * math.cos(angle))
             mid = (reach * math.cos(angle), reach * math.sin(angle))
-            pen.polygon([(0, 0), (mid[0] + side[0], mid[1] + side[1]), tip, (mid[0] - side[0], mid[1] - side[1])], colour)
+            left, right = (mid[0] + side[0], mid[1] + side[1]), (mid[0] - side[0], mid[1] - side[1])
+            pen.polygon([(0, 0), left, tip, right], colour)
     pen.ellipse(0, 0, 0.34, 0.34, pen.shade((244, 190, 24)))
     for angle, distance in zip(pen.rng.uniform(0, 2 * math.pi, 18), pen.rng.uniform(0, 0.27, 18), strict=True):
         pen.ellipse(distance * math.cos(angle), distance * math.sin(angle), 0.035, 0.035, (196, 130, 10))
@@ -142,7 +145,8 @@ def draw_bee(pen: Pen) -> None:
 
 
 def draw_beach_ball(pen: Pen) -> None:
-    colours: list[Colour] = [(226, 50, 50), (250, 250, 248), (44, 110, 214), (250, 250, 248), (250, 204, 40), (250, 250, 248)]
+    white = (250, 250, 248)
+    colours: list[Colour] = [(226, 50, 50), white, (44, 110, 214), white, (250, 204, 40), white]
     turn = float(pen.rng.uniform(0, 360))
     for sector, colour in enumerate(colours):
         pen.pie(0.96, turn + 60 * sector, turn + 60 * (sector + 1), pen.shade(colour, 6))

@@ -1,7 +1,7 @@
-"""Trains `shapes` on drawings from scratch: `python -m worker.shapes.train` writes the weights that the product ships.
+"""Trains `shapes` on drawings from scratch: `make train` writes the weights that the product ships.
 
-It learns from pictures that were moved a little way against it (Goodfellow et al. 2014, arXiv 1412.6572): a network that
-small changes cannot fool has learned the thing and not its speckle, and its class models look like the thing
+It learns from pictures that were moved a little way against it (Goodfellow et al. 2014, arXiv 1412.6572): a network
+that small changes cannot fool has learned the thing and not its speckle, and its class models look like the thing
 (Santurkar et al. 2019, arXiv 1906.09453). About seven minutes on two cores.
 """
 
@@ -30,11 +30,11 @@ HELD_OUT_SEED = 2_000_003
 Pictures = tuple[Tensor, Tensor]
 
 
-def train(*, count: int, epochs: int, seed: int) -> nn.Module:
+def train(*, count: int, epochs: int, seed: int) -> ShapesNetwork:
     """Trains a network on `count` drawings for `epochs` passes and returns it in eval mode."""
     torch.manual_seed(seed)
     pictures, labels = draw_set(count, seed)
-    network = ShapesNetwork(len(CLASSES)).to(memory_format=torch.channels_last)
+    network: ShapesNetwork = ShapesNetwork(len(CLASSES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     batches = epochs * (count // 96)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=batches)
@@ -45,7 +45,7 @@ def train(*, count: int, epochs: int, seed: int) -> nn.Module:
             moved = move_against(network, batch, targets, generator)
             loss = functional.cross_entropy(network(moved), targets, label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item()
@@ -69,11 +69,11 @@ def move_against(network: nn.Module, batch: Tensor, targets: Tensor, generator: 
     moved = (batch + 0.5 * PERTURBATION * _unit(direction)).requires_grad_()
     loss = functional.cross_entropy(network(moved), targets, reduction="sum")
     (slope,) = torch.autograd.grad(loss, moved)
-    return (batch + PERTURBATION * _unit(slope)).detach()
+    return batch + PERTURBATION * _unit(slope)
 
 
 def _unit(batch: Tensor) -> Tensor:
-    return batch / batch.flatten(1).norm(dim=1).clamp_min(1e-9)[:, None, None, None]
+    return torch.nn.functional.normalize(batch.flatten(1), dim=1).view_as(batch)
 
 
 def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -111,8 +111,9 @@ def _draw_pixels(index: int, *, seed: int) -> "np.ndarray[tuple[int, ...], np.dt
 def accuracy(network: nn.Module, pictures: Pictures) -> float:
     """Share of pictures whose highest score is their label, 0 to 1."""
     images, labels = pictures
-    hits = [(network(normalise(part)).argmax(1) == truth).sum() for part, truth in zip(images.split(256), labels.split(256), strict=True)]
-    return float(torch.stack(hits).sum() / len(labels))
+    parts = zip(torch.split(images, 256), torch.split(labels, 256), strict=True)
+    hits = sum(int((network(normalise(part)).argmax(1) == truth).sum()) for part, truth in parts)
+    return hits / len(labels)
 
 
 def main() -> None:

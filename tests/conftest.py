@@ -1,0 +1,99 @@
+"""What tests share: a running stack, the networks and pictures beside the checkout, and small networks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from deploy.local import Stack
+    from shared.client import Client
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """The folder of real networks."""
+    return _beside("models")
+
+
+@pytest.fixture(scope="session")
+def images() -> Path:
+    """The folder of real pictures."""
+    return _beside("images")
+
+
+def _beside(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the real {name} in ../shared/{name}, which is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
+    """The whole service: a real Redis, a real S3 server, a worker and the API, on free ports."""
+    from deploy.local import run_stack
+    from shared.settings import Settings
+
+    folder = tmp_path_factory.mktemp("stack")
+    settings = Settings(
+        catalogue=write_catalogue(folder),
+        factories={"cifar_resnet": "tests.cifar_resnet:cifar_resnet", "slow": "tests.networks:slow"},
+        lease_seconds=3,
+        sweep_seconds=0.5,
+        max_body_bytes=2_000_000,
+    )
+    with run_stack(folder, settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(stack: "Stack") -> "Iterator[Client]":
+    """A client of the running stack."""
+    from shared.client import Client
+
+    with Client(stack.url) as connected:
+        yield connected
+
+
+def write_catalogue(folder: Path) -> Path:
+    """A catalogue with a network that takes its time, and the real ones where they are."""
+    entries = [SLOW]
+    if SHARED.is_dir():
+        entries.append(SQUEEZENET.format(models=SHARED / "models"))
+        entries += [CIFAR.format(depth=depth, models=SHARED / "models") for depth in (20, 32, 44, 56)]
+    path = folder / "models.toml"
+    path.write_text("\n".join(entries))
+    return path
+
+
+SLOW = """
+[[model]]
+name = "slow"
+architecture = "factory:slow"
+classes = ["one", "two", "three"]
+preprocessing = { size = [16, 16] }
+"""
+
+SQUEEZENET = """
+[[model]]
+name = "squeezenet"
+release = "1.0"
+architecture = "torchvision:squeezenet1_0"
+weights = "{models}/squeezenet1_0-imagenet.safetensors"
+classes = "imagenet"
+preprocessing = {{ size = [224, 224], resize = 256 }}
+"""
+
+CIFAR = """
+[[model]]
+name = "resnet{depth}"
+architecture = "factory:cifar_resnet"
+arguments = {{ depth = {depth} }}
+weights = "{models}/cifar10-resnet{depth}.th"
+classes = "cifar10"
+preprocessing = {{ size = [32, 32] }}
+"""

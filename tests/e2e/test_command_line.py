@@ -1,0 +1,62 @@
+"""The command line as its user has it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.local import Stack
+
+PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
+
+
+def archetype(stack: Stack, *arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).with_name("archetype")), *arguments, "--url", stack.url]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_class_model_is_submitted_watched_and_saved(stack: Stack, tmp_path: Path) -> None:
+    arguments = ["--model", "shapes", "--targets", "lemon, 7", "--wait", "--out", "here", "-p", "steps=6"]
+    done = archetype(stack, "submit", "class-model", *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "6/6" in done.stderr
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {
+        "0000-lemon.png", "0007-bee.png", "contact-sheet.png", "metrics.json"
+    }  # fmt: skip
+
+
+def test_saliency_is_submitted_and_found_again(stack: Stack, tmp_path: Path) -> None:
+    pictures = [str(path) for path in sorted(PICTURES.glob("*.png"))[:2]]
+    submitted = archetype(stack, "submit", "saliency", "--model", "shapes", *pictures)
+    job_id = submitted.stdout.strip()
+    waited = archetype(stack, "jobs", "wait", job_id, folder=tmp_path)
+    assert waited.returncode == 0, waited.stderr
+    assert (tmp_path / f"archetype-{job_id}" / "contact-sheet.png").exists()
+    assert job_id in archetype(stack, "jobs", "show", job_id).stdout
+    assert job_id in archetype(stack, "jobs", "list").stdout
+
+
+def test_the_menu_and_the_catalogue_are_shown(stack: Stack) -> None:
+    assert "learning_rate" in archetype(stack, "methods").stdout
+    assert "shapes" in archetype(stack, "models").stdout
+    assert "sailing boat" in archetype(stack, "models", "shapes").stdout
+
+
+def test_a_mistake_is_a_sentence_and_not_a_traceback(stack: Stack) -> None:
+    mistakes = {
+        ("submit", "class-model", "--model", "shapes", "--targets", "lemn"): "lemon",
+        ("submit", "class-model", "--model", "shape", "--targets", "1"): "shapes",
+        ("submit", "class-model", "--model", "shapes", "--targets", "1", "-p", "steps=0"): "/params/steps",
+        ("jobs", "show", "nope"): "nope",
+    }
+    for arguments, hint in mistakes.items():
+        failed = archetype(stack, *arguments)
+        assert failed.returncode == 1
+        assert hint in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_no_service_is_said(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("archetype")), "models", "--url", "http://127.0.0.1:1"]
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert failed.returncode == 1
+    assert "is the service running" in " ".join(failed.stderr.split())

@@ -1,0 +1,89 @@
+"""Every wrong request is refused with the field, what was given and what is allowed."""
+
+from typing import Any
+
+import pytest
+
+from shared.catalogue import load_catalogue
+from shared.checks import check_request, parse_request
+from shared.errors import InvalidRequest, UnknownImage, UnknownModel, UnknownTarget
+from shared.methods import Saliency
+
+GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "given", "allowed"),
+    [
+        ({"method": "dream"}, "/method", "dream", ["class_model", "saliency"]),
+        ({"params": {"steps": 10**9}}, "/params/steps", 10**9, {"le": 10000}),
+        ({"params": {"steps": 0}}, "/params/steps", 0, {"ge": 1}),
+        ({"params": {"learning_rate": -1}}, "/params/learning_rate", -1, {"gt": 0.0}),
+        ({"params": {"learning_rate": float("nan")}}, "/params/learning_rate", None, None),
+        ({"params": {"start": "random"}}, "/params/start", "random", {"expected": "'zero', 'mean' or 'noise'"}),
+        ({"targets": []}, "/targets", [], None),
+        ({"targets": "lemon"}, "/targets", "lemon", None),
+        ({"targets": [-1]}, "/targets/0", -1, None),
+        ({"targets": [True]}, "/targets/0", True, None),
+        ({"priority": "now"}, "/priority", "now", None),
+        ({"tags": ["a b"]}, "/tags/0", "a b", None),
+        ({"images": []}, "/images", [], None),
+    ],
+)
+def test_what_does_not_fit_the_menu_is_named(change: dict[str, Any], field: str, given: Any, allowed: Any) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_request(GOOD | change)
+    (error,) = refused.value.document.errors
+    assert error.field == field
+    assert field in refused.value.detail
+    if given is not None:
+        assert error.given == given
+    if allowed is not None:
+        assert error.allowed == allowed
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_request(GOOD | {"params": {"learnin_rate": 1}})
+    (error,) = refused.value.document.errors
+    assert error.field == "/params/learnin_rate"
+    assert "did you mean learning_rate" in error.detail
+    assert "steps" in error.allowed
+
+
+@pytest.mark.parametrize("body", [None, 3, "x", [], [GOOD]])
+def test_what_is_no_object_is_refused(body: object) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_request(body)
+
+
+def test_a_long_value_is_not_echoed_whole() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_request(GOOD | {"model": "x" * 100_000})
+    assert len(refused.value.document.model_dump_json()) < 2000
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"model": "none"}, UnknownModel),
+        ({"model": "shapes@7"}, UnknownModel),
+        ({"targets": ["lemming"]}, UnknownTarget),
+        ({"targets": [12]}, UnknownTarget),
+    ],
+)
+def test_what_the_catalogue_does_not_have_is_refused(change: dict[str, Any], problem: type[Exception]) -> None:
+    with pytest.raises(problem):
+        check_request(parse_request(GOOD | change), load_catalogue(None), has_image=lambda _: True)
+
+
+def test_every_missing_picture_is_named() -> None:
+    request = Saliency(method="saliency", model="shapes", images=["a" * 64, "b" * 64, "c" * 64])
+    with pytest.raises(UnknownImage) as refused:
+        check_request(request, load_catalogue(None), has_image=lambda image: image.startswith("b"))
+    assert [error.field for error in refused.value.document.errors] == ["/images/0", "/images/2"]
+
+
+def test_without_targets_the_prediction_is_the_target() -> None:
+    request = Saliency(method="saliency", model="shapes", images=["a" * 64])
+    assert check_request(request, load_catalogue(None), has_image=lambda _: True)[1] is None

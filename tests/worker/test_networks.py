@@ -1,0 +1,134 @@
+"""Networks are built, filled and tried; what does not fit is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from shared.catalogue import Preprocessing, Release, load_catalogue
+from shared.errors import UnloadableModel
+from tests.conftest import write_catalogue
+from tests.networks import Small, seeded
+from worker.engine.torchvision_import import import_torchvision
+from worker.networks import Networks, describe_network, load_network
+from worker.preprocess import crop_view, to_tensor
+
+CPU = torch.device("cpu")
+FACTORIES = {"small": "tests.networks:Small", "cifar_resnet": "tests.cifar_resnet:cifar_resnet"}
+
+
+def entry(**changes: object) -> Release:
+    fields = {
+        "name": "small", "architecture": "factory:small", "classes": list("abcde"),
+        "preprocessing": Preprocessing(size=(16, 16)), **changes,
+    }  # fmt: skip
+    return Release.model_validate(fields)
+
+
+def test_weights_are_read_with_the_usual_wrappings(tmp_path: Path) -> None:
+    state = seeded(Small).state_dict()
+    save_file(state, tmp_path / "plain.safetensors")
+    torch.save(state, tmp_path / "plain.pt")
+    wrapped = {f"module.{name}": value for name, value in state.items() if "num_batches" not in name}
+    torch.save({"state_dict": wrapped, "best": 91.5}, tmp_path / "wrapped.th")
+    for name in ("plain.safetensors", "plain.pt", "wrapped.th"):
+        loaded = load_network(entry(weights=tmp_path / name), FACTORIES, CPU)
+        assert torch.equal(loaded.network.classifier.weight, state["classifier.weight"])
+
+
+class Code:
+    """Something that a pickle would run."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "torchvision:resnet19"}, "resnet19"),
+        ({"architecture": "torchvision:fasterrcnn_resnet50_fpn"}, "fasterrcnn"),
+        ({"architecture": "factory:large"}, "ARCHETYPE_FACTORIES"),
+        ({"arguments": {"depth": 3}}, "cannot be built"),
+        ({"classes": ["a", "b"]}, "5 scores for 2"),
+        ({"weights": Path("none.safetensors")}, "none.safetensors"),
+    ],
+)
+def test_what_cannot_be_built_says_why(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UnloadableModel, match=message):
+        load_network(entry(**changes), FACTORIES, CPU)
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
+    state = seeded(Small).state_dict()
+    bad = {
+        "missing": {name: value for name, value in state.items() if name != "classifier.bias"},
+        "unexpected": {**state, "extra": torch.zeros(1)},
+        "shape": {**state, "classifier.bias": torch.zeros(6)},
+        "text": {"a": "b"},
+        "code": Code(),
+    }
+    for name, content in bad.items():
+        torch.save(content, tmp_path / f"{name}.pt")
+        expected = {"missing": "classifier.bias", "unexpected": "extra", "shape": "classifier.bias"}.get(
+            name, f"{name}.pt"
+        )
+        with pytest.raises(UnloadableModel, match=expected):
+            load_network(entry(weights=tmp_path / f"{name}.pt"), FACTORIES, CPU)
+
+
+def test_a_digest_that_differs_is_refused(tmp_path: Path) -> None:
+    save_file(seeded(Small).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UnloadableModel, match="digest"):
+        load_network(entry(weights=tmp_path / "w.safetensors", sha256="0" * 64), FACTORIES, CPU)
+
+
+def test_the_least_recently_used_network_is_dropped() -> None:
+    networks = Networks(factories=FACTORIES, device=CPU, limit=2)
+    first = networks.load(entry(release="1"))
+    networks.load(entry(release="2"))
+    assert networks.load(entry(release="1")) is first
+    networks.load(entry(release="3"))
+    assert networks.load(entry(release="1")) is first
+
+
+def test_a_description_lists_layers_with_their_shapes() -> None:
+    loaded = load_network(entry(), FACTORIES, CPU)
+    description = describe_network(loaded, entry(), CPU)
+    layer = next(layer for layer in description.layers if layer.name == "features.4")
+    assert (layer.kind, layer.shape) == ("Conv2d", [8, 4, 4])
+    assert not any(module._forward_hooks for module in loaded.network.modules())
+
+
+def test_torchvision_works_beside_this_torch() -> None:
+    models = import_torchvision().models
+    assert models.squeezenet1_0().eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("depth", [20, 56])
+def test_real_cifar_checkpoints_are_loaded_and_see(models: Path, images: Path, tmp_path: Path, depth: int) -> None:
+    release = load_catalogue(write_catalogue(tmp_path)).find(f"resnet{depth}")
+    loaded = load_network(release, FACTORIES, CPU)
+    paths = sorted((images / "cifar10").glob("*.png"))
+    views = [crop_view(Image.open(path).convert("RGB"), release.preprocessing) for path in paths]
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1) for values in (release.preprocessing.mean, release.preprocessing.std)
+    )
+    with torch.no_grad():
+        predicted = loaded.network(torch.stack([(to_tensor(view) - mean) / std for view in views])).argmax(1)
+    truth = torch.tensor([int(path.name.split("_")[0]) for path in paths])
+    assert float((predicted == truth).float().mean()) >= 0.8
+
+
+def test_the_view_is_the_centre_at_the_networks_size() -> None:
+    wide = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1))).convert("RGB")
+    view = crop_view(wide, Preprocessing(size=(50, 50)))
+    assert view.shape == (50, 50, 3)
+    assert abs(int(view[25, 0, 0]) - 50) <= 2
+    assert abs(int(view[25, -1, 0]) - 149) <= 2
+    assert crop_view(wide, Preprocessing(size=(50, 50), fit="stretch"))[25, 0, 0] < 5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5)])
+def test_a_picture_of_any_shape_gives_a_view(size: tuple[int, int]) -> None:
+    assert crop_view(Image.new("RGB", size), Preprocessing(size=(32, 48), resize=64)).shape == (32, 48, 3)
