@@ -26,7 +26,7 @@ def test_the_network_recognises_every_class_model_of_its_own(client: Client) -> 
     "params",
     [
         {"optimizer": "sgd", "image": "pixels", "start": "zero", "learning_rate": 1.0},
-        {"optimizer": "sgd", "image": "pixels", "start": "noise", "learning_rate": 1.0, "add_mean": False},
+        {"optimizer": "sgd", "image": "pixels", "start": "noise", "learning_rate": 20.0, "add_mean": False},
         {"optimizer": "adam", "image": "pixels", "start": "mean", "learning_rate": 0.02},
         {"optimizer": "adam", "image": "bounded", "start": "mean", "l2": 0.0},
     ],
