@@ -69,7 +69,8 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
     path = [part for part in parents if part not in MENU and _is_name(part)]
     path += [last] if details["type"] == "extra_forbidden" or _is_name(last) else []
     path = [part for part in path if part not in MENU and part != ""]
-    field = "/" + "/".join(map(str, path)) if pointer and path else ".".join(map(str, path))
+    steps = [str(part).encode(errors="backslashreplace").decode()[:80] for part in path]
+    field = "/" + "/".join(steps) if pointer and path else ".".join(steps)
     context = details.get("ctx", {})
     given = None if details["type"] == "missing" else shorten(details["input"])
     match details["type"]:

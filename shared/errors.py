@@ -1,6 +1,7 @@
 """The one tree of problems: what can be refused and what can fail, as RFC 9457 problem documents."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -182,6 +183,10 @@ def nearest(name: str, names: Iterable[str], count: int = 5) -> list[str]:
 
 
 def shorten(value: Any, limit: int = 120) -> Any:
-    """The value as it was given, or its beginning if it is long: a problem must not echo a megabyte."""
+    """The value as it was given; the beginning of its text if it is long, or is nothing that JSON could carry."""
     text = value if isinstance(value, str) else repr(value)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (TypeError, ValueError):  # a lone surrogate, for one
+        value = text = repr(value)
     return value if len(text) <= limit else text[: limit - 1] + "…"

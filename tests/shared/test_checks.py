@@ -51,6 +51,17 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name() -> None:
     assert "steps" in error.allowed
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "\ud800"}, {"targets": ["\udfff"]}, {"\ud800": 1}, {"params": {"\ud800": {"\ud801": []}}}],
+    ids=ascii,
+)
+def test_text_that_is_no_unicode_is_refused_in_text_that_is(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_request(GOOD | change)
+    assert "ud8" in (text := refused.value.document.model_dump_json()) or "udf" in text
+
+
 @pytest.mark.parametrize("body", [None, 3, "x", [], [GOOD]])
 def test_what_is_no_object_is_refused(body: object) -> None:
     with pytest.raises(InvalidRequest):
