@@ -14,7 +14,7 @@ def create_app(settings: Settings) -> Flask:
     """The API as a WSGI application; it starts whether or not Redis and S3 answer yet."""
     configure_logging(settings)
     app = Flask("api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
     app.extensions["archetype"] = connect(settings)

@@ -6,7 +6,7 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 
 from shared.checks import explain
-from shared.errors import FieldError, MalformedJSON, UnsupportedMediaType
+from shared.errors import FieldError, LengthRequired, MalformedJSON, UnsupportedMediaType
 
 Q = TypeVar("Q", bound=BaseModel)
 
@@ -15,9 +15,11 @@ def read_json() -> object:
     """The body as JSON.
 
     Raises:
+        LengthRequired: The body comes in chunks.
         UnsupportedMediaType: The content type is not JSON.
         MalformedJSON: The body is not.
     """
+    check_length()
     if request.mimetype != "application/json":
         raise wrong_content_type("application/json")
     try:
@@ -35,6 +37,12 @@ def read_query(kind: type[Q]) -> Q:
         return kind.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise explain(error, pointer=False) from error
+
+
+def check_length() -> None:
+    """Raises `LengthRequired` for a chunked body: it would be cut at the limit, and nobody would notice."""
+    if request.content_length is None and "chunked" in request.headers.get("Transfer-Encoding", ""):
+        raise LengthRequired("the body comes in chunks; send it whole, with a Content-Length")
 
 
 def wrong_content_type(allowed: str) -> UnsupportedMediaType:

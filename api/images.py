@@ -4,9 +4,10 @@ import re
 
 from flask import Blueprint, Response, request
 
-from api.body import wrong_content_type
+from api.body import check_length, wrong_content_type
 from api.openapi import BINARY, UPLOAD, describes
 from api.services import services
+from shared.bucket import Missing
 from shared.errors import FieldError, InvalidRequest, NotFound
 from shared.pictures import decode_picture
 from shared.storage import Image
@@ -17,9 +18,10 @@ IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @blueprint.post("")
-@describes("Upload a picture", body=UPLOAD, answers={201: Image}, problems=(413, 415, 422, 503))
+@describes("Upload a picture", body=UPLOAD, answers={201: Image}, problems=(411, 413, 415, 422, 503))
 def upload_image() -> Response:
     """Takes a multipart form with the picture as `file`; the same picture has the same id."""
+    check_length()
     if request.mimetype != "multipart/form-data":
         raise wrong_content_type("multipart/form-data")
     file = request.files.get("file")
@@ -28,7 +30,8 @@ def upload_image() -> Response:
         raise InvalidRequest("the form has no file named 'file'; send the picture in the field 'file'", field)
     here = services()
     data = file.read()
-    _, facts = decode_picture(data, max_pixels=here.settings.max_image_pixels)
+    with here.decoders:
+        _, facts = decode_picture(data, max_pixels=here.settings.max_image_pixels)
     image = here.storage.save_image(data, facts)
     headers = {"Location": f"/v1/images/{image.id}"}
     return Response(image.model_dump_json(), status=201, mimetype="application/json", headers=headers)
@@ -52,5 +55,8 @@ def get_image(image_id: str) -> Response:
     if request.if_none_match.contains(image.id):
         answer.make_conditional(request)
         return answer
-    answer.response = here.storage.stream_image(image_id)
+    try:
+        answer.response = here.storage.stream_image(image_id)
+    except Missing as error:
+        raise NotFound(f"picture {image_id} is gone from the store; upload it again") from error
     return answer

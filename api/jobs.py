@@ -12,12 +12,14 @@ from flask import Blueprint, Response, redirect, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.body import read_json, read_query
+from api.lookup import JOB_ID, check_id, find_job, find_manifest
 from api.openapi import BINARY, describes
 from api.services import Services, services
 from api.submission import submit
+from shared.bucket import Missing
 from shared.ending import end_job, ended
 from shared.errors import FieldError, InvalidRequest, NotFinished, NotFound
-from shared.jobs import Artifact, Job, Jobs, Manifest, State
+from shared.jobs import Artifact, Job, Jobs, State
 from shared.methods import Request
 from shared.records import ClaimLost
 
@@ -25,7 +27,6 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
 
 POLL_SECONDS = 0.1
 PRESIGNED_SECONDS = 300
-JOB_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 
 
 class JobQuery(BaseModel):
@@ -58,7 +59,7 @@ class ArtifactQuery(BaseModel):
         "Idempotency-Key": "The same key and body return the same job for a day.",
         "Prefer": "`wait=N`: answer when the job has ended, or after N seconds.",
     },
-    problems=(400, 413, 415, 422, 429, 503),
+    problems=(400, 411, 413, 415, 422, 429, 503),
 )
 def submit_job() -> Response:
     """Answers once the request is stored and enqueued."""
@@ -107,7 +108,9 @@ def cancel_job(job_id: str) -> Response:
 def delete_job(job_id: str) -> Response:
     """Removes a job that has ended, and all that it made."""
     here = services()
-    job = find_job(job_id, here)
+    check_id(job_id)
+    # The record knows the job even where an earlier attempt to delete it got as far as its manifest.
+    job = here.records.find(job_id) or find_job(job_id, here)
     if not job.state.terminal:
         raise NotFinished(f"job {job_id} is {job.state}; cancel it first with POST /v1/jobs/{job_id}/cancel")
     here.storage.delete_job(job_id)
@@ -123,7 +126,7 @@ def get_artifact(job_id: str, name: str) -> Response:
     """The bytes, streamed; or with `redirect=1` the way to the object store."""
     query = read_query(ArtifactQuery)
     here = services()
-    manifest = _manifest(job_id, here)
+    manifest = find_manifest(job_id, here)
     artifact = next((known for known in manifest.job.artifacts if known.name == name), None) if manifest else None
     if manifest is None or artifact is None:
         raise NotFound(f"job {job_id} has no artefact {name!r}; GET /v1/jobs/{job_id} lists those it has")
@@ -132,20 +135,6 @@ def get_artifact(job_id: str, name: str) -> Response:
         url = here.storage.bucket.presign(key, seconds=PRESIGNED_SECONDS, media_type=artifact.media_type)
         return redirect(url)  # type: ignore[return-value]
     return _send(artifact, key, here)
-
-
-def find_job(job_id: str, here: Services) -> Job:
-    """The job: its manifest once it has ended, else its record. Raises `NotFound`."""
-    _check_id(job_id)
-    job = here.records.find(job_id)
-    if job is not None and not job.state.terminal:
-        return job
-    manifest = here.storage.load_manifest(job_id)
-    if manifest is None:
-        raise NotFound(f"there is no job {job_id}; GET /v1/jobs lists those there are")
-    if job is None:
-        here.records.remember(manifest.job)
-    return manifest.job
 
 
 def cancel(job: Job, here: Services) -> Job:
@@ -163,7 +152,16 @@ def cancel(job: Job, here: Services) -> Job:
 
 
 def wait_for(job: Job, here: Services, seconds: float) -> Job:
-    """The job when it has ended, or as it stands after that many seconds."""
+    """The job when it has ended, or as it stands after that many seconds, or at once if too many wait already."""
+    if not here.waiters.acquire(blocking=False):
+        return job
+    try:
+        return _poll(job, here, seconds)
+    finally:
+        here.waiters.release()
+
+
+def _poll(job: Job, here: Services, seconds: float) -> Job:
     limit = time.monotonic() + seconds
     while not job.state.terminal and time.monotonic() < limit:
         time.sleep(POLL_SECONDS)
@@ -178,19 +176,11 @@ def _send(artifact: Artifact, key: str, here: Services) -> Response:
     if request.if_none_match.contains(artifact.sha256):
         answer.make_conditional(request)
         return answer
-    answer.response = here.storage.bucket.stream(key)
+    try:
+        answer.response = here.storage.bucket.stream(key)
+    except Missing as error:
+        raise NotFound(f"artefact {artifact.name!r} is gone from the store; run the job again") from error
     return answer
-
-
-def _manifest(job_id: str, here: Services) -> Manifest | None:
-    _check_id(job_id)
-    return here.storage.load_manifest(job_id)
-
-
-def _check_id(job_id: str) -> None:
-    """An id that could not be one must not become part of a key."""
-    if not JOB_ID.fullmatch(job_id):
-        raise NotFound(f"{job_id[:80]!r} is not the id of a job; GET /v1/jobs lists those there are")
 
 
 def _wanted_wait(limit: int) -> float:

@@ -44,6 +44,7 @@ def watch(app: Flask) -> None:
     @app.after_request
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "none"
-        REQUESTS.labels(route, request.method, str(response.status_code)).inc()
+        method = request.method if request.url_rule else "any"
+        REQUESTS.labels(route, method, str(response.status_code)).inc()
         SECONDS.labels(route).observe(time.perf_counter() - g.get("started", time.perf_counter()))
         return response

@@ -1,6 +1,7 @@
 """What the views work with, set up once per process."""
 
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import cast
 
 from celery import Celery
@@ -16,13 +17,20 @@ from shared.storage import Storage
 
 @dataclass(frozen=True)
 class Services:
-    """The API's connections to the rest of the service."""
+    """The API's connections to the rest of the service, and what its threads have to share.
+
+    Attributes:
+        waiters: Requests that may wait for a job to end; the other threads stay free to answer.
+        decoders: Pictures that may be decoded at a time; each can take some hundred megabytes.
+    """
 
     settings: Settings
     records: Records
     storage: Storage
     broker: Celery
     catalogue: Catalogue
+    waiters: BoundedSemaphore
+    decoders: BoundedSemaphore
 
 
 def connect(settings: Settings) -> Services:
@@ -33,6 +41,8 @@ def connect(settings: Settings) -> Services:
         storage=Storage(Bucket(settings)),
         broker=create_broker(settings),
         catalogue=load_catalogue(settings.catalogue),
+        waiters=BoundedSemaphore(8),
+        decoders=BoundedSemaphore(2),
     )
 
 

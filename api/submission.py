@@ -3,12 +3,17 @@
 import hashlib
 import re
 
+import structlog
+
+from api.lookup import find_job
 from api.services import Services
 from shared.broker import send_job
 from shared.checks import check_request, parse_request
-from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, QueueFull
+from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, QueueFull, Unavailable
 from shared.jobs import Job, State, links_of, new_job_id, now
 from shared.methods import ClassModel, Saliency
+
+log = structlog.get_logger()
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -17,21 +22,22 @@ def submit(body: object, services: Services, *, idempotency_key: str | None) -> 
     """Accepts a job, or returns the one that this key was used for before.
 
     Raises:
-        Problem: The request is not accepted; nothing was stored or enqueued.
+        Problem: The request is not accepted, and nothing is enqueued.
     """
     request = parse_request(body)
     release, _ = check_request(
         request, services.catalogue, has_image=lambda image: services.storage.describe_image(image) is not None
     )
     request = request.model_copy(update={"model": release.reference})
+    check_room(services)
     job_id = choose_id(request, services, idempotency_key)
-    known = services.records.find(job_id) if idempotency_key else None
-    return known or enqueue(job_id, request, services)
+    return enqueue(job_id, request, services)
 
 
 def enqueue(job_id: str, request: ClassModel | Saliency, services: Services) -> Job:
     """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
-    check_room(services)
+    if services.records.find(job_id) is not None:  # this idempotency key was used before
+        return find_job(job_id, services)
     services.storage.save_request(job_id, request)
     job = Job(
         id=job_id,
@@ -43,8 +49,11 @@ def enqueue(job_id: str, request: ClassModel | Saliency, services: Services) -> 
         created_at=now(),
         links=links_of(job_id),
     )
-    services.records.create(job)
-    send_job(services.broker, job_id, request.priority)
+    if services.records.create(job):
+        try:
+            send_job(services.broker, job_id, request.priority)
+        except Unavailable as problem:  # it is accepted, and the sweep sends what was not sent
+            log.warning("job.unsent", job_id=job_id, error=problem.detail)
     return job
 
 

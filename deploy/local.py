@@ -133,8 +133,7 @@ def _redis_command(folder: Path, settings: Settings) -> list[str]:
 def _store_command(folder: Path, settings: Settings) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     address = urlsplit(settings.s3_endpoint or "").netloc
-    keys = f"{settings.s3_access_key},{settings.s3_secret_key.get_secret_value()}"
-    return [find_rclone(), "serve", "s3", "--addr", address, "--auth-key", keys, "--config", os.devnull, str(folder)]
+    return [find_rclone(), "serve", "s3", "--addr", address, "--config", os.devnull, str(folder)]
 
 
 def _fix_ports(settings: Settings) -> Settings:
@@ -149,7 +148,10 @@ def _environment(settings: Settings) -> dict[str, str]:
     """What the children read: these settings and no others, and the checkout on their path."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("ARCHETYPE_")}
     path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
-    return {**others, **settings.environment(), "PYTHONPATH": path}
+    # By the environment, because a command line can be read by everybody on the machine; in quotes, because rclone
+    # reads a list in CSV there.
+    keys = f'"{settings.s3_access_key},{settings.s3_secret_key.get_secret_value()}"'
+    return {**others, **settings.environment(), "PYTHONPATH": path, "RCLONE_AUTH_KEY": keys}
 
 
 @contextmanager
@@ -243,12 +245,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("serve", "demo"))
     parser.add_argument("--folder", type=Path, default=Path("var"), help="where data, logs and pictures go")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8080")), help="of `serve`")
+    parser.add_argument("--port", type=_port, default=int(os.environ.get("PORT", "8080")), help="of `serve`")
     parser.add_argument(
         "--catalogue", type=Path, help="the operator's models.toml; default: ./models.toml if it exists"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for interruption in (signal.SIGTERM, signal.SIGINT):  # a script's background job is started with SIGINT ignored
+        signal.signal(interruption, _interrupt)
     try:
         settings = _read_settings(options.catalogue)
         if options.what == "serve":
@@ -262,6 +265,12 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is no port; 1 to 65535 are")
+    return int(text)
 
 
 def _read_settings(catalogue: Path | None) -> Settings:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from shared.errors import FieldError, UnknownModel, UnknownTarget, nearest
+from shared.errors import MOST_ERRORS, FieldError, UnknownModel, UnknownTarget, nearest
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -78,7 +78,7 @@ class Release(BaseModel):
         """The class indices that `targets` names, in their order, each once.
 
         Raises:
-            UnknownTarget: One or more of them name no class, or more than one; every such target is listed.
+            UnknownTarget: One or more of them name no class, or more than one; such targets are listed.
         """
         if targets == "all":
             return list(range(len(self.classes)))
@@ -88,6 +88,8 @@ class Release(BaseModel):
             found = self._resolve(target, f"{field}/{position}")
             if isinstance(found, FieldError):
                 errors.append(found)
+                if len(errors) == MOST_ERRORS:
+                    break
             else:
                 indices[found] = None
         if errors:

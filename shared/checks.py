@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.catalogue import Catalogue, Release
-from shared.errors import FieldError, InvalidRequest, UnknownImage, nearest, shorten
+from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage, nearest, shorten
 from shared.methods import MENU, REQUEST, ClassModel, Saliency
 
 
@@ -46,7 +46,8 @@ def _check_images(images: list[str], has_image: Callable[[str], bool]) -> None:
         if not has_image(image)
     ]
     if missing:
-        raise UnknownImage(f"there is no picture {missing[0].given}; upload it with POST /v1/images", *missing)
+        detail = f"there is no picture {missing[0].given}; upload it with POST /v1/images"
+        raise UnknownImage(detail, *missing[:MOST_ERRORS])
 
 
 def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
@@ -55,11 +56,13 @@ def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
     Args:
         pointer: Name fields by JSON pointer, as in a body, rather than by name, as in a query.
     """
-    errors = _merge([_explain_one(details, pointer=pointer) for details in error.errors(include_url=False)])
+    found = error.errors(include_url=False)
+    errors = _merge([_explain_one(details, pointer=pointer) for details in found[:MOST_ERRORS]])
     first = errors[0]
     where = first.field or "the body"
     given = "" if first.given is None else f", given {shorten(repr(first.given))}"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    others = len(errors) - 1 + len(found[MOST_ERRORS:])
+    more = f" (and {others} more)" if others else ""
     return InvalidRequest(f"{where}: {first.detail}{given}{more}; see errors for what is allowed", *errors)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -141,11 +142,19 @@ def show_methods(url: Url = DEFAULT_URL) -> None:
     with _told(), Client(url) as client:
         for method in client.methods():
             out.print(f"[bold]{method['method']}[/]: {method['description']}", highlight=False)
-            table = Table("parameter", "default", "what it is", show_edge=False)
+            table = Table("parameter", "default", "allowed", "what it is", show_edge=False)
             for parameters in (part for name, part in method["schema"]["$defs"].items() if name.endswith("Parameters")):
                 for name, part in parameters["properties"].items():
-                    table.add_row(name, str(part.get("default", "")), part.get("description", ""))
+                    table.add_row(name, str(part.get("default", "")), _bounds(part), part.get("description", ""))
             out.print(table, "")
+
+
+def _bounds(part: dict[str, Any]) -> str:
+    """A parameter's values or limits, from its JSON Schema."""
+    if "enum" in part or "const" in part:
+        return ", ".join(map(str, part.get("enum", [part.get("const")])))
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    return " ".join(f"{sign} {part[name]}" for name, sign in signs.items() if name in part)
 
 
 def _submit(body: dict[str, Any], *, url: str, wait: bool, folder: Path | None) -> None:
@@ -219,9 +228,9 @@ def _told() -> Iterator[None]:
 
 def _tell(problem: ProblemDocument | str) -> None:
     if isinstance(problem, str):
-        err.print(f"[red]error:[/] {problem}", highlight=False)
+        err.print(f"[red]error:[/] {escape(problem)}", highlight=False)
         return
-    err.print(f"[red]error:[/] {problem.detail}", highlight=False)
+    err.print(f"[red]error:[/] {escape(problem.detail)}", highlight=False)
     for error in problem.errors:
         allowed = f"; allowed: {error.allowed}" if error.allowed is not None else ""
         err.print(f"  {error.field}: {error.detail}{allowed}", highlight=False, markup=False)

@@ -10,7 +10,7 @@ def end_job(records: Records, storage: Storage, claim: Claim, job: Job) -> Job:
     """Ends a job, once. If an earlier attempt got as far as its manifest, that one counts.
 
     Raises:
-        ClaimLost: The job is somebody else's to end; nothing was written.
+        ClaimLost: The job is somebody else's to end.
     """
     records.renew(claim, job.progress)
     prefix = storage.attempt_prefix(claim.job_id, claim.fence)

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MEDIA_TYPE = "application/problem+json"
 
+MOST_ERRORS = 20
+"""A problem lists no more fields than that: the first tell what is wrong, and a request may have thousands."""
+
 
 class FieldError(BaseModel):
     """One thing that is wrong with one field of a request."""
@@ -98,6 +101,12 @@ class UnsupportedMediaType(Problem):
     """The content type is not one that this call takes."""
 
     status, slug = 415, "unsupported-media-type"
+
+
+class LengthRequired(Problem):
+    """The length of the body is not known beforehand."""
+
+    status, slug = 411, "length-required"
 
 
 class TooLarge(Problem):

@@ -88,9 +88,9 @@ class Saliency(Submission):
 
     method: Literal["saliency"] = Field(examples=["saliency"])
     images: list[ImageId] = Field(min_length=1, max_length=1000, description="Pictures to look at.")
-    targets: Targets | None = Field(
+    targets: Targets | Literal["all"] | None = Field(
         default=None,
-        description="Classes to look for in every picture; without it, the class that the model predicts.",
+        description='Classes to look for in every picture, or `"all"`; without it, the class that the model predicts.',
         examples=[["lemon"]],
     )
     params: SaliencyParameters = SaliencyParameters()

@@ -3,8 +3,10 @@
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.errors import FieldError, TooLarge, UnreadableImage
@@ -58,7 +60,9 @@ def decode_picture(data: bytes, *, max_pixels: int) -> tuple[Image.Image, Facts]
             f"the file is no whole {', '.join(FORMATS)} picture: {error}", f"{len(data)} bytes"
         ) from error
     picture = convert_to_rgb(upright)
-    return picture, Facts(opened.format or "", *picture.size)
+    # MPO is JPEG with further pictures behind the first.
+    kind = {"MPO": "JPEG"}.get(opened.format or "", opened.format or "")
+    return picture, Facts(kind, *picture.size)
 
 
 def convert_to_rgb(picture: Image.Image) -> Image.Image:
@@ -72,16 +76,18 @@ def convert_to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _reduce_depth(picture: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    """Grey of 16 or 32 bits to 8: by its full range where integers have one, and 0..1 or 0..255 for floats."""
-    values = np.nan_to_num(np.asarray(picture, np.float64))
+def _reduce_depth(picture: Image.Image) -> NDArray[np.uint8]:
+    """Deep grey to 8 bits: integers by the range of 16 bits, floats by 0..1 or, where they exceed it, 0..255."""
+    values: NDArray[Any] = np.asarray(picture)
     if picture.mode == "F":
-        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
-    else:
-        scale = 255 / 65535 if values.max(initial=0) > 255 else 1.0
-        if picture.mode.startswith("I;16"):
-            scale = 255 / 65535
-    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+        top = 1.0 if np.nanmax(values, initial=0) <= 1 else 255.0
+        scaled: NDArray[np.uint8] = np.clip(np.nan_to_num(values) * (255 / top), 0, 255).astype(np.uint8)
+        return scaled
+    deep = picture.mode != "I" or values.max(initial=0) > 255
+    # By a table, because a copy of the picture in floats would be eight times its size.
+    table: NDArray[np.uint8] = np.clip(np.rint(np.arange(65536) / (257 if deep else 1)), 0, 255).astype(np.uint8)
+    reduced: NDArray[np.uint8] = table[np.clip(values, 0, 65535)]
+    return reduced
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

@@ -53,22 +53,19 @@ class Records:
         folder = resources.files("shared") / "lua"
         self._scripts = {
             name: self._redis.register_script((folder / f"{name}.lua").read_text())
-            for name in ("claim", "renew", "finish", "release")
+            for name in ("create", "claim", "renew", "finish", "give_back", "release")
         }
 
     def ping(self) -> None:
         with _translated():
             self._redis.ping()
 
-    def create(self, job: Job) -> None:
-        """Writes the record of a queued job and puts it into the indices."""
-        fields = {"job": job.model_dump_json(), "state": State.QUEUED.value, "fence": "0", "attempt": "0"}
-        with _translated(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_job(job.id), mapping=cast("dict[Any, Any]", fields))
-            pipe.zadd(_key("pending"), {job.id: job.created_at.timestamp() * 1000})
-            for index in [*_indices(job), _index("state", State.QUEUED)]:
-                pipe.zadd(index, {job.id: 0})
-            pipe.execute()
+    def create(self, job: Job) -> bool:
+        """Writes the record of a queued job and puts it into the indices; False if there is one already."""
+        keys = [_job(job.id), _key("pending"), *_indices(job), _index("state", State.QUEUED)]
+        created = int(job.created_at.timestamp() * 1000)
+        with _translated():
+            return bool(self._scripts["create"](keys, [job.id, job.model_dump_json(), created]))
 
     def find(self, job_id: str) -> Job | None:
         """The job as its record tells it: without artefacts, metrics and error, which only the manifest has."""
@@ -188,6 +185,15 @@ class Records:
         if not written:
             raise ClaimLost(claim.job_id)
 
+    def give_back(self, claim: Claim) -> None:
+        """Puts a job back into the queue as if it had not been taken. Raises `ClaimLost` if the claim is void."""
+        job_id = claim.job_id
+        keys = [_job(job_id), _key("leases"), _key("pending"), _index("state", State.RUNNING)]
+        with _translated():
+            given = self._scripts["give_back"]([*keys, _index("state", State.QUEUED)], [job_id, claim.fence])
+        if not given:
+            raise ClaimLost(job_id)
+
     def ask_to_cancel(self, job_id: str) -> None:
         """Notes that the job is to be cancelled; whoever works on it sees it at the next step."""
         with _translated():
@@ -281,5 +287,5 @@ def _key(name: str) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
+    except redis.RedisError as error:
         raise Unavailable("the queue (Redis) does not answer; try again in a moment") from error

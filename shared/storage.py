@@ -89,10 +89,12 @@ class Storage:
         return self._load(f"jobs/{job_id}/manifest.json", Manifest)
 
     def delete_job(self, job_id: str) -> None:
-        """Removes all of a job: the manifest first, so that no half of it is ever served."""
-        self.bucket.delete(f"jobs/{job_id}/manifest.json")
+        """Removes all of a job: the manifest last, so that what was interrupted can be asked for again."""
+        manifest = f"jobs/{job_id}/manifest.json"
         for key in list(self.bucket.keys(f"jobs/{job_id}/")):
-            self.bucket.delete(key)
+            if key != manifest:
+                self.bucket.delete(key)
+        self.bucket.delete(manifest)
 
     def save_image(self, data: bytes, facts: Facts) -> Image:
         """Stores a picture under its digest."""

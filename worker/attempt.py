@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import os
 import platform
 import socket
 from dataclasses import dataclass, field
@@ -10,12 +11,14 @@ from typing import Any, cast
 
 import structlog
 import torch
+from celery.exceptions import SoftTimeLimitExceeded
 from PIL import Image
 
+from shared.bucket import Missing
 from shared.catalogue import Catalogue, Release
 from shared.checks import check_request, parse_request
 from shared.ending import end_job, ended
-from shared.errors import Internal, MalformedJSON, Problem, Unavailable
+from shared.errors import Internal, MalformedJSON, NotFound, Problem, TimeLimitExceeded, Unavailable
 from shared.jobs import Artifact, Job, State, TargetClass
 from shared.methods import ClassModel, Saliency
 from shared.pictures import decode_picture
@@ -65,10 +68,29 @@ def run_job(bench: Bench, job_id: str) -> None:
         except ClaimLost:
             log.warning("job.lost")
         except Unavailable as problem:
-            # Neither the job's fault nor a result: when the lease runs out the sweep gives it to another attempt.
             log.warning("job.interrupted", error=problem.detail)
+            give_back(bench, claim)
         else:
             log.info("job.ended", state=job.state)
+            leave_if_broken(bench.device)
+
+
+def leave_if_broken(device: torch.device) -> None:
+    """Ends this process if its GPU no longer works: later jobs would fail or, worse, succeed with garbage."""
+    if device.type == "cuda":
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError:
+            log.exception("device.broken")
+            os._exit(1)
+
+
+def give_back(bench: Bench, claim: Claim) -> None:
+    """A store that does not answer is neither the job's fault nor a result: the sweep sends the job again, later."""
+    try:
+        bench.records.give_back(claim)
+    except (ClaimLost, Unavailable):
+        log.warning("job.lost")  # its lease runs out, and the sweep finds it
 
 
 def attempt(bench: Bench, claim: Claim) -> Job:
@@ -103,6 +125,8 @@ def find_end(bench: Bench, claim: Claim, job: Job, outcome: Outcome, heartbeat: 
         raise
     except Problem as problem:
         return ended(job, State.FAILED, problem=problem)
+    except SoftTimeLimitExceeded:
+        return ended(job, State.FAILED, problem=TimeLimitExceeded("the job's step took longer than a whole job may"))
     except Exception as error:  # the one place where the engine's errors become problems
         log.exception("job.failed")
         fault = Internal(f"{type(error).__name__}: {error}; this is a fault of the service, please report it")
@@ -147,6 +171,8 @@ def load_body(storage: Storage, job_id: str) -> object:
     """The stored request, as JSON."""
     try:
         return json.loads(storage.load_request_json(job_id))
+    except Missing as error:
+        raise NotFound("the stored request is gone; submit the job again") from error
     except ValueError as error:
         raise MalformedJSON(f"the stored request is not JSON: {error}") from error
 

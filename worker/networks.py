@@ -20,6 +20,9 @@ from worker.engine.torchvision_import import import_torchvision
 
 Weights = dict[str, torch.Tensor]
 
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Heads of torchvision's GoogLeNet and Inception that only serve training; the networks are built without them."""
+
 log = structlog.get_logger()
 
 
@@ -102,17 +105,19 @@ def build_architecture(release: Release, factories: dict[str, str]) -> nn.Module
 
 
 def read_weights(path: Path, release: Release) -> Weights:
-    """A safetensors file or a state dict; the usual wrappings (`state_dict` key, `module.` prefix) are taken off."""
+    """A safetensors file or a state dict; the usual wrappings and training heads are taken off."""
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has errors of its own
         raise _unloadable(release, f"the weights {path.name} cannot be read: {error}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise _unloadable(release, f"{path.name} holds no state dict; save the network's state_dict()")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    names = {name: name.removeprefix("module.") for name in state}
+    return {short: state[name] for name, short in names.items() if not short.startswith(AUXILIARY)}
 
 
 def fill_weights(network: nn.Module, weights: Weights, release: Release) -> None:

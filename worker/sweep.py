@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.storage import Storage
 
 STALE_SECONDS = 10
-"""A job that is queued for longer while no message waits has lost its message."""
+"""A job that is queued for longer, while there are fewer messages than queued jobs, may have lost its message."""
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ def sweep(records: Records, storage: Storage, broker: Celery, *, max_attempts: i
     for job_id in records.expired():
         if records.release(job_id):
             return_job(job_id, records, storage, broker, max_attempts=max_attempts)
-    if count_messages(broker) == 0:
+    if count_messages(broker) < records.count(State.QUEUED):
         for job_id in records.stale(STALE_SECONDS):
             job = records.find(job_id)
             if job is not None and job.state is State.QUEUED:

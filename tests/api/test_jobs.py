@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -80,12 +81,33 @@ def test_prefer_wait_gives_up_in_time(submit: Submit) -> None:
 
 def test_the_same_key_and_body_is_the_same_job(submit: Submit) -> None:
     key = f"key-{time.time()}"
-    one, two = submit(QUICK, Idempotency_Key=key), submit(QUICK, Idempotency_Key=key)
-    assert one.json()["id"] == two.json()["id"]
+    one = submit(QUICK, Idempotency_Key=key, Prefer="wait=50").json()
+    assert one["artifacts"]
+    assert submit(QUICK, Idempotency_Key=key).json() == one
     other = submit(QUICK | {"targets": ["bee"]}, Idempotency_Key=key)
     assert other.status_code == 422
     assert ProblemDocument.model_validate(other.json()).type.endswith("idempotency-conflict")
     assert submit(QUICK, Idempotency_Key="two words").status_code == 422
+
+
+def test_clients_that_repeat_themselves_at_once_get_one_job(submit: Submit, client: Client) -> None:
+    for round_ in range(5):
+        key = f"storm-{time.time()}-{round_}"
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda _, key=key: submit(QUICK, Idempotency_Key=key).json(), range(12)))
+        (job_id,) = {answer["id"] for answer in answers}
+        ended = client.wait(job_id, timeout=60)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
+
+
+def test_those_who_wait_leave_room_for_those_who_ask(http: httpx2.Client, submit: Submit) -> None:
+    with ThreadPoolExecutor(24) as pool:
+        waiting = [pool.submit(submit, LONG, Prefer="wait=4") for _ in range(24)]
+        time.sleep(1)
+        started = time.monotonic()
+        assert http.get("/healthz").status_code == 200
+        assert time.monotonic() - started < 1.5
+    assert all(answer.result().status_code == 202 for answer in waiting)
 
 
 def test_a_running_job_is_cancelled_within_two_seconds(http: httpx2.Client, submit: Submit, client: Client) -> None:
@@ -203,6 +225,22 @@ def test_a_wrong_request_is_refused_and_leaves_nothing(
     assert stored(stack) == before
 
 
+def test_a_body_in_chunks_is_refused_before_it_is_cut(http: httpx2.Client) -> None:
+    chunks = (chunk for chunk in (json.dumps(QUICK).encode(), b" " * 3_000_000, b"garbage"))
+    refused = http.post("/v1/jobs", content=chunks, headers={"Content-Type": "application/json"})
+    assert (refused.status_code, refused.json()["type"]) == (411, "/problems/length-required")
+
+
+def test_thousands_of_mistakes_are_answered_at_once(http: httpx2.Client) -> None:
+    started = time.monotonic()
+    many = http.post("/v1/jobs", json=QUICK | {f"key{n}": n for n in range(8000)})
+    names = http.post("/v1/jobs", json=QUICK | {"targets": [f"lemming {n}" for n in range(1000)]})
+    assert (many.status_code, names.status_code) == (422, 422)
+    assert len(many.json()["errors"]) == len(names.json()["errors"]) == 20
+    assert "7999 more" in many.json()["detail"]
+    assert time.monotonic() - started < 3
+
+
 @pytest.mark.parametrize("path", ["/v1/jobs/nope", f"/v1/jobs/{'0' * 26}", "/v1/jobs/%2e%2e/artifacts/x", "/nothing"])
 def test_what_does_not_exist_is_a_problem_document(http: httpx2.Client, path: str) -> None:
     missing = http.get(path)
@@ -225,14 +263,31 @@ def test_the_typed_client_reports_problems(client: Client) -> None:
     assert refused.value.problem.status == 422
 
 
-def test_a_full_queue_answers_429(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_answers_429(stack: Stack, submit: Submit) -> None:
     from api.app import create_app
 
+    submit(LONG)  # keeps the worker busy, so that the next one stays queued
+    time.sleep(1)
+    submit(LONG)
     app = create_app(stack.settings.model_copy(update={"max_queued_jobs": 1}))
-    monkeypatch.setattr("shared.records.Records.count", lambda *_: 1)
     refused = app.test_client().post("/v1/jobs", json=QUICK)
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_a_deletion_that_was_interrupted_can_be_repeated(
+    http: httpx2.Client, stack: Stack, submit: Submit, client: Client
+) -> None:
+    from shared.bucket import Bucket
+
+    job_id = submit(QUICK, Prefer="wait=50").json()["id"]
+    artifact = client.job(job_id).artifacts[0]
+    bucket = Bucket(stack.settings)
+    for key in list(bucket.keys(f"jobs/{job_id}/")):
+        bucket.delete(key)
+        assert http.get(artifact.href).status_code in (200, 404)
+    assert http.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert job_id not in [job.id for job in client.jobs()]
 
 
 def test_a_service_without_redis_answers_503(stack: Stack) -> None:

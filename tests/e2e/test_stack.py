@@ -18,7 +18,7 @@ from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 QUICK = ClassModel(method="class_model", model="shapes", targets=["bee"], params=ClassModelParameters(steps=8))
-LONG = ClassModel(method="class_model", model="shapes", targets="all", params=ClassModelParameters(steps=1000))
+LONG = ClassModel(method="class_model", model="shapes", targets="all", params=ClassModelParameters(steps=200))
 
 
 def family(pid: int) -> set[int]:
@@ -85,15 +85,22 @@ def test_a_second_start_finds_the_results_of_the_first(tmp_path: Path) -> None:
         assert [listed.id for listed in client.jobs()] == [job.id]
 
 
-def test_a_job_survives_the_stop_in_its_middle(tmp_path: Path) -> None:
-    settings = Settings(lease_seconds=2, sweep_seconds=0.5)
-    with run_stack(tmp_path, settings) as stack, Client(stack.url) as client:
+def test_a_job_survives_that_everything_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHETYPE_LEASE_SECONDS", "2")
+    monkeypatch.setenv("ARCHETYPE_SWEEP_SECONDS", "0.5")
+    process = serve(tmp_path, port := free_port())
+    with Client(f"http://127.0.0.1:{port}") as client:
         job_id = client.submit(LONG).id
         for job in client.watch(job_id, timeout=60):
             if job.progress.done > 5:
                 break
-    with run_stack(tmp_path, settings) as stack, Client(stack.url) as client:
+    process.kill()
+    process.wait(10)
+    process = serve(tmp_path, port := free_port())
+    with Client(f"http://127.0.0.1:{port}") as client:
         job = client.wait(job_id, timeout=120)
+    process.terminate()
+    assert process.wait(40) == 0
     assert job.state is State.SUCCEEDED
     assert job.attempt == 2
 

@@ -89,8 +89,25 @@ def test_the_fence_grows_even_if_redis_forgets(records: Records, settings: Setti
     job = queued(records)
     before = records.claim(job.id, "me").fence
     redis.Redis.from_url(settings.redis_url).flushdb()
+    time.sleep(0.005)
     records.create(job)
     assert records.claim(job.id, "me").fence > before
+
+
+def test_a_record_is_not_written_twice(records: Records) -> None:
+    job = queued(records)
+    records.finish(records.claim(job.id, "me"), job.model_copy(update={"state": State.SUCCEEDED}))
+    assert records.create(job) is False
+    assert records.find(job.id).state is State.SUCCEEDED
+
+
+def test_a_job_that_is_given_back_is_as_if_it_had_not_been_taken(records: Records) -> None:
+    claim = records.claim(queued(records).id, "me")
+    records.give_back(claim)
+    assert records.find(claim.job_id).attempt == 0
+    with pytest.raises(ClaimLost):
+        records.give_back(claim)
+    assert records.claim(claim.job_id, "you").attempt == 1
 
 
 def test_a_wish_to_cancel_reaches_whoever_renews(records: Records) -> None:

@@ -137,3 +137,28 @@ def test_finished_jobs_are_answered_by_id_after_redis_was_wiped(
     redis.Redis.from_url(stack.settings.redis_url).delete(f"archetype:job:{job_id}")
     assert client.job(job_id) == before
     assert client.fetch(before.artifacts[0]).startswith(b"\x89PNG")
+
+
+def test_a_store_that_does_not_answer_costs_the_job_no_attempt(stack: Stack) -> None:
+    import redis
+    import torch
+
+    from shared.catalogue import load_catalogue
+    from worker.attempt import Bench, run_job
+    from worker.networks import Networks
+
+    url = stack.settings.redis_url.removesuffix("/0") + "/5"
+    settings = stack.settings.model_copy(update={"redis_url": url, "s3_endpoint": "http://127.0.0.1:1"})
+    records, cpu = Records(settings), torch.device("cpu")
+    bench = Bench(
+        settings=settings, records=records, storage=Storage(Bucket(settings)), catalogue=load_catalogue(None),
+        networks=Networks(factories={}, device=cpu, limit=1), device=cpu,
+    )  # fmt: skip
+    job = Backdoor(stack).job(new_job_id())
+    assert records.create(job) is True
+    for _ in range(4):
+        run_job(bench, job.id)
+        found = records.find(job.id)
+        assert (found.state, found.attempt) == (State.QUEUED, 0)
+    assert records.create(job) is False
+    redis.Redis.from_url(url).flushdb()

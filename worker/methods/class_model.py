@@ -1,7 +1,7 @@
 """`class_model`: the picture that a class score likes best."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,8 @@ def run(task: Task[ClassModel]) -> Run:
             yield Progress(done=number * steps + step.index, total=len(batches) * steps, unit="step")
         views |= keep_living(batch, step, task)
     metrics = measure(task, targets, views)
-    save_all(task, views, metrics)
+    for _ in save_all(task, views, metrics):
+        yield Progress(done=len(batches) * steps, total=len(batches) * steps, unit="step")
     return {"targets": metrics}
 
 
@@ -104,8 +105,8 @@ def measure(task: Task[ClassModel], targets: Sequence[int], views: Views) -> lis
     ]
 
 
-def save_all(task: Task[ClassModel], views: Views, metrics: list[dict[str, Any]]) -> None:
-    """A PNG per target, a contact sheet of them all, and the metrics as a file."""
+def save_all(task: Task[ClassModel], views: Views, metrics: list[dict[str, Any]]) -> Iterator[None]:
+    """A PNG per target, a contact sheet of them all, and the metrics as a file; yields after each."""
     cells = []
     for measured in metrics:
         target = task.target(measured["target"]["index"])
@@ -113,6 +114,7 @@ def save_all(task: Task[ClassModel], views: Views, metrics: list[dict[str, Any]]
             view = views[target.index]
             task.save(f"{file_stem(target)}.png", encode_png(view), target=target)
             cells.append((view, f"{target.name} {measured['probability']:.0%}"))
+            yield
     columns = min(len(cells), 8 if len(cells) <= 64 else 25)
     sheet = render_contact_sheet(arrange(cells, columns), side=max(96, min(224, 2400 // columns)))
     task.save("contact-sheet.png", encode_png(sheet))

@@ -23,8 +23,8 @@ from worker.task import Run, Task, file_stem
 BATCH = 16
 """Pairs of picture and target that share a forward and a backward pass."""
 
-SHEET_ROWS = 50
-"""Pictures that the contact sheet shows at most."""
+SHEET_ROWS, SHEET_COLUMNS = 50, 9
+"""The contact sheet shows so many pictures at most, and of each the first four targets."""
 
 View = NDArray[np.uint8]
 Pair = tuple[str, View, int]
@@ -34,17 +34,18 @@ Cell = tuple[View, str]
 def run(task: Task[Saliency]) -> Run:
     """Takes the pictures in turn, every pair of picture and target in full batches."""
     images = list(dict.fromkeys(task.request.images))
+    total = len(images) * len(task.targets or [0])
     metrics: list[dict[str, Any]] = []
     rows: dict[str, list[Cell]] = {}
     waiting: list[Pair] = []
-    for done, image in enumerate(images):
-        yield Progress(done=done, total=len(images), unit="picture")
+    for image in images:
+        yield Progress(done=len(metrics), total=total, unit="map")
         view = crop_view(task.load_picture(image), task.release.preprocessing)
         waiting += [(image, view, target) for target in task.targets or [predict(task, view)]]
-        while len(waiting) >= BATCH or (waiting and done + 1 == len(images)):
+        while len(waiting) >= BATCH or (waiting and image == images[-1]):
             metrics += map_pairs(task, waiting[:BATCH], rows)
             del waiting[:BATCH]
-    yield Progress(done=len(images), total=len(images), unit="picture")
+            yield Progress(done=len(metrics), total=total, unit="map")
     task.save("contact-sheet.png", encode_png(render_contact_sheet(list(rows.values()), side=200)))
     task.save("metrics.json", json.dumps({"pairs": metrics}, indent=1).encode())
     return {"pairs": metrics}
@@ -77,7 +78,8 @@ def save_pair(
     task.save(f"{stem}-overlay.png", encode_png(overlay), target=target, image=image)
     if image in rows or len(rows) < SHEET_ROWS:
         label = f"{target.name} {verdict['probability']:.0%}"
-        rows.setdefault(image, [(view, "picture")]).extend([(heat_map, label), (overlay, "overlay")])
+        row = rows.setdefault(image, [(view, "picture")])
+        row += [(heat_map, label), (overlay, "overlay")] if len(row) < SHEET_COLUMNS else []
 
 
 @torch.no_grad()
