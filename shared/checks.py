@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 
 from shared.catalogue import Catalogue, Release
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage, nearest, shorten
-from shared.methods import MENU, REQUEST, ClassModel, Saliency
+from shared.methods import MENU, REQUEST, ClassModel, ClassModelParameters, Saliency
 
 
 def parse_request(body: object) -> ClassModel | Saliency:
@@ -31,12 +31,24 @@ def check_request(
         UnknownModel: The catalogue has no such model or release.
         UnknownTarget: The model has no such class.
         UnknownImage: A picture was never uploaded.
+        InvalidRequest: The canvas is smaller than what the network is shown.
     """
     release = catalogue.find(request.model)
     indices = None if request.targets is None else release.resolve_targets(request.targets)
+    if isinstance(request, ClassModel):
+        _check_canvas(request.params, release)
     if isinstance(request, Saliency):
         _check_images(request.images, has_image)
     return release, indices
+
+
+def _check_canvas(params: ClassModelParameters, release: Release) -> None:
+    least = release.preprocessing.size
+    if params.canvas is None or (params.canvas[0] >= least[0] and params.canvas[1] >= least[1]):
+        return
+    detail = f"the canvas is smaller than the {least[0]} x {least[1]} pixels that {release.reference} is shown"
+    error = FieldError(field="/params/canvas", detail=detail, given=list(params.canvas), allowed=f"from {list(least)}")
+    raise InvalidRequest(f"{detail}; give a larger one, or none", error)
 
 
 def _check_images(images: list[str], has_image: Callable[[str], bool]) -> None:

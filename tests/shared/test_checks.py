@@ -21,6 +21,9 @@ GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": [
         ({"params": {"learning_rate": -1}}, "/params/learning_rate", -1, {"gt": 0.0}),
         ({"params": {"learning_rate": float("nan")}}, "/params/learning_rate", None, None),
         ({"params": {"start": "random"}}, "/params/start", "random", {"expected": "'zero', 'mean' or 'noise'"}),
+        ({"params": {"canvas": [7, 80]}}, "/params/canvas/0", 7, {"ge": 8}),
+        ({"params": {"scale": [2, 1]}}, "/params", None, None),
+        ({"params": {"rotation": -1}}, "/params/rotation", -1, {"ge": 0.0}),
         ({"targets": []}, "/targets", [], None),
         ({"targets": "lemon"}, "/targets", "lemon", None),
         ({"targets": [-1]}, "/targets/0", -1, None),
@@ -81,6 +84,7 @@ def test_a_long_value_is_not_echoed_whole() -> None:
         ({"model": "shapes@7"}, UnknownModel),
         ({"targets": ["lemming"]}, UnknownTarget),
         ({"targets": [12]}, UnknownTarget),
+        ({"params": {"canvas": [96, 64]}}, InvalidRequest),
     ],
 )
 def test_what_the_catalogue_does_not_have_is_refused(change: dict[str, Any], problem: type[Exception]) -> None:

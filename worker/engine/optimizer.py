@@ -44,7 +44,7 @@ class Adam:
     @classmethod
     def start(cls, parameters: Tensor) -> Self:
         zero = torch.zeros_like(parameters)
-        return cls(zero, zero, torch.zeros_like(parameters[:, :1, :1, :1]))
+        return cls(zero, zero, parameters.new_zeros([len(parameters)] + [1] * (parameters.ndim - 1)))
 
     def step(self, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Self]:
         mean = self.mean.lerp(gradient, 0.1)

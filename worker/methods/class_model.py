@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 from shared.errors import DeadTarget, Problem
 from shared.jobs import Progress
 from shared.methods import ClassModel, ClassModelParameters
 from worker.engine.ascend import Ascent, Step, ascend
 from worker.engine.classifier import Classifier
-from worker.engine.image import BoundedPixels, Image, Pixels
+from worker.engine.image import BoundedPixels, Fourier, Image, Pixels
 from worker.engine.optimizer import SGD, Adam
 from worker.engine.render import arrange, encode_png, render_contact_sheet, to_pixels
 from worker.engine.start import Start, start_colour, start_noise, start_zero
+from worker.engine.transform import Whole, Window
 from worker.judgement import judge
+from worker.preprocess import crop_view
 from worker.task import Run, Task, file_stem
 
 BATCH = 16
@@ -49,12 +52,10 @@ def run(task: Task[ClassModel]) -> Run:
 
 def plan_ascent(classifier: Classifier, targets: Sequence[int], params: ClassModelParameters) -> Ascent:
     """The request's parameters in the engine's words. Each target's seed follows from the job's and its class."""
+    size = choose_canvas(classifier, params)
     image = write_down(classifier, params)
-    starts: dict[str, Start] = {
-        "zero": start_zero,
-        "noise": start_noise,
-        "mean": partial(start_colour, image=image, colour=classifier.mean.cpu()),
-    }
+    colour = partial(start_colour, image=image, colour=classifier.mean.cpu(), size=size)
+    starts: dict[str, Start] = {"zero": start_zero, "noise": start_noise, "mean": colour}
     return Ascent(
         targets=targets,
         seeds=[params.seed * 100_003 + target for target in targets],
@@ -62,13 +63,26 @@ def plan_ascent(classifier: Classifier, targets: Sequence[int], params: ClassMod
         rates=[params.learning_rate] * len(targets),
         l2=[params.l2] * len(targets),
         image=image,
+        size=size,
+        transform=Whole() if params.whole else Window(classifier.size, params.scale, params.rotation),
         start=starts[params.start],
         optimizer=Adam.start if params.optimizer == "adam" else lambda _: SGD(),
     )
 
 
+def choose_canvas(classifier: Classifier, params: ClassModelParameters) -> tuple[int, int]:
+    """Height and width of the pictures in pixels."""
+    height, width = classifier.size
+    if params.canvas is not None:
+        return params.canvas
+    # An eighth more, as photographs are kept at 256 px for networks of 224: a window needs room to move in.
+    return (height, width) if params.whole else (round(height * 8 / 7), round(width * 8 / 7))
+
+
 def write_down(classifier: Classifier, params: ClassModelParameters) -> Image:
     """How the request wants pictures to be written down."""
+    if params.image == "fourier":
+        return Fourier(choose_canvas(classifier, params))
     if params.image == "bounded":
         return BoundedPixels()
     return Pixels(classifier.mean if params.add_mean else torch.zeros_like(classifier.mean))
@@ -96,7 +110,8 @@ def measure(task: Task[ClassModel], targets: Sequence[int], views: Views) -> lis
     living = list(views)
     for start in range(0, len(living), BATCH):
         batch = living[start : start + BATCH]
-        judged = judge(task.classifier, task.release, [views[target] for target in batch], batch)
+        seen = [crop_view(Picture.fromarray(views[target]), task.release.preprocessing) for target in batch]
+        judged = judge(task.classifier, task.release, seen, batch)
         verdicts |= dict(zip(batch, judged, strict=True))
     return [
         {"target": task.target(target).model_dump()}

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from tests.networks import Functional, Small, seeded
 from worker.engine.ascend import Ascent, Step, ascend
 from worker.engine.classifier import Classifier, open_classifier
-from worker.engine.image import BoundedPixels, Pixels
+from worker.engine.image import BoundedPixels, Fourier, Pixels
 from worker.engine.optimizer import SGD, Adam
 from worker.engine.start import start_noise, start_zero
+from worker.engine.transform import Whole, Window
 
 CPU = torch.device("cpu")
 MEAN, STD, SIZE = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3], (16, 20)
@@ -25,7 +26,7 @@ def plan(targets: list[int], *, steps: int = 12, rate: float = 0.1, l2: float = 
     count = len(targets)
     return Ascent(
         targets=targets, seeds=targets, steps=steps, rates=[rate] * count, l2=[l2] * count,
-        image=BoundedPixels(), start=start_noise, optimizer=Adam.start,
+        image=BoundedPixels(), size=SIZE, transform=Whole(), start=start_noise, optimizer=Adam.start,
     )  # fmt: skip
 
 
@@ -131,3 +132,16 @@ def test_a_score_that_is_not_a_number_kills_its_own_slot_alone() -> None:
         final = last(classifier, plan([0, 1]))
     assert final.dead.tolist() == [False, True]
     assert final.parameters[0].isfinite().all()
+
+
+def test_windows_and_spectra_climb_and_repeat_themselves() -> None:
+    ascent = replace(
+        plan([1, 2], steps=20), image=Fourier((24, 28)), size=(24, 28), transform=Window(SIZE, (0.7, 1.5), 20)
+    )
+    with opened(seeded(Small)) as classifier:
+        one, two = (list(ascend(classifier, ascent)) for _ in range(2))
+        alone = list(ascend(classifier, replace(ascent, targets=[2], seeds=[2], rates=[0.1], l2=[0.001])))
+    assert (one[-1].scores > one[0].scores).all()
+    assert torch.equal(one[-1].parameters, two[-1].parameters)
+    pictures = ascent.image.picture(torch.cat([alone[-1].parameters, one[-1].parameters]))
+    assert (pictures[0] - pictures[2]).abs().max() < 1e-3  # a quarter of what eight bits can tell

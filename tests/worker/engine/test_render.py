@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from worker.engine.image import BoundedPixels, Pixels
 from worker.engine.render import arrange, encode_png, render_contact_sheet, render_heat_map, render_overlay, to_pixels
 
 
@@ -39,9 +38,3 @@ def test_a_contact_sheet_shows_every_cell() -> None:
     sheet = render_contact_sheet(arrange(cells, 3), side=60)
     assert sheet.shape == (2 * (60 + 22 + 6) + 6, 3 * 66 + 6, 3)
     assert {0, 60, 120, 180, 240} <= set(sheet[:, :, 0].ravel().tolist())
-
-
-@pytest.mark.parametrize("image", [BoundedPixels(), Pixels(torch.full((3, 1, 1), 0.4))])
-def test_parameters_are_the_inverse_of_the_picture(image) -> None:
-    pictures = torch.rand(2, 3, 4, 4) * 0.9 + 0.05
-    torch.testing.assert_close(image.picture(image.parameters(pictures)), pictures)

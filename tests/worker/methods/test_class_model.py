@@ -25,6 +25,8 @@ def test_the_network_recognises_every_class_model_of_its_own(client: Client) -> 
 @pytest.mark.parametrize(
     "params",
     [
+        {},
+        {"scale": [1, 1], "rotation": 0, "l2": 0.0005},
         {"optimizer": "sgd", "image": "pixels", "start": "zero", "learning_rate": 1.0},
         {"optimizer": "sgd", "image": "pixels", "start": "noise", "learning_rate": 20.0, "add_mean": False},
         {"optimizer": "adam", "image": "pixels", "start": "mean", "learning_rate": 0.02},
@@ -32,7 +34,8 @@ def test_the_network_recognises_every_class_model_of_its_own(client: Client) -> 
     ],
 )
 def test_every_way_of_climbing_reaches_the_class(client: Client, params: dict[str, object]) -> None:
-    parameters = ClassModelParameters.model_validate({"steps": 100, **params})
+    plain = {"scale": [1, 1], "rotation": 0, "l2": 0.0002} if "image" in params else {}
+    parameters = ClassModelParameters.model_validate({"steps": 100, **plain, **params})
     request = ClassModel(method="class_model", model="shapes", targets=["strawberry", "bee"], params=parameters)
     job = client.wait(client.submit(request).id, timeout=60)
     assert [measured["rank"] for measured in job.metrics["targets"]] == [1, 1]
@@ -48,6 +51,19 @@ def test_the_same_request_twice_gives_the_same_bytes(client: Client) -> None:
     assert client.wait(client.submit(other).id, timeout=60).artifacts[0].sha256 != one.artifacts[0].sha256
 
 
+def test_the_canvas_is_as_large_as_asked(client: Client) -> None:
+    sizes = {}
+    for name, params in {
+        "default": ClassModelParameters(steps=4),
+        "wide": ClassModelParameters(steps=4, canvas=(96, 160)),
+        "plain": ClassModelParameters(steps=4, scale=(1, 1), rotation=0),
+    }.items():
+        request = ClassModel(method="class_model", model="shapes", targets=["bee"], params=params)
+        job = client.wait(client.submit(request).id, timeout=60)
+        sizes[name] = Image.open(io.BytesIO(client.fetch(job.artifacts[0]))).size
+    assert sizes == {"default": (91, 91), "wide": (160, 96), "plain": (80, 80)}
+
+
 def test_a_flat_picture_is_a_failure_and_never_a_result(client: Client) -> None:
     params = ClassModelParameters(steps=1, learning_rate=1e-6)
     job = client.wait(
@@ -58,7 +74,7 @@ def test_a_flat_picture_is_a_failure_and_never_a_result(client: Client) -> None:
 
 
 def test_ten_imagenet_classes_are_what_squeezenet_says_they_are(client: Client, models: Path) -> None:
-    params = ClassModelParameters(steps=48)
+    params = ClassModelParameters(steps=64)
     request = ClassModel(method="class_model", model="squeezenet", targets=list(TEN), params=params)
     job = client.wait(client.submit(request).id, timeout=280)
     assert job.state is State.SUCCEEDED
