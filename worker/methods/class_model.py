@@ -1,6 +1,7 @@
 """`class_model`: the picture that a class score likes best."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -130,7 +131,8 @@ def save_all(task: Task[ClassModel], views: Views, metrics: list[dict[str, Any]]
             task.save(f"{file_stem(target)}.png", encode_png(view), target=target)
             cells.append((view, f"{target.name} {measured['probability']:.0%}"))
             yield
-    columns = min(len(cells), 8 if len(cells) <= 64 else 25)
+    rows = math.ceil(len(cells) / (8 if len(cells) <= 64 else 25))
+    columns = math.ceil(len(cells) / rows)
     sheet = render_contact_sheet(arrange(cells, columns), side=max(96, min(224, 2400 // columns)))
     task.save("contact-sheet.png", encode_png(sheet))
     task.save("metrics.json", json.dumps({"targets": metrics}, indent=1).encode())
