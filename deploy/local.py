@@ -15,22 +15,19 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
 from deploy.demo import show
+from deploy.family import Family
 from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
-from shared.errors import Problem
-from shared.process import die_with_parent
 from shared.records import Records
 from shared.settings import Settings
 
-READY_SECONDS = 90
-STOP_SECONDS = 10
 HOST = "127.0.0.1"
 
 
@@ -63,7 +60,7 @@ def run_stack(folder: Path, settings: Settings, *, port: int = 0) -> Iterator[St
     """
     folder = folder.resolve()
     settings = _fix_ports(settings)
-    family = _Family(folder, _environment(settings))
+    family = Family(folder, _environment(settings))
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))
         stack.enter_context(family.run("redis", _redis_command(folder / "redis", settings)))
@@ -164,76 +161,6 @@ def _lock(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise RuntimeError(f"another stack runs in {folder}; stop it, or use another folder") from error
         yield
-
-
-@dataclass(frozen=True)
-class _Family:
-    """The child processes of a stack, each in a session of its own: Ctrl-C reaches them only through us, in order."""
-
-    folder: Path
-    env: dict[str, str]
-    children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
-
-    @contextmanager
-    def run(self, name: str, command: list[str]) -> Iterator[None]:
-        """Runs a child until the block ends. If we are killed, Linux kills it."""
-        with self.log(name).open("ab") as log:
-            child = subprocess.Popen(
-                command,
-                env=self.env,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
-        self.children[name] = child
-        try:
-            yield
-        finally:
-            _stop(child)
-
-    def wait_for(self, name: str, ask: Callable[[], object]) -> None:
-        """Asks until a part answers; says where its log is if it dies or never does."""
-        limit = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                ask()
-                return
-            except (Problem, OSError) as error:
-                if self.children[name].poll() is not None:
-                    raise self.died(name) from error
-                if time.monotonic() > limit:
-                    message = f"the {name} did not answer within {READY_SECONDS} s; its log is {self.log(name)}"
-                    raise RuntimeError(message) from error
-            time.sleep(0.05)
-
-    def check(self) -> None:
-        """Raises `RuntimeError` if a child has died."""
-        for name, child in self.children.items():
-            if child.poll() is not None:
-                raise self.died(name)
-
-    def died(self, name: str) -> RuntimeError:
-        return RuntimeError(f"the {name} stopped; its log is {self.log(name)}:\n{_tail(self.log(name))}")
-
-    def log(self, name: str) -> Path:
-        return self.folder / "log" / f"{name}.log"
-
-
-def _stop(child: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM and time to finish; then the whole group is killed. A job that was under way goes back to the queue."""
-    child.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait(STOP_SECONDS)
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-12:])
 
 
 def _ask(url: str) -> None:
