@@ -29,7 +29,6 @@ def submit(body: object, services: Services, *, idempotency_key: str | None) -> 
         request, services.catalogue, has_image=lambda image: services.storage.describe_image(image) is not None
     )
     request = request.model_copy(update={"model": release.reference})
-    check_room(services)
     job_id = choose_id(request, services, idempotency_key)
     return enqueue(job_id, request, services)
 
@@ -38,6 +37,7 @@ def enqueue(job_id: str, request: ClassModel | Saliency, services: Services) -> 
     """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
     if services.records.find(job_id) is not None:  # this idempotency key was used before
         return find_job(job_id, services)
+    check_room(services)
     services.storage.save_request(job_id, request)
     job = Job(
         id=job_id,

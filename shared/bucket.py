@@ -74,15 +74,6 @@ class Bucket:
             body = self._client.get_object(Bucket=self._name, Key=key)["Body"]
         return body.iter_chunks(chunk)
 
-    def has(self, key: str) -> bool:
-        """Whether there is an object."""
-        try:
-            with _translated(key):
-                self._client.head_object(Bucket=self._name, Key=key)
-        except Missing:
-            return False
-        return True
-
     def keys(self, prefix: str) -> Iterator[str]:
         """Every key that begins with `prefix`."""
         with _translated(prefix):

@@ -144,13 +144,7 @@ class Records:
 
     def claim(self, job_id: str, owner: str) -> Claim | None:
         """Takes a queued job, or returns None: it is somebody's, it has ended, or it never was."""
-        keys = [
-            _job(job_id),
-            _key("leases"),
-            _key("pending"),
-            _index("state", State.QUEUED),
-            _index("state", State.RUNNING),
-        ]
+        keys = _keys_to_move(job_id, State.QUEUED, State.RUNNING)
         with _translated():
             taken = self._scripts["claim"](keys, [job_id, owner, self._lease_ms, now().isoformat()])
         return Claim(job_id, fence=taken[0], attempt=taken[1]) if taken else None
@@ -187,12 +181,11 @@ class Records:
 
     def give_back(self, claim: Claim) -> None:
         """Puts a job back into the queue as if it had not been taken. Raises `ClaimLost` if the claim is void."""
-        job_id = claim.job_id
-        keys = [_job(job_id), _key("leases"), _key("pending"), _index("state", State.RUNNING)]
+        keys = _keys_to_move(claim.job_id, State.RUNNING, State.QUEUED)
         with _translated():
-            given = self._scripts["give_back"]([*keys, _index("state", State.QUEUED)], [job_id, claim.fence])
+            given = self._scripts["give_back"](keys, [claim.job_id, claim.fence])
         if not given:
-            raise ClaimLost(job_id)
+            raise ClaimLost(claim.job_id)
 
     def ask_to_cancel(self, job_id: str) -> None:
         """Notes that the job is to be cancelled; whoever works on it sees it at the next step."""
@@ -208,13 +201,7 @@ class Records:
 
     def release(self, job_id: str) -> bool:
         """Gives a job whose lease has run out back to the queue; False if it was renewed or has ended."""
-        keys = [
-            _job(job_id),
-            _key("leases"),
-            _key("pending"),
-            _index("state", State.RUNNING),
-            _index("state", State.QUEUED),
-        ]
+        keys = _keys_to_move(job_id, State.RUNNING, State.QUEUED)
         with _translated():
             return bool(self._scripts["release"](keys, [job_id]))
 
@@ -262,6 +249,11 @@ def _read_record(record: dict[str, str]) -> Job | None:
         "finished_at": record.get("finished_at"),
     }
     return Job.model_validate({**Job.model_validate_json(record["job"]).model_dump(), **live})
+
+
+def _keys_to_move(job_id: str, source: State, goal: State) -> list[str]:
+    """What a script touches that moves a job between queued and running."""
+    return [_job(job_id), _key("leases"), _key("pending"), _index("state", source), _index("state", goal)]
 
 
 def _indices(job: Job) -> list[str]:

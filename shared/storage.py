@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from shared.bucket import Bucket, Missing, Taken
 from shared.errors import UnknownImage
 from shared.jobs import Document, Manifest
-from shared.methods import REQUEST, ClassModel, Saliency
+from shared.methods import ClassModel, Saliency
 from shared.pictures import Facts
 
 D = TypeVar("D", bound=BaseModel)
@@ -63,10 +63,6 @@ class Storage:
     def load_request_json(self, job_id: str) -> bytes:
         """The request as it was stored, not yet checked. Raises `Missing`."""
         return self.bucket.get(f"jobs/{job_id}/request.json")
-
-    def load_request(self, job_id: str) -> ClassModel | Saliency:
-        """The request. Raises `Missing`, and `pydantic.ValidationError` where it does not fit the menu."""
-        return REQUEST.validate_json(self.load_request_json(job_id))
 
     def attempt_prefix(self, job_id: str, fence: int) -> str:
         return f"jobs/{job_id}/attempts/{fence}/"

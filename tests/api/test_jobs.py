@@ -270,6 +270,10 @@ def test_a_full_queue_answers_429(stack: Stack, submit: Submit) -> None:
     time.sleep(1)
     submit(LONG)
     app = create_app(stack.settings.model_copy(update={"max_queued_jobs": 1}))
+    again = {"Idempotency-Key": f"full-{time.time()}"}
+    accepted = submit(LONG, Idempotency_Key=again["Idempotency-Key"]).json()["id"]
+    repeated = app.test_client().post("/v1/jobs", json=LONG, headers=again)
+    assert (repeated.status_code, repeated.get_json()["id"]) == (202, accepted)
     refused = app.test_client().post("/v1/jobs", json=QUICK)
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) > 0

@@ -1,6 +1,5 @@
 """Draws labelled pictures: one known thing on a cluttered background, with its mask and its box."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +33,9 @@ class Drawing:
     label: int
 
 
-def draw_pictures(count: int, seed: int) -> Iterator[Drawing]:
-    """Yields `count` drawings, the classes in turn; the same seed gives the same drawings."""
-    for index in range(count):
-        yield draw_picture(index % len(CLASSES), np.random.default_rng([seed, index]))
+def draw_numbered(index: int, seed: int) -> Drawing:
+    """The drawing of that number in the series of a seed; the classes come in turn, and always the same."""
+    return draw_picture(index % len(CLASSES), np.random.default_rng([seed, index]))
 
 
 def draw_picture(label: int, rng: np.random.Generator) -> Drawing:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.shapes.drawing import CLASSES, draw_picture
+from worker.shapes.drawing import CLASSES, draw_numbered
 from worker.shapes.network import ShapesNetwork
 
 MEAN, STD = 0.5, 0.25
@@ -103,8 +103,7 @@ def draw_set(count: int, seed: int) -> Pictures:
 
 
 def _draw_pixels(index: int, *, seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    drawing = draw_picture(index % len(CLASSES), np.random.default_rng([seed, index]))
-    return np.asarray(drawing.picture)
+    return np.asarray(draw_numbered(index, seed).picture)
 
 
 @torch.no_grad()
