@@ -24,11 +24,7 @@ def submit(body: object, services: Services, *, idempotency_key: str | None) -> 
     Raises:
         Problem: The request is not accepted, and nothing is enqueued.
     """
-    request = parse_request(body)
-    release, _ = check_request(
-        request, services.catalogue, has_image=lambda image: services.storage.describe_image(image) is not None
-    )
-    request = request.model_copy(update={"model": release.reference})
+    request = check_request(parse_request(body), services.catalogue, services.storage).request
     job_id = choose_id(request, services, idempotency_key)
     return enqueue(job_id, request, services)
 

@@ -59,7 +59,7 @@ def run_stack(folder: Path, settings: Settings, *, port: int = 0) -> Iterator[St
         RuntimeError: A part did not start, or another stack runs in the folder; says which and where its log is.
     """
     folder = folder.resolve()
-    settings = _fix_ports(settings)
+    settings = _fix_ports(settings).model_copy(update={"plans": settings.plans or folder / "plans.json"})
     family = Family(folder, _environment(settings))
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))

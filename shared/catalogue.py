@@ -36,8 +36,8 @@ class Preprocessing(BaseModel):
 
     @model_validator(mode="after")
     def _check_channels(self) -> Self:
-        if len(self.mean) != 3 or len(self.std) != 3:
-            raise ValueError("mean and std need three values each, for red, green and blue")
+        if not 1 <= len(self.mean) <= 16 or len(self.std) != len(self.mean):
+            raise ValueError("mean and std need a value for every channel of the input, 1 to 16 of them")
         return self
 
 
@@ -61,6 +61,12 @@ class Release(BaseModel):
     )
     classes: list[str] = Field(min_length=1, description="Class names in the order of the scores.")
     preprocessing: Preprocessing = Preprocessing()
+    score_layer: str | None = Field(
+        default=None, description="The layer that gives the class scores, where they are not found by themselves."
+    )
+    pictures: Path | None = Field(
+        default=None, description="A folder of pictures like those it was trained on, relative to the catalogue."
+    )
 
     @property
     def reference(self) -> str:
@@ -140,7 +146,7 @@ class Catalogue:
         """Every release of a model, oldest first; none where the name is unknown."""
         return list(self._names.get(name, {}).values())
 
-    def find(self, reference: str) -> Release:
+    def find(self, reference: str, *, field: str = "/model") -> Release:
         """The release that `name` (its newest) or `name@release` means.
 
         Raises:
@@ -150,19 +156,19 @@ class Catalogue:
         releases = self._names.get(name)
         if releases is None:
             raise _unknown_model(
-                f"there is no model {name!r}", reference, nearest(name, self._names) or self.names[:20]
+                f"there is no model {name!r}", field, reference, nearest(name, self._names) or self.names[:20]
             )
         if not wanted:
             return list(releases.values())[-1]
         if wanted not in releases:
             raise _unknown_model(
-                f"model {name!r} has no release {wanted!r}", reference, [f"{name}@{known}" for known in releases]
+                f"model {name!r} has no release {wanted!r}", field, reference, [f"{name}@{known}" for known in releases]
             )
         return releases[wanted]
 
 
-def _unknown_model(detail: str, given: str, allowed: list[str]) -> UnknownModel:
-    error = FieldError(field="/model", detail=detail, given=given, allowed=allowed)
+def _unknown_model(detail: str, field: str, given: str, allowed: list[str]) -> UnknownModel:
+    error = FieldError(field=field, detail=detail, given=given, allowed=allowed)
     return UnknownModel(f"{detail}; GET /v1/models lists what there is, for example {', '.join(allowed[:5])}", error)
 
 
@@ -196,8 +202,7 @@ def _read_entry(entry: dict[str, Any], folder: Path) -> Release:
     classes = entry.get("classes")
     if isinstance(classes, str):
         entry = {**entry, "classes": _read_classes(classes, folder)}
-    if "weights" in entry:
-        entry = {**entry, "weights": folder / str(entry["weights"])}
+    entry = entry | {field: folder / str(entry[field]) for field in ("weights", "pictures") if field in entry}
     return Release.model_validate(entry)
 
 

@@ -1,13 +1,21 @@
 """The second look at a request: what its schema cannot know. The API does it first, and the worker again."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.catalogue import Catalogue, Release
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage, nearest, shorten
-from shared.methods import MENU, REQUEST, ClassModel, ClassModelParameters, Saliency
+from shared.methods import MENU, REQUEST, ClassModel, Saliency
+from shared.recipe import PARTS, ChannelMean, ClassModelParameters, Neuron
+from shared.storage import Description
+
+MOST_PICTURES = 4000
+"""That one job may make."""
 
 
 def parse_request(body: object) -> ClassModel | Saliency:
@@ -22,40 +30,123 @@ def parse_request(body: object) -> ClassModel | Saliency:
         raise explain(error) from error
 
 
-def check_request(
-    request: ClassModel | Saliency, catalogue: Catalogue, *, has_image: Callable[[str], bool]
-) -> tuple[Release, list[int] | None]:
-    """The release and the class indices that a request means; None where the model's prediction is the target.
+class Store(Protocol):
+    """What must be known of what is stored; `Storage` knows it."""
+
+    def describe_image(self, image_id: str) -> object | None: ...
+
+    def load_description(self, name: str, release: str) -> Description | None: ...
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a request means.
+
+    Attributes:
+        request: The request with every model named with its release.
+        targets: Class indices; None where the model's prediction is the target.
+        judges: The releases that say what they see in the result.
+    """
+
+    request: ClassModel | Saliency
+    release: Release
+    targets: list[int] | None
+    judges: tuple[Release, ...] = ()
+
+
+def check_request(request: ClassModel | Saliency, catalogue: Catalogue, store: Store) -> Checked:
+    """Holds a request against the catalogue and the store.
 
     Raises:
         UnknownModel: The catalogue has no such model or release.
         UnknownTarget: The model has no such class.
         UnknownImage: A picture was never uploaded.
-        InvalidRequest: The canvas is smaller than what the network is shown.
+        InvalidRequest: A canvas is smaller than what the network is shown, a layer is not part of the network, a judge
+            knows other classes, a network does not take pictures of the kind that are uploaded.
     """
     release = catalogue.find(request.model)
-    indices = None if request.targets is None else release.resolve_targets(request.targets)
-    if isinstance(request, ClassModel):
-        _check_canvas(request.params, release)
+    targets = None if request.targets is None else release.resolve_targets(request.targets)
+    request = request.model_copy(update={"model": release.reference})
     if isinstance(request, Saliency):
-        _check_images(request.images, has_image)
-    return release, indices
+        _check_channels(release)
+        _check_images({f"/images/{position}": image for position, image in enumerate(request.images)}, store)
+        return Checked(request, release, targets)
+    params = request.params
+    _check_pictures(len(targets or []) * len(params.seeds))
+    _check_canvas(params, release)
+    _check_layers(params, release, store)
+    if params.start_image is not None:
+        _check_channels(release)
+        _check_images({"/params/start_image": params.start_image}, store)
+    judges = tuple(_find_judge(name, position, release, catalogue) for position, name in enumerate(params.judges))
+    pinned = params.model_copy(update={"judges": [judge.reference for judge in judges]})
+    return Checked(request.model_copy(update={"params": pinned}), release, targets, judges)
+
+
+def _check_pictures(count: int) -> None:
+    if count > MOST_PICTURES:
+        detail = f"{count} pictures are more than the {MOST_PICTURES} of one job"
+        error = FieldError(field="/params/seeds", detail=detail, allowed=f"targets times seeds up to {MOST_PICTURES}")
+        raise InvalidRequest(f"{detail}; give fewer seeds, or the targets in several jobs", error)
 
 
 def _check_canvas(params: ClassModelParameters, release: Release) -> None:
     least = release.preprocessing.size
-    if params.canvas is None or (params.canvas[0] >= least[0] and params.canvas[1] >= least[1]):
+    if not params.windowed or params.canvas is None:
+        return
+    if params.canvas[0] >= least[0] and params.canvas[1] >= least[1]:
         return
     detail = f"the canvas is smaller than the {least[0]} x {least[1]} pixels that {release.reference} is shown"
     error = FieldError(field="/params/canvas", detail=detail, given=list(params.canvas), allowed=f"from {list(least)}")
     raise InvalidRequest(f"{detail}; give a larger one, or none", error)
 
 
-def _check_images(images: list[str], has_image: Callable[[str], bool]) -> None:
+def _check_layers(params: ClassModelParameters, release: Release, store: Store) -> None:
+    named = [
+        (f"/params/objective/{position}", term)
+        for position, term in enumerate(params.objective)
+        if isinstance(term, ChannelMean | Neuron)
+    ]
+    description = store.load_description(release.name, release.release) if named else None
+    if description is None:
+        return  # no worker has looked at it yet; the one that runs the job will
+    shapes = {layer.name: layer.shape for layer in description.layers}
+    for field, term in named:
+        if term.layer not in shapes:
+            close = nearest(term.layer, shapes)
+            detail = f"layer {term.layer!r} is not part of {release.reference}"
+            error = FieldError(field=f"{field}/layer", detail=detail, given=term.layer, allowed=close or None)
+            raise InvalidRequest(f"{detail}; GET /v1/models/{release.name} lists its layers", error)
+        shape = shapes[term.layer]
+        if shape and term.channel is not None and term.channel >= shape[0]:
+            detail = f"layer {term.layer!r} of {release.reference} has {shape[0]} channels"
+            error = FieldError(
+                field=f"{field}/channel", detail=detail, given=term.channel, allowed=f"0 to {shape[0] - 1}"
+            )
+            raise InvalidRequest(f"{detail}, there is no channel {term.channel}", error)
+
+
+def _check_channels(release: Release) -> None:
+    channels = len(release.preprocessing.mean)
+    if channels not in (1, 3):
+        detail = f"{release.reference} takes pictures of {channels} channels; uploaded ones have 1 or 3"
+        raise InvalidRequest(detail, FieldError(field="/model", detail=detail, given=release.reference))
+
+
+def _find_judge(name: str, position: int, release: Release, catalogue: Catalogue) -> Release:
+    field = f"/params/judges/{position}"
+    judge = catalogue.find(name, field=field)
+    if judge.classes != release.classes or len(judge.preprocessing.mean) != len(release.preprocessing.mean):
+        detail = f"{judge.reference} knows other classes or takes other pictures than {release.reference}"
+        raise InvalidRequest(f"{detail}; give judges with the same", FieldError(field=field, detail=detail, given=name))
+    return judge
+
+
+def _check_images(images: Mapping[str, str], store: Store) -> None:
     missing = [
-        FieldError(field=f"/images/{position}", detail="no such picture was uploaded", given=image)
-        for position, image in enumerate(images)
-        if not has_image(image)
+        FieldError(field=field, detail="no such picture was uploaded", given=image)
+        for field, image in images.items()
+        if store.describe_image(image) is None
     ]
     if missing:
         detail = f"there is no picture {missing[0].given}; upload it with POST /v1/images"
@@ -80,22 +171,25 @@ def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
 
 def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
     *parents, last = details["loc"] or ("",)
-    # A union's branch, as in `constrained-str`, is part of pydantic's path but not of the sender's document.
-    path = [part for part in parents if part not in MENU and _is_name(part)]
+    # A union's branch, as in `constrained-str` or `window`, is in pydantic's path but not in the sender's document.
+    path = [part for part in parents if _is_name(part)]
     path += [last] if details["type"] == "extra_forbidden" or _is_name(last) else []
-    path = [part for part in path if part not in MENU and part != ""]
+    branches = [part for part, before in zip(path, ["", *path], strict=False) if _is_branch(part, before)]
+    path = [
+        part for part, before in zip(path, ["", *path], strict=False) if not _is_branch(part, before) and part != ""
+    ]
     steps = [str(part).encode(errors="backslashreplace").decode()[:80] for part in path]
     field = "/" + "/".join(steps) if pointer and path else ".".join(steps)
     context = details.get("ctx", {})
     given = None if details["type"] == "missing" else shorten(details["input"])
     match details["type"]:
-        case "union_tag_invalid":
-            tag = context["tag"]
-            return FieldError(field="/method", detail=f"there is no method {tag!r}", given=tag, allowed=list(MENU))
-        case "union_tag_not_found":
-            return FieldError(field="/method", detail="a method is needed", allowed=list(MENU))
+        case "union_tag_invalid" | "union_tag_not_found":
+            what = context["discriminator"].strip("'")
+            names = list(MENU) if what == "method" else re.findall(r"'(\w+)'", context.get("expected_tags", ""))
+            detail = f"there is no {what} {context['tag']!r}" if "tag" in context else f"a {what} is needed"
+            return FieldError(field=f"{field}/{what}", detail=detail, given=context.get("tag"), allowed=names or None)
         case "extra_forbidden":
-            names = _siblings(details["loc"])
+            names = _siblings([str(branch) for branch in branches], parents)
             close = nearest(str(path[-1]), names)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
             return FieldError(field=field, detail=f"there is no such parameter{hint}", given=given, allowed=names)
@@ -103,6 +197,11 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
             bounds = {name: value for name, value in context.items() if name != "error"}
             detail = details["msg"][0].lower() + details["msg"][1:]
             return FieldError(field=field, detail=detail, given=given, allowed=bounds or None)
+
+
+def _is_branch(part: str | int, before: str | int) -> bool:
+    """Whether a step of pydantic's path is the branch of a union: the method, or the kind of a recipe's part."""
+    return (before == "" and part in MENU) or ((isinstance(before, int) or before == "schedule") and part in PARTS)
 
 
 def _is_name(part: str | int) -> bool:
@@ -122,10 +221,12 @@ def _merge(errors: list[FieldError]) -> list[FieldError]:
     return list(merged.values())
 
 
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
+def _siblings(branches: Sequence[str], parents: Sequence[int | str]) -> list[str]:
     """The names that the place of an unknown one does have."""
-    if not location or location[0] not in MENU:
+    if not branches:
         return []
-    kind = MENU[str(location[0])]
-    fields = kind.model_fields["params"].annotation.model_fields if location[1:2] == ("params",) else kind.model_fields  # type: ignore[union-attr]
+    if branches[-1] in PARTS:
+        return list(PARTS[branches[-1]].model_fields)
+    kind = MENU[branches[0]]
+    fields = kind.model_fields["params"].annotation.model_fields if "params" in parents else kind.model_fields  # type: ignore[union-attr]
     return list(fields)

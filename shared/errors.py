@@ -169,6 +169,12 @@ class UnloadableModel(Problem):
     status, slug = 500, "unloadable-model"
 
 
+class OutOfMemory(Problem):
+    """One picture alone needs more memory than the worker has."""
+
+    status, slug = 500, "out-of-memory"
+
+
 class DeadTarget(Problem):
     """The gradient of a target is zero or not finite, and stayed so."""
 

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     )
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, …; auto: cuda where there is one.")
     loaded_networks: int = Field(default=4, ge=1, description="Networks that a worker keeps in memory.")
+    plans: Path | None = Field(
+        default=None, description="A file where workers remember which precision and batch is fastest for each network."
+    )
 
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Largest request body, pictures included.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, width times height.")

@@ -39,6 +39,7 @@ def bench() -> "Bench":
 
     from worker.attempt import Bench
     from worker.networks import Networks
+    from worker.plans import Plans
 
     name = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     device = torch.device(name)
@@ -48,6 +49,7 @@ def bench() -> "Bench":
         storage=Storage(Bucket(settings)),
         catalogue=load_catalogue(settings.catalogue),
         networks=Networks(factories=settings.factories, device=device, limit=settings.loaded_networks),
+        plans=Plans(settings.plans),
         device=device,
     )
 

@@ -6,9 +6,13 @@ import json
 import os
 import platform
 import socket
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import metadata
 from typing import Any, cast
 
+import numpy as np
 import structlog
 import torch
 from celery.exceptions import SoftTimeLimitExceeded
@@ -16,23 +20,40 @@ from PIL import Image
 
 from shared.bucket import Missing
 from shared.catalogue import Catalogue, Release
-from shared.checks import check_request, parse_request
+from shared.checks import Checked, check_request, parse_request
 from shared.ending import end_job, ended
-from shared.errors import Internal, MalformedJSON, NotFound, Problem, TimeLimitExceeded, Unavailable
+from shared.errors import (
+    Internal,
+    InvalidRequest,
+    MalformedJSON,
+    NotFound,
+    OutOfMemory,
+    Problem,
+    TimeLimitExceeded,
+    Unavailable,
+)
 from shared.jobs import Artifact, Job, State, TargetClass
-from shared.methods import ClassModel, Saliency
 from shared.pictures import decode_picture
 from shared.records import Claim, ClaimLost, Records
 from shared.settings import Settings
 from shared.storage import Storage
-from worker.engine.classifier import open_classifier
+from shared.version import VERSION
+from worker.engine.classifier import Classifier, in_precision, open_classifier
+from worker.engine.plan import Plan, measure_plan
 from worker.heartbeat import Cancelled, Heartbeat, keep_alive
 from worker.networks import Loaded, Networks
-from worker.task import Run, Task
+from worker.plans import Plans, name_plan
+from worker.task import Judge, Run, Task
 
 log = structlog.get_logger()
 
-MEDIA_TYPES = {"png": "image/png", "json": "application/json"}
+MEDIA_TYPES = {
+    "png": "image/png",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "json": "application/json",
+    "npz": "application/octet-stream",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +65,7 @@ class Bench:
     storage: Storage
     catalogue: Catalogue
     networks: Networks
+    plans: Plans
     device: torch.device
 
 
@@ -127,30 +149,47 @@ def find_end(bench: Bench, claim: Claim, job: Job, outcome: Outcome, heartbeat: 
         return ended(job, State.FAILED, problem=problem)
     except SoftTimeLimitExceeded:
         return ended(job, State.FAILED, problem=TimeLimitExceeded("the job's step took longer than a whole job may"))
-    except Exception as error:  # the one place where the engine's errors become problems
+    except Exception as error:
         log.exception("job.failed")
-        fault = Internal(f"{type(error).__name__}: {error}; this is a fault of the service, please report it")
-        return ended(job, State.FAILED, problem=fault)
+        return ended(job, State.FAILED, problem=explain_failure(error))
+
+
+def explain_failure(error: Exception) -> Problem:
+    """The one place where the engine's errors become problems."""
+    match error:
+        case torch.OutOfMemoryError():
+            return OutOfMemory(f"{error}; ask for a smaller canvas or fewer views")
+        case ValueError():  # what can be known of a request before was checked before
+            return InvalidRequest(f"{error}; change the request's params")
+    return Internal(f"{type(error).__name__}: {error}; this is a fault of the service, please report it")
 
 
 def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> None:
-    """Checks the request again, readies the network and lets the method run, step by step."""
+    """Checks the request again, readies the networks and lets the method run, step by step."""
     request = parse_request(load_body(bench.storage, claim.job_id))
-    release, targets = check_request(
-        request, bench.catalogue, has_image=lambda image: bench.storage.describe_image(image) is not None
-    )
-    loaded = bench.networks.load(release)
-    outcome.provenance = describe_provenance(bench, request, release, loaded)
-    save = Saver(bench.storage, claim, outcome)
-    shape = release.preprocessing
-    with open_classifier(
-        loaded.network, mean=shape.mean, std=shape.std, size=shape.size, device=bench.device
-    ) as classifier:
+    checked = check_request(request, bench.catalogue, bench.storage)
+    with ExitStack() as networks:
+        classifier, loaded = open_release(bench, checked.release, networks)
+        plan = bench.plans.find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
+        judges = tuple(Judge(release, open_release(bench, release, networks)[0]) for release in checked.judges)
+        outcome.provenance = describe_provenance(bench, checked, loaded, plan)
         task = Task(
-            request=request, release=release, targets=targets, classifier=classifier,
-            load_picture=lambda image: load_picture(bench, image), save=save,
+            request=checked.request, release=checked.release, targets=checked.targets, classifier=classifier,
+            climber=in_precision(classifier, plan.dtype), batch=plan.batch, judges=judges,
+            load_picture=partial(load_picture, bench), save=Saver(bench.storage, claim, outcome),
         )  # fmt: skip
         outcome.metrics = step_through(find_method(request.method)(task), heartbeat)
+
+
+def open_release(bench: Bench, release: Release, networks: ExitStack) -> tuple[Classifier, Loaded]:
+    """A release's network, ready to be looked into until the job ends."""
+    loaded = bench.networks.load(release)
+    shape = release.preprocessing
+    opened = open_classifier(
+        loaded.network, mean=shape.mean, std=shape.std, size=shape.size, device=bench.device,
+        score_layer=release.score_layer,
+    )  # fmt: skip
+    return networks.enter_context(opened), loaded
 
 
 def step_through(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
@@ -210,14 +249,21 @@ class Saver:
         )
 
 
-def describe_provenance(
-    bench: Bench, request: ClassModel | Saliency, release: Release, loaded: Loaded
-) -> dict[str, Any]:
+def describe_provenance(bench: Bench, checked: Checked, loaded: Loaded, plan: Plan) -> dict[str, Any]:
     """Everything that it takes to make the result again."""
     on_gpu = bench.device.type == "cuda"
+    release = checked.release
     return {
-        "request": request.model_dump(mode="json"),
+        "request": checked.request.model_dump(mode="json"),
         "model": {"reference": release.reference, "architecture": release.architecture, "sha256": loaded.sha256},
+        "judges": {judge.reference: bench.networks.load(judge).sha256 for judge in checked.judges},
+        "plan": asdict(plan),
         "device": torch.cuda.get_device_name(bench.device) if on_gpu else f"cpu ({platform.machine()})",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {
+            "archetype": VERSION,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "pillow": metadata.version("pillow"),
+        },
     }

@@ -17,7 +17,7 @@ def judge(
     classifier: Classifier, release: Release, views: Sequence[NDArray[np.uint8]], targets: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Each view's score and probability of its target, the class predicted, and the target's rank, 1 at best."""
-    pictures = torch.stack([to_tensor(view) for view in views]).to(classifier.device)  # (N, 3, H, W)
+    pictures = torch.stack([to_tensor(view) for view in views]).to(classifier.device)  # (N, C, H, W)
     scores = classifier.scores(classifier.normalise(pictures))  # (N, K)
     probabilities = scores.softmax(1)
     verdicts = []

@@ -184,7 +184,8 @@ def _check_scores(network: nn.Module, release: Release, device: torch.device) ->
 
 
 def _empty_picture(release: Release, device: torch.device) -> torch.Tensor:
-    return torch.zeros(1, 3, *release.preprocessing.size, device=device)
+    shape = release.preprocessing
+    return torch.zeros(1, len(shape.mean), *shape.size, device=device)
 
 
 def _only_shapes_that_fit(network: nn.Module, weights: Weights, release: Release) -> Weights:

@@ -1,5 +1,8 @@
 """From a decoded picture to what a network sees of it."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -7,11 +10,32 @@ from PIL import Image
 from torch import Tensor
 
 from shared.catalogue import Preprocessing
+from shared.errors import UnloadableModel
+
+MOST_PICTURES = 200
+"""Of a folder: their mean spectrum changes no more."""
 
 
-def crop_view(picture: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """The part of an RGB picture that the network sees, at the network's size: (H, W, 3)."""
+Levels = NDArray[np.uint8]
+"""A picture in 8 bits, (H, W, C)."""
+
+
+def crop_view(picture: Image.Image, preprocessing: Preprocessing) -> Levels:
+    """The part of an RGB picture that the network sees, at the network's size and in its channels, 1 or 3."""
+    levels = np.asarray(picture.convert("L") if len(preprocessing.mean) == 1 else picture)
+    return crop_levels(levels.reshape(picture.height, picture.width, -1), preprocessing)
+
+
+def crop_levels(levels: Levels, preprocessing: Preprocessing) -> Levels:
+    """The part of a picture of any channels that the network sees, at the network's size."""
+    planes = [_crop(Image.fromarray(plane), preprocessing) for plane in np.moveaxis(levels, 2, 0)]
+    return np.stack(planes, axis=2)
+
+
+def _crop(picture: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     height, width = preprocessing.size
+    if picture.size == (width, height) and preprocessing.resize is None:
+        return np.asarray(picture)
     if preprocessing.fit == "stretch":
         return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
     cover = max(height / picture.height, width / picture.width)
@@ -26,6 +50,21 @@ def crop_view(picture: Image.Image, preprocessing: Preprocessing) -> NDArray[np.
         strict=True,
     ))  # fmt: skip
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=_inside(box, picture)))
+
+
+def read_folder(folder: Path) -> Iterator[Image.Image]:
+    """The operator's own pictures of a folder, in the order of their names.
+
+    Raises:
+        UnloadableModel: A file is no picture.
+    """
+    for path in sorted(folder.iterdir())[:MOST_PICTURES]:
+        try:
+            yield Image.open(path).convert("RGB")
+        except OSError as error:
+            raise UnloadableModel(
+                f"{path.name} in the catalogue's folder of pictures is no picture: {error}"
+            ) from error
 
 
 def to_tensor(view: NDArray[np.uint8]) -> Tensor:

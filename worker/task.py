@@ -13,6 +13,15 @@ from shared.jobs import Progress, TargetClass
 from shared.methods import ClassModel, Saliency
 from worker.engine.classifier import Classifier
 
+
+@dataclass(frozen=True)
+class Judge:
+    """A network that says what it sees in the result of another."""
+
+    release: Release
+    classifier: Classifier
+
+
 R = TypeVar("R", bound=ClassModel | Saliency)
 
 Run = Generator[Progress, None, dict[str, Any]]
@@ -33,6 +42,10 @@ class Task(Generic[R]):
 
     Attributes:
         targets: Class indices; None where the model's own prediction is the target.
+        classifier: The network in float32.
+        climber: The network in the precision that is fastest here.
+        batch: How many pictures it is fastest with at a time.
+        judges: Networks that say what they see in the result.
         load_picture: Fetches and decodes an uploaded picture by its id.
         save: Stores an artefact.
     """
@@ -41,6 +54,9 @@ class Task(Generic[R]):
     release: Release
     targets: list[int] | None
     classifier: Classifier
+    climber: Classifier
+    batch: int
+    judges: tuple[Judge, ...]
     load_picture: Callable[[str], Image.Image]
     save: Save
 

@@ -1,5 +1,6 @@
 """Every wrong request is refused with the field, what was given and what is allowed."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -8,6 +9,23 @@ from shared.catalogue import load_catalogue
 from shared.checks import check_request, parse_request
 from shared.errors import InvalidRequest, UnknownImage, UnknownModel, UnknownTarget
 from shared.methods import Saliency
+from shared.storage import Description, Layer
+
+
+class Shelf:
+    """What is stored: some pictures, and what a worker saw of `shapes`."""
+
+    def __init__(self, *images: str) -> None:
+        self.images = images
+
+    def describe_image(self, image_id: str) -> object | None:
+        return image_id if image_id in self.images else None
+
+    def load_description(self, name: str, release: str) -> Description:  # noqa: ARG002
+        return Description(
+            sha256="0" * 64, parameters=1, layers=[Layer(name="features.0", kind="Conv2d", shape=[16, 80, 80])]
+        )
+
 
 GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"]}
 
@@ -20,10 +38,22 @@ GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": [
         ({"params": {"steps": 0}}, "/params/steps", 0, {"ge": 1}),
         ({"params": {"learning_rate": -1}}, "/params/learning_rate", -1, {"gt": 0.0}),
         ({"params": {"learning_rate": float("nan")}}, "/params/learning_rate", None, None),
-        ({"params": {"start": "random"}}, "/params/start", "random", {"expected": "'zero', 'mean' or 'noise'"}),
+        (
+            {"params": {"start": "random"}},
+            "/params/start",
+            "random",
+            {"expected": "'zero', 'mean', 'noise', 'uniform' or 'picture'"},
+        ),
         ({"params": {"canvas": [7, 80]}}, "/params/canvas/0", 7, {"ge": 8}),
-        ({"params": {"scale": [2, 1]}}, "/params", None, None),
-        ({"params": {"rotation": -1}}, "/params/rotation", -1, {"ge": 0.0}),
+        ({"params": {"transforms": [{"kind": "window", "scale": [2, 1]}]}}, "/params/transforms/0", None, None),
+        ({"params": {"transforms": [{"kind": "warp"}]}}, "/params/transforms/0/kind", "warp", None),
+        ({"params": {"transforms": [{"kind": "window"}, {"kind": "crop"}]}}, "/params", None, None),
+        ({"params": {"preset": "lucent"}}, "/params/preset", "lucent", None),
+        ({"params": {"preset": "maco", "priors": [{"kind": "l2", "weight": 1}]}}, "/params", None, None),
+        ({"params": {"priors": [{"kind": "l2", "weight": -1}]}}, "/params/priors/0/weight", -1, {"ge": 0.0}),
+        ({"params": {"eight_bits": True}}, "/params", None, None),
+        ({"params": {"start": "picture"}}, "/params", None, None),
+        ({"params": {"steps": 1000, "stills_every": 2}}, "/params", None, None),
         ({"targets": []}, "/targets", [], None),
         ({"targets": "lemon"}, "/targets", "lemon", None),
         ({"targets": [-1]}, "/targets/0", -1, None),
@@ -43,6 +73,14 @@ def test_what_does_not_fit_the_menu_is_named(change: dict[str, Any], field: str,
         assert error.given == given
     if allowed is not None:
         assert error.allowed == allowed
+
+
+def test_an_unknown_parameter_of_a_part_is_refused_with_the_parts_own_names() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse_request(GOOD | {"params": {"transforms": [{"kind": "window", "rotatoin": 3}]}})
+    (error,) = refused.value.document.errors
+    assert (error.field, error.allowed) == ("/params/transforms/0/rotatoin", ["kind", "scale", "rotation"])
+    assert "did you mean rotation" in error.detail
 
 
 def test_an_unknown_parameter_is_refused_with_the_nearest_name() -> None:
@@ -85,20 +123,42 @@ def test_a_long_value_is_not_echoed_whole() -> None:
         ({"targets": ["lemming"]}, UnknownTarget),
         ({"targets": [12]}, UnknownTarget),
         ({"params": {"canvas": [96, 64]}}, InvalidRequest),
+        ({"params": {"judges": ["none"]}}, UnknownModel),
+        ({"params": {"start": "picture", "start_image": "e" * 64}}, UnknownImage),
+        ({"targets": "all", "params": {"seeds": list(range(16))}}, None),
     ],
 )
-def test_what_the_catalogue_does_not_have_is_refused(change: dict[str, Any], problem: type[Exception]) -> None:
-    with pytest.raises(problem):
-        check_request(parse_request(GOOD | change), load_catalogue(None), has_image=lambda _: True)
+def test_what_the_catalogue_does_not_have_is_refused(change: dict[str, Any], problem: type[Exception] | None) -> None:
+    with pytest.raises(problem) if problem else nullcontext():
+        check_request(parse_request(GOOD | change), load_catalogue(None), Shelf())
 
 
 def test_every_missing_picture_is_named() -> None:
     request = Saliency(method="saliency", model="shapes", images=["a" * 64, "b" * 64, "c" * 64])
     with pytest.raises(UnknownImage) as refused:
-        check_request(request, load_catalogue(None), has_image=lambda image: image.startswith("b"))
+        check_request(request, load_catalogue(None), Shelf("b" * 64))
     assert [error.field for error in refused.value.document.errors] == ["/images/0", "/images/2"]
 
 
 def test_without_targets_the_prediction_is_the_target() -> None:
     request = Saliency(method="saliency", model="shapes", images=["a" * 64])
-    assert check_request(request, load_catalogue(None), has_image=lambda _: True)[1] is None
+    assert check_request(request, load_catalogue(None), Shelf("a" * 64)).targets is None
+
+
+def test_layers_and_channels_are_known_once_a_worker_has_described_the_release() -> None:
+    def check(**term: Any) -> None:
+        objective = [{"kind": "channel", "layer": "features.0", "channel": 1} | term]
+        check_request(parse_request(GOOD | {"params": {"objective": objective}}), load_catalogue(None), Shelf())
+
+    check()
+    for wrong, field in (({"layer": "feature.0"}, "/layer"), ({"channel": 16}, "/channel")):
+        with pytest.raises(InvalidRequest) as refused:
+            check(**wrong)
+        assert refused.value.document.errors[0].field == f"/params/objective/0{field}"
+
+
+def test_models_are_pinned_to_their_releases() -> None:
+    request = parse_request(GOOD | {"params": {"judges": ["shapes"]}})
+    checked = check_request(request, load_catalogue(None), Shelf())
+    assert (checked.request.model, checked.request.params.judges) == ("shapes@1", ["shapes@1"])
+    assert [judge.reference for judge in checked.judges] == ["shapes@1"]

@@ -1,14 +1,30 @@
 """A network, together with what is needed to show it pictures and to read its scores."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from worker.engine.backward import PLAIN, Gentle
 from worker.engine.tail import Tail, find_tail, run_without
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network did with some pictures.
+
+    Attributes:
+        scores: Before a final softmax and a final ReLU: (N, K), float32.
+        activations: Outputs of the layers that were watched, by name: (N, …).
+    """
+
+    scores: Tensor
+    activations: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -21,6 +37,8 @@ class Classifier:
         std: Likewise.
         size: Height and width of its inputs in pixels.
         tail: What it does to its scores after it has computed them.
+        score_layer: The layer that gives the scores, where that is not the last.
+        dtype: What it computes in.
     """
 
     network: nn.Module
@@ -28,10 +46,16 @@ class Classifier:
     std: Tensor
     size: tuple[int, int]
     tail: Tail
+    score_layer: str | None = None
+    dtype: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:
         return self.mean.device
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
 
     def normalise(self, pictures: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in 0..1 to the network's inputs."""
@@ -39,16 +63,38 @@ class Classifier:
 
     def scores(self, inputs: Tensor) -> Tensor:
         """Class scores (N, K) in float32 of normalised inputs (N, C, H, W), before a final softmax."""
-        return read_scores(run_without(self.network, inputs, self.tail.probabilities))
+        return read_scores(run_without(self.network, inputs.to(self.dtype), self.tail.probabilities))
 
-    def unclamped_scores(self, inputs: Tensor) -> Tensor:
-        """Class scores (N, K) before a final softmax and before a final ReLU: these have a gradient everywhere."""
-        return read_scores(run_without(self.network, inputs, self.tail.probabilities | self.tail.clamps))
+    def look(self, inputs: Tensor, layers: Iterable[str] = (), *, gentle: Gentle = PLAIN) -> Outputs:
+        """What the network does with normalised inputs (N, C, H, W), its final ReLU and softmax left out.
+
+        Args:
+            inputs: As `normalise` gives them.
+            layers: Whose outputs are wanted too.
+            gentle: How much gentler than it is the gradient is to be.
+
+        Raises:
+            ValueError: The network has no such layer, or a layer gives no tensor.
+        """
+        wanted = {*layers} if self.score_layer is None else {*layers, self.score_layer}
+        with watch(self.network, sorted(wanted)) as seen, gentle.derivatives():
+            skipped = self.tail.probabilities | self.tail.clamps
+            output = run_without(self.network, inputs.to(self.dtype), skipped)
+        if self.score_layer is None:
+            return Outputs(read_scores(output), seen)
+        scores = seen[self.score_layer]
+        return Outputs(scores.float().flatten(2).mean(2) if scores.ndim > 2 else scores.float(), seen)
 
 
 @contextmanager
 def open_classifier(
-    network: nn.Module, *, mean: Sequence[float], std: Sequence[float], size: tuple[int, int], device: torch.device
+    network: nn.Module,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: tuple[int, int],
+    device: torch.device,
+    score_layer: str | None = None,
 ) -> Iterator[Classifier]:
     """Readies a network for looking into it, and gives it back as it was.
 
@@ -58,6 +104,7 @@ def open_classifier(
         std: Likewise.
         size: Height and width of its inputs in pixels.
         device: Where to run; the network is moved there.
+        score_layer: The layer that gives the scores; without it they are found.
 
     Raises:
         ValueError: The network's output is nothing that scores could be read from.
@@ -68,14 +115,57 @@ def open_classifier(
     try:
         network.eval()
         network.requires_grad_(False)
-        inputs = torch.zeros(1, len(mean), *size, device=device)
-        tail = find_tail(network, inputs)
-        yield Classifier(network, _per_channel(mean, device), _per_channel(std, device), size, tail)
+        tail = find_tail(network, torch.zeros(1, len(mean), *size, device=device))
+        classifier = Classifier(
+            network, _per_channel(mean, device), _per_channel(std, device), size, tail, score_layer=score_layer
+        )
+        yield classifier
     finally:
         for module, mode in training.items():
             module.training = mode
         for weight, flag in trainable.items():
             weight.requires_grad_(flag)
+
+
+@torch.no_grad()
+def takes(classifier: Classifier, size: tuple[int, int]) -> bool:
+    """Whether the network also takes pictures of this size."""
+    try:
+        classifier.look(torch.zeros(1, classifier.channels, *size, device=classifier.device))
+    except (RuntimeError, ValueError, AssertionError):  # however a network that checks its input says so
+        return False
+    return True
+
+
+def in_precision(classifier: Classifier, dtype: torch.dtype) -> Classifier:
+    """The same classifier computing in another precision, with weights of its own; itself where it already does."""
+    if dtype == classifier.dtype:
+        return classifier
+    return replace(classifier, network=copy.deepcopy(classifier.network).to(dtype), dtype=dtype)
+
+
+@contextmanager
+def watch(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Notes the outputs of layers while the network runs; nothing stays on it.
+
+    Raises:
+        ValueError: The network has no such layer, or the layer gives no tensor.
+    """
+    seen: dict[str, Tensor] = {}
+    modules = dict(network.named_modules())
+    with ExitStack() as hooks:
+        for layer in layers:
+            if layer not in modules:
+                raise ValueError(f"the network has no layer {layer!r}")
+            hook = modules[layer].register_forward_hook(partial(_note, seen, layer))
+            hooks.callback(hook.remove)
+        yield seen
+
+
+def _note(seen: dict[str, Tensor], layer: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+    if not isinstance(output, Tensor):
+        raise ValueError(f"layer {layer!r} gives {type(output).__name__}, not a tensor")
+    seen[layer] = output.clone()  # a ReLU that works in place would write over it
 
 
 def read_scores(output: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,14 +14,23 @@ Pixels = NDArray[np.uint8]
 
 INK = (32, 33, 36)
 PAPER = (255, 255, 255)
+LINE = (26, 115, 232)
+FRAME_MS, LAST_FRAME_MS = 80, 1500
 LABEL_HEIGHT = 22
 GAP = 6
 
 
-def to_pixels(picture: Tensor) -> Pixels:
-    """A picture (C, H, W) in 0..1, C 1 or 3, clipped and rounded to 8 bits: (H, W, 3)."""
+def to_levels(picture: Tensor) -> NDArray[np.uint8]:
+    """A picture (C, H, W) in 0..1, clipped and rounded to 8 bits: (H, W, C)."""
     values = picture.detach().float().clamp(0, 1).mul(255).round().byte().cpu().numpy()
-    return np.ascontiguousarray(np.broadcast_to(values.transpose(1, 2, 0), (*values.shape[1:], 3)))
+    return np.ascontiguousarray(values.transpose(1, 2, 0))
+
+
+def to_rgb(levels: NDArray[np.uint8]) -> Pixels:
+    """Levels (H, W, C) as they can be looked at (H, W, 3); other channels than one or three side by side in grey."""
+    if levels.shape[2] not in (1, 3):
+        levels = np.concatenate(np.split(levels, levels.shape[2], axis=2), axis=1)
+    return np.ascontiguousarray(np.broadcast_to(levels, (*levels.shape[:2], 3)))
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -28,6 +38,39 @@ def encode_png(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
+
+
+def encode_animation(frames: Sequence[Pixels], kind: Literal["GIF", "WEBP"]) -> bytes:
+    """The bytes of an animation of (H, W, 3) frames that starts again for ever, its last frame shown longest."""
+    buffer = io.BytesIO()
+    pictures = [Image.fromarray(frame) for frame in frames]
+    if kind == "GIF":  # Pillow's own choice of 256 colours looks no better and takes a hundred times as long
+        pictures = [picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures]
+    first, *others = pictures
+    durations = [FRAME_MS] * len(others) + [LAST_FRAME_MS]
+    options = {"quality": 80, "method": 1} if kind == "WEBP" else {"optimize": False}
+    first.save(buffer, kind, save_all=True, append_images=others, duration=durations, loop=0, **options)
+    return buffer.getvalue()
+
+
+def render_curve(values: NDArray[np.float32], width: int = 320, height: int = 160) -> Pixels:
+    """Values over steps as a line, with the least and the largest written at the side: (height, width, 3)."""
+    picture = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    left, right, top, bottom = 52, width - 8, 10, height - 22
+    draw.line([(left, top), (left, bottom), (right, bottom)], INK)
+    places = np.linspace(left, right, max(2, len(values)))
+    heights = bottom - (bottom - top) * (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-9)
+    draw.line(list(zip(places.tolist(), heights.tolist(), strict=False)), LINE, width=2)
+    font = ImageFont.load_default(11)
+    for text, spot, anchor in (
+        (f"{high:.4g}", (left - 5, top), "rm"), (f"{low:.4g}", (left - 5, bottom), "rm"),
+        ("1", (left, bottom + 11), "mm"), (f"{len(values)} steps", (right, bottom + 11), "rm"),
+    ):  # fmt: skip
+        draw.text(spot, text, INK, font, anchor=anchor)
+    return np.asarray(picture)
 
 
 def scale_map(values: NDArray[np.floating], quantile: float = 0.99) -> NDArray[np.float32]:

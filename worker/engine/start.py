@@ -1,6 +1,7 @@
 """Where an ascent begins. Noise is drawn per target from its own seed, on the CPU: the same on every device."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,25 +9,54 @@ from torch import Tensor
 from worker.engine.image import Image
 
 Shape = tuple[int, ...]
-Start = Callable[[Shape, Sequence[int]], Tensor]
-"""Gives the first parameters (N, …) from the shape of one picture's and the seeds of N targets."""
-
-NOISE = 0.01
-"""Standard deviation of normal noise, in units of the parameters: enough to break symmetry, too little to be seen."""
+Start = Callable[[Image, Shape, Sequence[int]], Tensor]
+"""Gives the first parameters (N, …) from a way to write pictures, their shape (C, H, W) and the seeds of N targets."""
 
 
-def start_zero(shape: Shape, seeds: Sequence[int]) -> Tensor:
-    """Parameters of zero (N, …)."""
-    return torch.zeros(len(seeds), *shape)
+def start_zero(image: Image, shape: Shape, seeds: Sequence[int]) -> Tensor:
+    """Parameters of zero."""
+    return torch.zeros(len(seeds), *image.shape(*shape))
 
 
-def start_noise(shape: Shape, seeds: Sequence[int], *, scale: float = NOISE) -> Tensor:
-    """Normal noise (N, …), each target's from its own seed."""
-    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(drawn) * scale
+@dataclass(frozen=True)
+class Normal:
+    """Normal noise as parameters.
+
+    Attributes:
+        scale: Standard deviation in units of the parameters; 0.01 breaks symmetry and is not seen.
+    """
+
+    scale: float
+
+    def __call__(self, image: Image, shape: Shape, seeds: Sequence[int]) -> Tensor:
+        drawn = [torch.randn(image.shape(*shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(drawn) * self.scale
 
 
-def start_colour(_: Shape, seeds: Sequence[int], *, image: Image, colour: Tensor, size: tuple[int, int]) -> Tensor:
-    """The parameters of pictures of one colour (C, 1, 1), of `size` pixels."""
-    parameters: Tensor = image.parameters(colour.expand(len(seeds), -1, *size))
-    return parameters.clone()
+@dataclass(frozen=True)
+class Uniform:
+    """Pictures of even noise about mid grey.
+
+    Attributes:
+        spread: 1 fills the range from black to white.
+    """
+
+    spread: float
+
+    def __call__(self, image: Image, shape: Shape, seeds: Sequence[int]) -> Tensor:
+        drawn = [torch.rand(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return image.parameters(0.5 + (torch.stack(drawn) - 0.5) * self.spread)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Pictures, the same for all or each target's own.
+
+    Attributes:
+        pictures: (1 or N, C, H or 1, W or 1), in 0..1; a colour is spread over the whole picture.
+    """
+
+    pictures: Tensor
+
+    def __call__(self, image: Image, shape: Shape, seeds: Sequence[int]) -> Tensor:
+        return image.parameters(self.pictures.expand(len(seeds), *shape)).clone()

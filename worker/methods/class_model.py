@@ -1,146 +1,113 @@
 """`class_model`: the picture that a class score likes best."""
 
-import json
 import math
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Generator, Sequence
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image as Picture
+from torch import Tensor
 
 from shared.errors import DeadTarget, Problem
 from shared.jobs import Progress
-from shared.methods import ClassModel, ClassModelParameters
-from worker.engine.ascend import Ascent, Step, ascend
-from worker.engine.classifier import Classifier
-from worker.engine.image import BoundedPixels, Fourier, Image, Pixels
-from worker.engine.optimizer import SGD, Adam
-from worker.engine.render import arrange, encode_png, render_contact_sheet, to_pixels
-from worker.engine.start import Start, start_colour, start_noise, start_zero
-from worker.engine.transform import Whole, Window
-from worker.judgement import judge
-from worker.preprocess import crop_view
-from worker.task import Run, Task, file_stem
+from shared.methods import ClassModel
+from worker.engine.ascend import End
+from worker.engine.octaves import ascend_octaves
+from worker.engine.render import Pixels, arrange, encode_png, render_contact_sheet, to_rgb
+from worker.engine.spectrum import default_magnitudes, measure_magnitudes
+from worker.preprocess import crop_view, read_folder, to_tensor
+from worker.recipe import choose_canvas, plan_ascents, plan_slots
+from worker.recording import Recording, choose_frames, shrink
+from worker.task import Run, Task
+from worker.tries import Try, judge_tries, save_metrics, save_tries
 
-BATCH = 16
-"""Targets that climb together. More gain nothing on a CPU, and fit any GPU's memory at usual sizes."""
-
-FLAT = 2.0
-"""A picture whose pixels vary by less (standard deviation, of 255) shows nothing."""
-
-Views = dict[int, NDArray[np.uint8]]
+SMALL_JOB = 32
+"""A job of more pictures keeps no animations, curves and floats unless it is asked to."""
 
 
 def run(task: Task[ClassModel]) -> Run:
-    """Climbs every target, in batches; then judges, saves and tiles what came out."""
-    targets = task.targets or []
-    batches = [targets[start : start + BATCH] for start in range(0, len(targets), BATCH)]
-    steps = task.request.params.steps
-    views: Views = {}
+    """Climbs the targets in batches; each batch is judged and saved before the next begins."""
+    params, targets = task.request.params, task.targets or []
+    at_once = max(1, task.batch // len(params.seeds))
+    batches = [targets[start : start + at_once] for start in range(0, len(targets), at_once)]
+    total = len(batches) * params.steps
+    found: dict[int, list[Try]] = {}
+    cells: list[tuple[Pixels, str]] = []
     for number, batch in enumerate(batches):
-        yield Progress(done=number * steps, total=len(batches) * steps, unit="step")
-        for step in ascend(task.classifier, plan_ascent(task.classifier, batch, task.request.params)):
-            yield Progress(done=number * steps + step.index, total=len(batches) * steps, unit="step")
-        views |= keep_living(batch, step, task)
-    metrics = measure(task, targets, views)
-    for _ in save_all(task, views, metrics):
-        yield Progress(done=len(batches) * steps, total=len(batches) * steps, unit="step")
-    return {"targets": metrics}
-
-
-def plan_ascent(classifier: Classifier, targets: Sequence[int], params: ClassModelParameters) -> Ascent:
-    """The request's parameters in the engine's words. Each target's seed follows from the job's and its class."""
-    size = choose_canvas(classifier, params)
-    image = write_down(classifier, params)
-    colour = partial(start_colour, image=image, colour=classifier.mean.cpu(), size=size)
-    starts: dict[str, Start] = {"zero": start_zero, "noise": start_noise, "mean": colour}
-    return Ascent(
-        targets=targets,
-        seeds=[params.seed * 100_003 + target for target in targets],
-        steps=params.steps,
-        rates=[params.learning_rate] * len(targets),
-        l2=[params.l2] * len(targets),
-        image=image,
-        size=size,
-        transform=Whole() if params.whole else Window(classifier.size, params.scale, params.rotation),
-        start=starts[params.start],
-        optimizer=Adam.start if params.optimizer == "adam" else lambda _: SGD(),
-    )
-
-
-def choose_canvas(classifier: Classifier, params: ClassModelParameters) -> tuple[int, int]:
-    """Height and width of the pictures in pixels."""
-    height, width = classifier.size
-    if params.canvas is not None:
-        return params.canvas
-    # An eighth more, as photographs are kept at 256 px for networks of 224: a window needs room to move in.
-    return (height, width) if params.whole else (round(height * 8 / 7), round(width * 8 / 7))
-
-
-def write_down(classifier: Classifier, params: ClassModelParameters) -> Image:
-    """How the request wants pictures to be written down."""
-    if params.image == "fourier":
-        return Fourier(choose_canvas(classifier, params))
-    if params.image == "bounded":
-        return BoundedPixels()
-    return Pixels(classifier.mean if params.add_mean else torch.zeros_like(classifier.mean))
-
-
-def keep_living(targets: Sequence[int], step: Step, task: Task[ClassModel]) -> Views:
-    """The pictures as they are saved, of the targets that came to something."""
-    pictures = write_down(task.classifier, task.request.params).picture(step.parameters)
-    dead = step.dead | ~pictures.flatten(1).isfinite().all(1)
-    views = {
-        target: to_pixels(picture) for target, picture, over in zip(targets, pictures, dead, strict=True) if not over
-    }
-    return {target: view for target, view in views.items() if view.std() >= FLAT}
-
-
-def measure(task: Task[ClassModel], targets: Sequence[int], views: Views) -> list[dict[str, Any]]:
-    """What the network says of each picture, or why a target has none.
-
-    Raises:
-        DeadTarget: None of the targets has a picture.
-    """
-    if not views:
-        raise _dead(task, targets)
-    verdicts: dict[int, dict[str, Any]] = {}
-    living = list(views)
-    for start in range(0, len(living), BATCH):
-        batch = living[start : start + BATCH]
-        seen = [crop_view(Picture.fromarray(views[target]), task.release.preprocessing) for target in batch]
-        judged = judge(task.classifier, task.release, seen, batch)
-        verdicts |= dict(zip(batch, judged, strict=True))
-    return [
-        {"target": task.target(target).model_dump()}
-        | (verdicts.get(target) or {"error": _dead(task, [target]).document.model_dump()})
-        for target in targets
-    ]
-
-
-def save_all(task: Task[ClassModel], views: Views, metrics: list[dict[str, Any]]) -> Iterator[None]:
-    """A PNG per target, a contact sheet of them all, and the metrics as a file; yields after each."""
-    cells = []
-    for measured in metrics:
-        target = task.target(measured["target"]["index"])
-        if target.index in views:
-            view = views[target.index]
-            task.save(f"{file_stem(target)}.png", encode_png(view), target=target)
-            cells.append((view, f"{target.name} {measured['probability']:.0%}"))
-            yield
-    rows = math.ceil(len(cells) / (8 if len(cells) <= 64 else 25))
-    columns = math.ceil(len(cells) / rows)
-    sheet = render_contact_sheet(arrange(cells, columns), side=max(96, min(224, 2400 // columns)))
+        yield Progress(done=number * params.steps, total=total, unit="step")
+        tries = yield from climb_batch(task, batch, done=number * params.steps, total=total)
+        for target in batch:
+            found[target] = sorted((one for one in tries if one.slot.target == target), key=Try.place)
+            for _ in save_tries(task, target, found[target]):
+                yield Progress(done=(number + 1) * params.steps, total=total, unit="step")
+            cells += [make_cell(task, one, choose_side(len(targets))) for one in found[target][:1]]
+            found[target] = [one.without_pictures() for one in found[target]]
+    if not cells:
+        raise explain_death(task, targets)
+    sheet = render_contact_sheet(arrange(cells, choose_columns(len(cells))), side=choose_side(len(targets)))
     task.save("contact-sheet.png", encode_png(sheet))
-    task.save("metrics.json", json.dumps({"targets": metrics}, indent=1).encode())
+    return save_metrics(task, found, explain_death)
 
 
-def _dead(task: Task[ClassModel], targets: Sequence[int]) -> Problem:
+def climb_batch(
+    task: Task[ClassModel], targets: Sequence[int], *, done: int, total: int
+) -> Generator[Progress, None, list[Try]]:
+    """Climbs some targets and yields progress; returns the tries that came to something."""
+    params = task.request.params
+    slots = plan_slots(params, targets)
+    recording = Recording(
+        choose_frames(params.steps, params.frames) if wants_extras(task) else None, params.stills_every
+    )
+    ascents = plan_ascents(task.climber, params, picture=load_start(task), magnitudes=find_magnitudes(task))
+    ends: dict[int, End] = {}
+    for step in ascend_octaves(task.climber, ascents, slots, at_once=task.batch):
+        recording.note(step)
+        ends |= {end.slot: end for end in step.ended}
+        yield Progress(done=done + step.index, total=total, unit="step")
+    return judge_tries(task, slots, ends, recording)
+
+
+def wants_extras(task: Task[ClassModel]) -> bool:
+    """Whether animations, curves and floats are kept."""
+    params = task.request.params
+    return len(task.targets or []) * len(params.seeds) <= SMALL_JOB if params.extras is None else params.extras
+
+
+def load_start(task: Task[ClassModel]) -> Tensor | None:
+    """The picture to start from (C, H, W), where the request names one."""
+    image = task.request.params.start_image
+    return None if image is None else to_tensor(crop_view(task.load_picture(image), task.release.preprocessing))
+
+
+def find_magnitudes(task: Task[ClassModel]) -> Tensor | None:
+    """What a spectrum of phases needs: measured on the release's own pictures, else one over the frequency."""
+    params, release = task.request.params, task.release
+    if params.image != "maco":
+        return None
+    size = choose_canvas(task.classifier.size, params)
+    if release.pictures is None:
+        return default_magnitudes(task.classifier.channels, size)
+    views = (crop_view(picture, release.preprocessing) for picture in read_folder(release.pictures))
+    return measure_magnitudes((to_tensor(view) for view in views), size)
+
+
+def make_cell(task: Task[ClassModel], best: Try, side: int) -> tuple[Pixels, str]:
+    """A target's place on the contact sheet."""
+    name = task.target(best.slot.target).name
+    return shrink(to_rgb(best.levels), side), f"{name} {best.verdict['probability']:.0%}"
+
+
+def choose_columns(count: int) -> int:
+    """Even rows: of up to eight, and of up to 25 on a poster."""
+    return math.ceil(count / math.ceil(count / (8 if count <= 64 else 25)))
+
+
+def choose_side(count: int) -> int:
+    """Side of a picture on the contact sheet in pixels: large ones for a few, small ones on a poster."""
+    return max(96, min(224, 2400 // choose_columns(count)))
+
+
+def explain_death(task: Task[ClassModel], targets: Sequence[int]) -> Problem:
+    """Why these targets have no picture."""
     names = ", ".join(task.release.classes[target] for target in targets[:5])
     return DeadTarget(
         f"the score of {names} has no gradient, or the ascent left a flat picture; "
-        "try start 'noise', a larger learning_rate or a smaller l2"
+        "try start 'noise', another learning_rate or weaker priors"
     )

@@ -31,7 +31,7 @@ def test_scores_before_the_tail_are_what_the_last_layer_gave() -> None:
         network, mean=[0.0] * 3, std=[1.0] * 3, size=(16, 16), device=torch.device("cpu")
     ) as classifier:
         cells = functional.relu(network.first(PICTURES)).mean((2, 3))
-        torch.testing.assert_close(classifier.unclamped_scores(PICTURES), network.last(cells))
+        torch.testing.assert_close(classifier.look(PICTURES).scores, network.last(cells))
         torch.testing.assert_close(classifier.scores(PICTURES), functional.relu(network.last(cells)))
 
 

@@ -3,83 +3,176 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from shared.client import Client
-from shared.jobs import State
+from shared.jobs import Artifact, Job, State
 from shared.methods import ClassModel, ClassModelParameters
 
 TEN = ["lemon", "cup", "flamingo", "goldfish", "dumbbell", "bell pepper", "ostrich", "tarantula", "pirate", "zebra"]
 
 
+def draw(client: Client, targets: Any, *, model: str = "shapes", timeout: float = 60, **params: Any) -> Job:
+    """A finished job of class models."""
+    parameters = ClassModelParameters.model_validate(params)
+    request = ClassModel(method="class_model", model=model, targets=targets, params=parameters)
+    return client.wait(client.submit(request).id, timeout=timeout)
+
+
+def ranks(job: Job) -> list[int]:
+    return [measured["rank"] for measured in job.metrics["targets"]]
+
+
+def find(job: Job, name: str) -> Artifact:
+    return next(artifact for artifact in job.artifacts if artifact.name == name)
+
+
+def open_picture(client: Client, job: Job, name: str) -> Image.Image:
+    return Image.open(io.BytesIO(client.fetch(find(job, name))))
+
+
 def test_the_network_recognises_every_class_model_of_its_own(client: Client) -> None:
-    job = client.wait(client.submit(ClassModel(method="class_model", model="shapes", targets="all")).id, timeout=120)
+    job = draw(client, "all", timeout=120)
     assert job.state is State.SUCCEEDED
-    assert [measured["rank"] for measured in job.metrics["targets"]] == [1] * 12
-    assert len(job.artifacts) == 14
+    assert ranks(job) == [1] * 12
+    assert job.metrics["summary"]["self"]["top1"] == 1
 
 
 @pytest.mark.parametrize(
     "params",
     [
-        {},
-        {"scale": [1, 1], "rotation": 0, "l2": 0.0005},
-        {"optimizer": "sgd", "image": "pixels", "start": "zero", "learning_rate": 1.0},
-        {"optimizer": "sgd", "image": "pixels", "start": "noise", "learning_rate": 20.0, "add_mean": False},
-        {"optimizer": "adam", "image": "pixels", "start": "mean", "learning_rate": 0.02},
-        {"optimizer": "adam", "image": "bounded", "start": "mean", "l2": 0.0},
+        {"transforms": [], "priors": [{"kind": "l2", "weight": 0.0005}]},
+        {"preset": "simonyan2013"},
+        {"preset": "torchbearer", "priors": [{"kind": "l1", "weight": 0.0002}]},
+        {"preset": "pytorch_cnn_visualizations_blurred"},
+        {"preset": "timm_vis", "priors": []},  # these two systems' own priors are stronger than so small a network
+        {"preset": "keras_vis", "priors": []},
+        {"preset": "lucid"},
+        {"preset": "maco", "canvas": [160, 160], "views": 2},
+        {"image": "pixels", "optimizer": "sgd", "momentum": 0.9, "learning_rate": 1, "origin": "black"},
+        {"image": "bounded", "start": "mean", "priors": [{"kind": "total_variation", "weight": 1e-4}]},
+        {"octaves": 2, "views": 2, "schedule": {"kind": "cosine", "warm_up": 5}},
+        {"transforms": [{"kind": "pad", "pixels": 4}, {"kind": "crop"}], "start": "uniform", "keep": "best"},
+        {"objective": [{"kind": "score"}, {"kind": "probability", "weight": 3}]},
     ],
+    ids=str,
 )
-def test_every_way_of_climbing_reaches_the_class(client: Client, params: dict[str, object]) -> None:
-    plain = {"scale": [1, 1], "rotation": 0, "l2": 0.0002} if "image" in params else {}
-    parameters = ClassModelParameters.model_validate({"steps": 100, **plain, **params})
-    request = ClassModel(method="class_model", model="shapes", targets=["strawberry", "bee"], params=parameters)
-    job = client.wait(client.submit(request).id, timeout=60)
-    assert [measured["rank"] for measured in job.metrics["targets"]] == [1, 1]
+def test_every_way_of_climbing_reaches_the_class(client: Client, params: dict[str, Any]) -> None:
+    job = draw(client, ["strawberry", "bee"], **{"steps": 100, **params})
+    assert job.state is State.SUCCEEDED, job.error
+    assert ranks(job) == [1, 1]
 
 
 def test_the_same_request_twice_gives_the_same_bytes(client: Client) -> None:
-    request = ClassModel(
-        method="class_model", model="shapes", targets=["daisy", "die"], params=ClassModelParameters(steps=20, seed=5)
-    )
-    one, two = (client.wait(client.submit(request).id, timeout=60) for _ in range(2))
+    one, two, other = (draw(client, ["daisy", "die"], steps=20, seeds=[seed]) for seed in (5, 5, 6))
     assert {a.name: a.sha256 for a in one.artifacts} == {a.name: a.sha256 for a in two.artifacts}
-    other = request.model_copy(update={"params": ClassModelParameters(steps=20, seed=6)})
-    assert client.wait(client.submit(other).id, timeout=60).artifacts[0].sha256 != one.artifacts[0].sha256
+    assert other.artifacts[0].sha256 != one.artifacts[0].sha256
 
 
 def test_the_canvas_is_as_large_as_asked(client: Client) -> None:
-    sizes = {}
-    for name, params in {
-        "default": ClassModelParameters(steps=4),
-        "wide": ClassModelParameters(steps=4, canvas=(96, 160)),
-        "plain": ClassModelParameters(steps=4, scale=(1, 1), rotation=0),
-    }.items():
-        request = ClassModel(method="class_model", model="shapes", targets=["bee"], params=params)
-        job = client.wait(client.submit(request).id, timeout=60)
-        sizes[name] = Image.open(io.BytesIO(client.fetch(job.artifacts[0]))).size
+    sizes = {
+        name: open_picture(client, draw(client, ["bee"], steps=4, **params), "0007-bee.png").size
+        for name, params in {"default": {}, "wide": {"canvas": [96, 160]}, "plain": {"transforms": []}}.items()
+    }
     assert sizes == {"default": (91, 91), "wide": (160, 96), "plain": (80, 80)}
 
 
+def test_a_job_brings_pictures_floats_animations_stills_and_curves(client: Client) -> None:
+    job = draw(client, ["bee"], steps=30, frames=6, stills_every=10)
+    assert {artifact.name for artifact in job.artifacts} == {
+        "0007-bee.png", "0007-bee.npz", "0007-bee.gif", "0007-bee.webp", "0007-bee-curve.png",
+        "0007-bee-step-00010.png", "0007-bee-step-00020.png", "contact-sheet.png", "metrics.json",
+    }  # fmt: skip
+    saved = np.asarray(open_picture(client, job, "0007-bee.png"))
+    floats = np.load(io.BytesIO(client.fetch(find(job, "0007-bee.npz"))))
+    assert np.abs(floats["picture"].transpose(1, 2, 0) * 255 - saved).max() <= 0.501
+    assert floats["curve"].shape == (30,)
+    assert floats["curve"][-1] > floats["curve"][0]
+    for name in ("0007-bee.gif", "0007-bee.webp"):
+        with open_picture(client, job, name) as animation:
+            assert (animation.n_frames, animation.size) == (6, (91, 91))
+            animation.seek(5)
+            assert np.abs(np.asarray(animation.convert("RGB")).astype(int) - saved).mean() < 12
+    curves = json.loads(client.fetch(find(job, "metrics.json")))["curves"]
+    assert curves["0007-bee"][0] == pytest.approx(floats["curve"].tolist())
+
+
+def test_of_several_tries_the_best_comes_first(client: Client) -> None:
+    job = draw(client, ["bee", "die"], steps=12, seeds=[3, 4, 5], extras=False)
+    for measured in job.metrics["targets"]:
+        tries = measured["tries"]
+        assert sorted(one["seed"] for one in tries) == [3, 4, 5]
+        assert tries == sorted(tries, key=lambda one: (one["rank"], -one["score"]))
+        assert measured["seed"] == tries[0]["seed"]
+    assert [a.name for a in job.artifacts if a.target and a.target.name == "bee"] == [
+        "0007-bee.png", "0007-bee-2.png", "0007-bee-3.png",
+    ]  # fmt: skip
+
+
+def test_judges_say_what_they_see(client: Client, models: Path) -> None:
+    job = draw(client, ["cat", "ship"], model="resnet20", steps=60, judges=["resnet32", "resnet56"])
+    assert set(job.metrics["summary"]) == {"self", "resnet32@1", "resnet56@1"}
+    for measured in job.metrics["targets"]:
+        assert set(measured["judges"]) == {"resnet32@1", "resnet56@1"}
+        assert 0 <= measured["judges"]["resnet56@1"]["probability"] <= 1
+    assert set(job.provenance["judges"]) == {"resnet32@1", "resnet56@1"}
+
+
+def test_who_is_sure_enough_stops_early(client: Client) -> None:
+    job = draw(client, ["bee", "lemon"], steps=400, stop_probability=0.9, look_every=5, extras=False)
+    assert {measured["stopped"] for measured in job.metrics["targets"]} == {"probability"}
+    assert all(0 < measured["steps"] < 400 for measured in job.metrics["targets"])
+    assert ranks(job) == [1, 1]
+
+
+def test_an_ascent_can_start_from_a_picture(client: Client) -> None:
+    lemon = client.upload(Path("deploy/pictures/lemon.png").read_bytes())
+    plain = {"transforms": [], "start": "picture", "start_image": lemon.id, "extras": False}
+    near = draw(client, ["bee"], steps=1, learning_rate=1e-4, image="bounded", priors=[], **plain)
+    started = np.asarray(open_picture(client, near, "0007-bee.png")).astype(int)
+    given = np.asarray(Image.open("deploy/pictures/lemon.png").convert("RGB").resize((80, 80))).astype(int)
+    assert np.abs(started - given).mean() < 3
+    assert ranks(draw(client, ["bee"], steps=60, **plain)) == [1]
+
+
+def test_a_channel_can_be_asked_for_by_its_layer(client: Client) -> None:
+    layers = [layer["name"] for layer in client.model("shapes")["layers"] if len(layer["shape"] or []) == 3]
+    job = draw(client, ["bee"], steps=20, objective=[{"kind": "channel", "layer": layers[3], "channel": 2}])
+    curve = np.load(io.BytesIO(client.fetch(find(job, "0007-bee.npz"))))["curve"]
+    assert curve[-1] > curve[0]
+
+
+def test_what_only_the_network_knows_fails_with_what_to_change(client: Client) -> None:
+    layers = [layer["name"] for layer in client.model("shapes")["layers"] if len(layer["shape"] or []) == 3]
+    unit = {"kind": "neuron", "layer": layers[3], "channel": 1, "row": 500}
+    job = draw(client, ["bee"], steps=5, objective=[unit])
+    assert (job.state, job.error.type) == (State.FAILED, "/problems/invalid-request")
+    assert "there is no unit 500" in job.error.detail
+
+
 def test_a_flat_picture_is_a_failure_and_never_a_result(client: Client) -> None:
-    params = ClassModelParameters(steps=1, learning_rate=1e-6)
-    job = client.wait(
-        client.submit(ClassModel(method="class_model", model="shapes", targets=[0], params=params)).id, timeout=60
-    )
+    job = draw(client, [0], steps=1, learning_rate=1e-6)
     assert (job.state, job.error.type, job.artifacts) == (State.FAILED, "/problems/dead-target", [])
     assert "learning_rate" in job.error.detail
 
 
+def test_provenance_says_how_it_was_made(client: Client) -> None:
+    job = draw(client, ["bee"], steps=3, preset="torchbearer")
+    assert job.provenance["request"]["params"]["image"] == "bounded"
+    assert job.provenance["plan"]["precision"] in ("float32", "bfloat16")
+    assert {"archetype", "torch", "numpy", "pillow"} <= set(job.provenance["versions"])
+    assert len(job.provenance["model"]["sha256"]) == 64
+
+
 def test_ten_imagenet_classes_are_what_squeezenet_says_they_are(client: Client, models: Path) -> None:
-    params = ClassModelParameters(steps=64)
-    request = ClassModel(method="class_model", model="squeezenet", targets=list(TEN), params=params)
-    job = client.wait(client.submit(request).id, timeout=280)
+    job = draw(client, list(TEN), model="squeezenet", timeout=280, steps=64)
     assert job.state is State.SUCCEEDED
-    measured = json.loads(client.fetch(next(a for a in job.artifacts if a.name == "metrics.json")))["targets"]
-    assert sum(target["rank"] == 1 for target in measured) >= 9
-    pictures = [client.fetch(artifact) for artifact in job.artifacts if artifact.target]
-    assert len(pictures) == 10
+    assert sum(rank == 1 for rank in ranks(job)) >= 9
+    pictures = [
+        client.fetch(a) for a in job.artifacts if a.target and a.name.endswith(f"{a.target.name.split()[0]}.png")
+    ]
     assert all(np.asarray(Image.open(io.BytesIO(picture))).std() > 5 for picture in pictures)

@@ -1,0 +1,162 @@
+"""Whole recipes for class models, by name. Ours is the default; the others do what the systems do that are so named.
+
+`tests/worker/test_presets.py` holds each of them against a slow, literal version of its source.
+"""
+
+from typing import Any, Literal
+
+Preset = Literal[
+    "default",
+    "simonyan2013",
+    "torchbearer",
+    "pytorch_cnn_visualizations",
+    "pytorch_cnn_visualizations_l1",
+    "pytorch_cnn_visualizations_l2",
+    "pytorch_cnn_visualizations_blurred",
+    "timm_vis",
+    "keras_vis",
+    "lucid",
+    "maco",
+]
+
+PLAIN: dict[str, Any] = {
+    "objective": [{"kind": "score"}],
+    "momentum": 0.0,
+    "schedule": None,
+    "origin": "mean",
+    "unit": "one",
+    "eight_bits": False,
+    "canvas": None,
+    "octaves": 1,
+    "octave_scale": 1.4,
+    "transforms": [],
+    "views": 1,
+    "relu_leak": 0.0,
+    "pool_spread": 0.0,
+    "start_scale": 0.01,
+    "priors": [],
+    "keep": "last",
+    "stop_probability": None,
+    "stop_plateau": None,
+    "look_every": 10,
+}
+"""What most recipes have in common: the picture as it is, and nothing to keep it from anything."""
+
+DEFAULT: dict[str, Any] = PLAIN | {
+    "steps": 140,
+    "image": "fourier",
+    "start": "noise",
+    "optimizer": "adam",
+    "learning_rate": 0.05,
+    "transforms": [{"kind": "window", "scale": [0.6, 1.6], "rotation": 10, "resolution": 5 / 7}],
+    "relu_leak": 0.1,
+    "pool_spread": 0.5,
+    "priors": [{"kind": "l2", "weight": 0.0005}],
+}
+
+SIMONYAN: dict[str, Any] = PLAIN | {
+    # The paper gives neither λ nor the step size nor the number of steps; these reach the class on all networks tried.
+    "steps": 200,
+    "image": "pixels",
+    "start": "zero",
+    "optimizer": "sgd",
+    "learning_rate": 1.0,
+    "priors": [{"kind": "l2", "weight": 0.002}],
+}
+
+TORCHBEARER: dict[str, Any] = PLAIN | {
+    "steps": 256,
+    "image": "bounded",
+    "start": "zero",
+    "optimizer": "adam",
+    "learning_rate": 0.5,
+    "priors": [{"kind": "l2", "weight": 0.01}],
+}
+
+CNN_VISUALIZATIONS: dict[str, Any] = PLAIN | {
+    "steps": 149,  # its range(1, 150)
+    "image": "pixels",
+    "unit": "std",
+    "eight_bits": True,
+    "start": "uniform",
+    "start_scale": 1.0,
+    "optimizer": "sgd",
+    "learning_rate": 6.0,
+}
+
+DECAY = {"kind": "l2", "weight": 0.5e-4}
+"""torch's weight decay of 1e-4 is the slope of half as much L2."""
+
+TIMM_VIS: dict[str, Any] = PLAIN | {
+    "steps": 500,
+    "image": "pixels",
+    "unit": "std",
+    "start": "noise",
+    "start_scale": 1.0,
+    "optimizer": "sgd",
+    "learning_rate": 10.0,
+    "schedule": {"kind": "staircase", "every": 100, "factor": 0.6},
+    "priors": [{"kind": "l2", "weight": 0.025}],
+    "stop_probability": 0.9,
+    "look_every": 1,
+}
+
+KERAS_VIS: dict[str, Any] = PLAIN | {
+    "steps": 200,
+    "image": "pixels",
+    "origin": "black",
+    "unit": "level",
+    "start": "uniform",
+    "start_scale": 0.05 * 12**0.5,  # even noise of this width has a standard deviation of 0.05
+    "optimizer": "rmsprop",
+    "learning_rate": 1.0,
+    "priors": [
+        {"kind": "lp", "p": 6, "weight": 10, "per_pixel": True},
+        {"kind": "total_variation", "beta": 2, "weight": 10, "per_pixel": True},
+    ],
+    "keep": "best",
+    "look_every": 1,
+}
+
+LUCID: dict[str, Any] = PLAIN | {
+    "steps": 512,
+    "image": "fourier",
+    "start": "noise",
+    "canvas": [128, 128],
+    "optimizer": "adam",
+    "learning_rate": 0.05,
+    "transforms": [
+        {"kind": "pad", "pixels": 12, "fill": 0.5},
+        {"kind": "jitter", "pixels": 8},
+        {"kind": "scale", "factors": [1 + step / 50 for step in range(-5, 6)]},
+        {"kind": "rotate", "degrees": [*range(-10, 11), 0, 0, 0, 0, 0]},
+        {"kind": "jitter", "pixels": 4},
+    ],
+}
+
+MACO: dict[str, Any] = PLAIN | {
+    "steps": 1000,
+    "image": "maco",
+    "start": "noise",
+    "start_scale": 1.0,
+    "canvas": [1280, 1280],
+    "optimizer": "nadam",
+    "learning_rate": 1.0,
+    "transforms": [{"kind": "box", "side": [0.25, 0.3], "noise": 0.05}],
+    "views": 6,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": DEFAULT,
+    "simonyan2013": SIMONYAN,
+    "torchbearer": TORCHBEARER,
+    "pytorch_cnn_visualizations": CNN_VISUALIZATIONS,
+    "pytorch_cnn_visualizations_l1": CNN_VISUALIZATIONS | {"priors": [{"kind": "l1", "weight": 1e-4}]},
+    "pytorch_cnn_visualizations_l2": CNN_VISUALIZATIONS | {"priors": [DECAY]},
+    "pytorch_cnn_visualizations_blurred": CNN_VISUALIZATIONS
+    | {"priors": [DECAY, {"kind": "blur", "every": 4, "radius": 1}]},
+    "timm_vis": TIMM_VIS,
+    "keras_vis": KERAS_VIS,
+    "lucid": LUCID,
+    "maco": MACO,
+}

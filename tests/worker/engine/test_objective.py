@@ -1,0 +1,79 @@
+"""What pictures should make a network do."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.networks import Small, seeded
+from worker.engine.classifier import Outputs, open_classifier
+from worker.engine.objective import Channel, ClassProbability, ClassScore, Neuron, WeightedSum
+
+CPU = torch.device("cpu")
+INPUTS = torch.randn(2, 3, 16, 20, generator=torch.Generator().manual_seed(1))
+TARGETS = torch.tensor([1, 4])
+
+
+def look(network: nn.Module, layers: frozenset[str]) -> Outputs:
+    with open_classifier(network, mean=[0.5] * 3, std=[0.2] * 3, size=(16, 20), device=CPU) as classifier:
+        return classifier.look(INPUTS, layers)
+
+
+def test_the_score_is_the_logit_and_the_probability_its_softmax() -> None:
+    network = seeded(Small).eval()
+    outputs, logits = look(network, frozenset()), network(INPUTS)
+    torch.testing.assert_close(ClassScore()(outputs, TARGETS), torch.stack([logits[0, 1], logits[1, 4]]))
+    expected = torch.stack([logits.softmax(1)[0, 1], logits.softmax(1)[1, 4]])
+    torch.testing.assert_close(ClassProbability()(outputs, TARGETS), expected)
+
+
+def test_a_channel_is_its_mean_before_a_relu_writes_over_it() -> None:
+    network = seeded(Small).eval()
+    features = network.features[1](network.features[0](INPUTS))
+    objective = Channel("features.1", 5)
+    outputs = look(network, objective.layers)
+    torch.testing.assert_close(objective(outputs, TARGETS), features[:, 5].mean((1, 2)))
+    assert features.min() < 0
+
+
+def test_without_a_number_each_target_has_its_own_channel() -> None:
+    network = seeded(Small).eval()
+    objective = Channel("classifier")
+    maps = network.classifier(network.features(INPUTS))
+    expected = torch.stack([maps[0, 1].mean(), maps[1, 4].mean()])
+    torch.testing.assert_close(objective(look(network, objective.layers), TARGETS), expected)
+
+
+def test_a_neuron_is_one_unit_in_the_middle_or_where_it_is_said_to_be() -> None:
+    network = seeded(Small).eval()
+    maps = network.features(INPUTS)  # (2, 8, 4, 5)
+    outputs = look(network, frozenset(["features"]))
+    torch.testing.assert_close(Neuron("features", 3)(outputs, TARGETS), maps[:, 3, 2, 2])
+    torch.testing.assert_close(Neuron("features", 3, row=0, column=4)(outputs, TARGETS), maps[:, 3, 0, 4])
+
+
+def test_a_neuron_of_a_layer_without_a_picture_is_its_unit() -> None:
+    outputs = Outputs(torch.zeros(2, 5), {"fc": torch.arange(10.0).view(2, 5)})
+    assert Neuron("fc", 2)(outputs, TARGETS).tolist() == [2, 7]
+    assert Neuron("fc")(outputs, TARGETS).tolist() == [1, 9]
+
+
+@pytest.mark.parametrize("objective", [Channel("features", 8), Neuron("features", 3, row=4)])
+def test_what_is_not_there_is_refused_with_what_there_is(objective) -> None:
+    outputs = look(seeded(Small), objective.layers)
+    with pytest.raises(ValueError, match=r"there is no (channel 8|unit 4)"):
+        objective(outputs, TARGETS)
+
+
+def test_a_sum_weighs_each_term() -> None:
+    outputs = look(seeded(Small), frozenset(["features"]))
+    both = WeightedSum([(2.0, ClassScore()), (-0.5, Channel("features", 0))])
+    expected = 2 * ClassScore()(outputs, TARGETS) - 0.5 * Channel("features", 0)(outputs, TARGETS)
+    torch.testing.assert_close(both(outputs, TARGETS), expected)
+    assert both.layers == {"features"}
+
+
+def test_an_unknown_layer_is_refused_and_nothing_stays_on_the_network() -> None:
+    network = seeded(Small)
+    with pytest.raises(ValueError, match="no layer 'layer9'"):
+        look(network, frozenset(["features", "layer9"]))
+    assert not any(module._forward_hooks for module in network.modules())

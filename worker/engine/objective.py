@@ -1,0 +1,113 @@
+"""What a picture should make a network do. Objectives are always maximised."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from worker.engine.classifier import Outputs
+
+
+class Objective(Protocol):
+    """A value per picture."""
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """The layers whose outputs it reads."""
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        """(N,), from what the network did with N pictures and the class index of each (N,)."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """The target's score before the softmax (Simonyan et al. 2013, arXiv 1312.6034, section 2)."""
+
+    layers: frozenset[str] = frozenset()
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        return outputs.scores.gather(1, targets[:, None]).squeeze(1)
+
+
+@dataclass(frozen=True)
+class ClassProbability:
+    """The target's probability. It can rise because other classes fall, and is flat where the network is sure."""
+
+    layers: frozenset[str] = frozenset()
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        return outputs.scores.softmax(1).gather(1, targets[:, None]).squeeze(1)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """The mean of a layer's channel over the picture (Olah et al. 2017, doi:10.23915/distill.00007).
+
+    Attributes:
+        channel: Its number; None for each slot's own target.
+    """
+
+    layer: str
+    channel: int | None = None
+
+    @property
+    def layers(self) -> frozenset[str]:
+        return frozenset([self.layer])
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        return pick_channel(outputs.activations[self.layer], self.layer, self.channel, targets).flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """One unit of a layer's channel, the one in the middle unless told."""
+
+    layer: str
+    channel: int | None = None
+    row: int | None = None
+    column: int | None = None
+
+    @property
+    def layers(self) -> frozenset[str]:
+        return frozenset([self.layer])
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        units = pick_channel(outputs.activations[self.layer], self.layer, self.channel, targets)  # (N, …)
+        while units.ndim > 3:
+            units = units.flatten(1, 2)
+        for position in (self.row, self.column)[3 - units.ndim :]:
+            chosen = units.shape[1] // 2 if position is None else position
+            if chosen >= units.shape[1]:
+                raise ValueError(f"layer {self.layer!r} has {units.shape[1]} units there, there is no unit {chosen}")
+            units = units[:, chosen]
+        return units
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """Σ weight · objective."""
+
+    terms: Sequence[tuple[float, Objective]]
+
+    @property
+    def layers(self) -> frozenset[str]:
+        return frozenset().union(*(objective.layers for _, objective in self.terms))
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        return torch.stack([weight * objective(outputs, targets) for weight, objective in self.terms]).sum(0)
+
+
+def pick_channel(activation: Tensor, layer: str, channel: int | None, targets: Tensor) -> Tensor:
+    """Each picture's channel (N, …) of an activation (N, C, …): the same for all, or each target's own.
+
+    Raises:
+        ValueError: The layer has no such channel.
+    """
+    largest = int(targets.max()) if channel is None else channel
+    if largest >= activation.shape[1]:
+        raise ValueError(f"layer {layer!r} has {activation.shape[1]} channels, there is no channel {largest}")
+    if channel is not None:
+        return activation[:, channel]
+    return activation[torch.arange(len(activation), device=activation.device), targets]

@@ -1,0 +1,61 @@
+"""What a picture is kept close to: penalties (N,) on what its way of writing calls its deviation (N, C, H, W)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Prior = Callable[[Tensor], Tensor]
+
+
+def l1(deviation: Tensor) -> Tensor:
+    """Σ|x|: pushes what does not matter to exactly nothing."""
+    return deviation.abs().flatten(1).sum(1)
+
+
+def l2(deviation: Tensor) -> Tensor:
+    """Σx², the λ‖I‖² of Simonyan et al. 2013 (arXiv 1312.6034, equation 1)."""
+    return deviation.square().flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class Lp:
+    """(Σ|x|ᵖ)^(1/p): a large p holds the largest values and leaves the rest alone (Mahendran and Vedaldi 2016)."""
+
+    p: float
+
+    def __call__(self, deviation: Tensor) -> Tensor:
+        return deviation.flatten(1).abs().pow(self.p).sum(1).clamp_min(1e-30).pow(1 / self.p)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """Σ(Δ↓² + Δ→²)^(β/2) (Mahendran and Vedaldi 2016, arXiv 1512.02017, section 3.2.2): flat areas, few edges.
+
+    Attributes:
+        beta: 2 spreads an edge over many pixels, 1 leaves it sharp.
+    """
+
+    beta: float
+
+    def __call__(self, deviation: Tensor) -> Tensor:
+        down = (deviation[..., 1:, :-1] - deviation[..., :-1, :-1]).square()
+        right = (deviation[..., :-1, 1:] - deviation[..., :-1, :-1]).square()
+        # Just above zero the root of a power below two has a slope without bound.
+        return (down + right + (0 if self.beta >= 2 else 1e-12)).pow(self.beta / 2).flatten(1).sum(1)
+
+
+@dataclass(frozen=True)
+class PerPixel:
+    """A prior divided by the number of values, so that its weight means the same at every size (keras-vis)."""
+
+    prior: Prior
+
+    def __call__(self, deviation: Tensor) -> Tensor:
+        return self.prior(deviation) / deviation[0].numel()
+
+
+def sum_priors(priors: tuple[Prior, ...], weights: Tensor, deviation: Tensor) -> Tensor:
+    """Σ weight · prior per slot (N,), with weights (N, len(priors))."""
+    return (torch.stack([prior(deviation) for prior in priors], 1) * weights).sum(1)

@@ -1,0 +1,82 @@
+"""What is kept of an ascent while it goes on: each slot's curve, and pictures of it on the way."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worker.engine.ascend import Step
+from worker.engine.render import Pixels, to_levels, to_rgb
+
+FRAME_SIDE = 256
+"""Longest side of an animation's frame in pixels."""
+
+
+def choose_frames(steps: int, count: int) -> frozenset[int]:
+    """The steps, evenly spread, after which a frame is taken: `count` of them, the last picture not among them."""
+    return frozenset(round(steps * number / count) for number in range(1, count)) - {0}
+
+
+@dataclass
+class Recording:
+    """Takes notes of the steps of one batch.
+
+    Attributes:
+        frames_at: Steps after which frames are taken; None where there are to be none.
+        stills_every: Steps between two stills; None for none.
+    """
+
+    frames_at: frozenset[int] | None
+    stills_every: int | None
+    frames: dict[int, list[Pixels]] = field(default_factory=dict)
+    stills: dict[int, dict[int, NDArray[np.uint8]]] = field(default_factory=dict)
+    _values: list[tuple[tuple[int, ...], Tensor]] = field(default_factory=list)
+
+    def note(self, step: Step) -> None:
+        """Looks at a step; nothing is read from the device unless a picture is due."""
+        self._values.append((step.climbed, step.values))
+        still = self.stills_every is not None and step.index % self.stills_every == 0
+        frame = self.frames_at is not None and step.index in self.frames_at
+        if not step.slots or not (still or frame):
+            return
+        for slot, picture in zip(step.slots, step.pictures().cpu(), strict=True):
+            levels = to_levels(picture)
+            if still:
+                self.stills.setdefault(slot, {})[step.index] = levels
+            if frame:
+                self.frames.setdefault(slot, []).append(shrink(to_rgb(levels)))
+
+    def curves(self) -> dict[int, NDArray[np.float32]]:
+        """Each slot's objective before every step that it took."""
+        found: dict[int, list[float]] = {}
+        if self._values:
+            flat = torch.cat([values for _, values in self._values]).tolist()
+            for slot, value in zip((slot for slots, _ in self._values for slot in slots), flat, strict=True):
+                found.setdefault(slot, []).append(value)
+        return {slot: np.asarray(values, np.float32) for slot, values in found.items()}
+
+
+def shrink(pixels: Pixels, side: int = FRAME_SIDE) -> Pixels:
+    """A picture (H, W, 3) no longer than `side` either way."""
+    scale = side / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """A picture (H, W, 3) at another height and width."""
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def thin_out(values: Iterable[float], most: int = 256) -> list[float]:
+    """At most so many of the values, evenly spread, the first and the last among them."""
+    every = list(values)
+    if len(every) <= most:
+        return every
+    return [every[round(place)] for place in np.linspace(0, len(every) - 1, most)]
