@@ -4,6 +4,10 @@ PORT ?= 8080
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+COMPILE := .venv-lock/bin/pip-compile --quiet --strip-extras --upgrade --no-header --no-annotate --no-emit-index-url \
+  --no-emit-find-links --no-emit-trusted-host --allow-unsafe
+QUALITY ?= squeezenet mobilenetv2
+
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -41,15 +45,26 @@ format: install ## Put the code into the one format
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
 
-lock: ## Write requirements.lock anew, with the newest versions that fit
+bench: .venv-bench/.installed ## How fast class models are, beside the libraries people use; about ten minutes
+	@.venv-bench/bin/python -m benchmarks.speed
+
+bench-quality: install ## Whether strangers recognise class models; QUALITY='squeezenet mobilenetv2 --classes 100'
+	@$(BIN)/python -m benchmarks.quality $(QUALITY)
+
+.venv-bench/.installed: requirements-bench.lock
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.lock
+	@touch $@
+
+lock: ## Write the lock files anew, with the newest versions that fit
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet pip-tools
-	.venv-lock/bin/pip-compile --quiet --strip-extras --extra dev --upgrade --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --output-file requirements.lock pyproject.toml
-	sed -i 's/+cpu$$//; /^archetype @/d' requirements.lock
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra bench --output-file requirements-bench.lock pyproject.toml
+	sed -i 's/+cpu$$//; /^archetype @/d' requirements.lock requirements-bench.lock
 	rm -rf .venv-lock
 
 clean: ## Remove the environment, caches and local data
-	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo serve test check format train lock clean
+.PHONY: help install demo serve test check format train bench bench-quality lock clean

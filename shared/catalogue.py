@@ -49,8 +49,8 @@ class Release(BaseModel):
     name: Name
     release: Name = "1"
     architecture: str = Field(
-        pattern=r"^(builtin|torchvision|factory):[A-Za-z0-9_.-]+$",
-        description="`torchvision:NAME`, or `factory:NAME` for one that the worker's settings name.",
+        pattern=r"^(builtin|torchvision|timm|factory):[A-Za-z0-9_.-]+$",
+        description="`torchvision:NAME`, `timm:NAME`, or `factory:NAME` for one that the worker's settings name.",
     )
     arguments: dict[str, Any] = Field(default={}, description="Keyword arguments of the architecture.")
     weights: Path | None = Field(

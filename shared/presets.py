@@ -43,7 +43,7 @@ PLAIN: dict[str, Any] = {
 """What most recipes have in common: the picture as it is, and nothing to keep it from anything."""
 
 DEFAULT: dict[str, Any] = PLAIN | {
-    "steps": 140,
+    "steps": 128,
     "image": "fourier",
     "start": "noise",
     "optimizer": "adam",

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from deploy.local import Stack
     from shared.client import Client
 
-SHARED = Path(__file__).parents[2] / "shared"
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
     folder = tmp_path_factory.mktemp("stack")
     settings = Settings(
         catalogue=write_catalogue(folder),
-        factories={"cifar_resnet": "tests.cifar_resnet:cifar_resnet", "slow": "tests.networks:slow"},
+        factories={"cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet", "slow": "tests.networks:slow"},
         lease_seconds=3,
         sweep_seconds=0.5,
         max_body_bytes=2_000_000,
@@ -61,12 +62,9 @@ def client(stack: "Stack") -> "Iterator[Client]":
 
 def write_catalogue(folder: Path) -> Path:
     """A catalogue with a network that takes its time, and the real ones where they are."""
-    entries = [SLOW]
-    if SHARED.is_dir():
-        entries.append(SQUEEZENET.format(models=SHARED / "models"))
-        entries += [CIFAR.format(depth=depth, models=SHARED / "models") for depth in (20, 32, 44, 56)]
+    real = (ROOT / "benchmarks" / "models.toml").read_text().replace("../../shared", str(SHARED))
     path = folder / "models.toml"
-    path.write_text("\n".join(entries))
+    path.write_text(SLOW + (real if SHARED.is_dir() else ""))
     return path
 
 
@@ -76,24 +74,4 @@ name = "slow"
 architecture = "factory:slow"
 classes = ["one", "two", "three"]
 preprocessing = { size = [16, 16] }
-"""
-
-SQUEEZENET = """
-[[model]]
-name = "squeezenet"
-release = "1.0"
-architecture = "torchvision:squeezenet1_0"
-weights = "{models}/squeezenet1_0-imagenet.safetensors"
-classes = "imagenet"
-preprocessing = {{ size = [224, 224], resize = 256 }}
-"""
-
-CIFAR = """
-[[model]]
-name = "resnet{depth}"
-architecture = "factory:cifar_resnet"
-arguments = {{ depth = {depth} }}
-weights = "{models}/cifar10-resnet{depth}.th"
-classes = "cifar10"
-preprocessing = {{ size = [32, 32] }}
 """

@@ -83,7 +83,7 @@ def load_network(release: Release, factories: dict[str, str], device: torch.devi
 
 
 def build_architecture(release: Release, factories: dict[str, str]) -> nn.Module:
-    """The network without its weights: built in, from torchvision, or from a factory that the operator named."""
+    """The network without its weights: built in, from torchvision or timm, or from a factory of the operator's."""
     kind, _, name = release.architecture.partition(":")
     if kind == "builtin":
         module = importlib.import_module(f"worker.{name}.network")
@@ -97,12 +97,24 @@ def build_architecture(release: Release, factories: dict[str, str]) -> nn.Module
             name, **{"num_classes": len(release.classes), **_plain(name), **release.arguments}
         )
         return built
+    if kind == "timm":
+        return _build_timm(release, name)
     if name not in factories:
         known = ", ".join(factories) or "none"
         raise _unloadable(release, f"no factory {name!r} is named in ARCHETYPE_FACTORIES (named: {known})")
     package, _, function = factories[name].partition(":")
     made: nn.Module = getattr(importlib.import_module(package), function)(**release.arguments)
     return made
+
+
+def _build_timm(release: Release, name: str) -> nn.Module:
+    import_torchvision()  # timm imports it, and would not find its operators
+    import timm
+
+    if not timm.is_model(name):
+        raise _unloadable(release, f"timm has no model {name!r}")
+    built: nn.Module = timm.create_model(name, num_classes=len(release.classes), **release.arguments)
+    return built
 
 
 def read_weights(path: Path, release: Release) -> Weights:

@@ -17,7 +17,7 @@ from worker.networks import Networks, describe_network, load_network
 from worker.preprocess import crop_view, to_tensor
 
 CPU = torch.device("cpu")
-FACTORIES = {"small": "tests.networks:Small", "cifar_resnet": "tests.cifar_resnet:cifar_resnet"}
+FACTORIES = {"small": "tests.networks:Small", "cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet"}
 
 
 def entry(**changes: object) -> Release:

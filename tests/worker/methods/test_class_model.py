@@ -52,8 +52,8 @@ def test_the_network_recognises_every_class_model_of_its_own(client: Client) -> 
         {"preset": "timm_vis", "priors": []},  # these two systems' own priors are stronger than so small a network
         {"preset": "keras_vis", "priors": []},
         {"preset": "lucid"},
-        {"preset": "maco", "canvas": [160, 160], "views": 2},
-        {"image": "pixels", "optimizer": "sgd", "momentum": 0.9, "learning_rate": 1, "origin": "black"},
+        {"preset": "maco", "canvas": [160, 160], "views": 2, "transforms": [{"kind": "box", "side": [0.8, 1]}]},
+        {"image": "pixels", "optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.1, "transforms": []},
         {"image": "bounded", "start": "mean", "priors": [{"kind": "total_variation", "weight": 1e-4}]},
         {"octaves": 2, "views": 2, "schedule": {"kind": "cosine", "warm_up": 5}},
         {"transforms": [{"kind": "pad", "pixels": 4}, {"kind": "crop"}], "start": "uniform", "keep": "best"},

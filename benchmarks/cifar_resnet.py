@@ -37,7 +37,8 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(torch.mean(x, (2, 3)))
+        scores: Tensor = self.linear(torch.mean(x, (2, 3)))
+        return scores
 
 
 def cifar_resnet(depth: int) -> nn.Module:
