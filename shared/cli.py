@@ -147,6 +147,18 @@ def show_methods(url: Url = DEFAULT_URL) -> None:
                 for name, part in parameters["properties"].items():
                     table.add_row(name, str(part.get("default", "")), _bounds(part), part.get("description", ""))
             out.print(table, "")
+            parts = Table("part", "its parameters, with their defaults", "what it is", show_edge=False)
+            for part in method["schema"]["$defs"].values():
+                if "kind" in part["properties"]:
+                    parts.add_row(part["properties"]["kind"]["const"], _parameters(part), part["description"])
+            if parts.row_count:
+                out.print(parts, "")
+
+
+def _parameters(part: dict[str, Any]) -> str:
+    """The parameters of a recipe's part, from its JSON Schema: those without a default must be given."""
+    named = {name: value for name, value in part["properties"].items() if name != "kind"}
+    return ", ".join(f"{name}={value['default']}" if "default" in value else name for name, value in named.items())
 
 
 def _bounds(part: dict[str, Any]) -> str:

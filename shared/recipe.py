@@ -283,7 +283,7 @@ class ClassModelParameters(Parameters):
         le=10,
         description="Standard deviation of `noise` in units of the parameters, or width of `uniform`.",
     )
-    start_image: ImageId | None = None
+    start_image: ImageId | None = Field(default=None, description="The id of the picture that start `picture` means.")
     priors: list[Prior] = Field(
         default=DEFAULT["priors"],
         max_length=MOST_PARTS,

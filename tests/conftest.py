@@ -42,7 +42,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
     folder = tmp_path_factory.mktemp("stack")
     settings = Settings(
         catalogue=write_catalogue(folder),
-        factories={"cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet", "slow": "tests.networks:slow"},
+        factories={
+            "cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet",
+            "slow": "tests.networks:slow",
+            "small": "tests.networks:small",
+        },
         lease_seconds=3,
         sweep_seconds=0.5,
         max_body_bytes=2_000_000,
@@ -64,14 +68,32 @@ def write_catalogue(folder: Path) -> Path:
     """A catalogue with a network that takes its time, and the real ones where they are."""
     real = (ROOT / "benchmarks" / "models.toml").read_text().replace("../../shared", str(SHARED))
     path = folder / "models.toml"
-    path.write_text(SLOW + (real if SHARED.is_dir() else ""))
+    path.write_text(SMALL + (real if SHARED.is_dir() else ""))
     return path
 
 
-SLOW = """
+SMALL = """
 [[model]]
 name = "slow"
 architecture = "factory:slow"
 classes = ["one", "two", "three"]
 preprocessing = { size = [16, 16] }
+
+[[model]]
+name = "grey"
+architecture = "factory:small"
+arguments = { channels = 1 }
+classes = ["one", "two", "three"]
+preprocessing = { size = [28, 28], mean = [0.5], std = [0.25] }
+
+[[model]]
+name = "multispectral"
+architecture = "factory:small"
+arguments = { channels = 7 }
+classes = ["one", "two", "three"]
+score_layer = "classifier"
+[model.preprocessing]
+size = [40, 28]
+mean = [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+std = [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]
 """

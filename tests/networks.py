@@ -57,3 +57,8 @@ def seeded(network_class: type[nn.Module], **arguments: object) -> nn.Module:
 
 def slow() -> nn.Module:
     return seeded(Slow)
+
+
+def small(channels: int) -> nn.Module:
+    """Three classes, from pictures of any channels."""
+    return seeded(Small, classes=3, channels=channels)

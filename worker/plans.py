@@ -43,7 +43,7 @@ class Plans:
             return {key: Plan(**values) for key, values in stored.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             log.warning("plans.unreadable", path=str(self.path), error=str(error))
             return {}
 

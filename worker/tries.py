@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shared.errors import Problem
@@ -55,8 +56,8 @@ class Try:
 
     def without_pictures(self) -> "Try":
         """What is left to say once its files are saved."""
-        empty = np.zeros((0, 0, 1), np.uint8)
-        return replace(self, levels=empty, end=replace(self.end, picture=self.end.picture[:0]), frames=None, stills={})
+        end = replace(self.end, picture=torch.zeros(0))
+        return replace(self, levels=np.zeros((0, 0, 1), np.uint8), end=end, frames=None, stills={})
 
     def describe(self) -> dict[str, Any]:
         """What is measured of it."""

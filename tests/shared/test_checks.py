@@ -79,7 +79,10 @@ def test_an_unknown_parameter_of_a_part_is_refused_with_the_parts_own_names() ->
     with pytest.raises(InvalidRequest) as refused:
         parse_request(GOOD | {"params": {"transforms": [{"kind": "window", "rotatoin": 3}]}})
     (error,) = refused.value.document.errors
-    assert (error.field, error.allowed) == ("/params/transforms/0/rotatoin", ["kind", "scale", "rotation"])
+    assert (error.field, error.allowed) == (
+        "/params/transforms/0/rotatoin",
+        ["kind", "scale", "resolution", "rotation"],
+    )
     assert "did you mean rotation" in error.detail
 
 

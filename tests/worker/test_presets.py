@@ -74,9 +74,9 @@ def test_simonyan2013_is_gradient_ascent_on_the_score_less_l2_from_the_mean_pict
         while True:
             picture = picture.detach().requires_grad_()
             centred = (picture + mean - mean) / std
-            objective = network.eval()(centred[None])[0, TARGET] - 0.002 * (picture**2).sum()
+            objective = network.eval()(centred[None])[0, TARGET] - 0.1 * (picture**2).sum()
             objective.backward()
-            picture = picture + 1.0 * picture.grad
+            picture = picture + 0.02 * picture.grad
             yield picture
 
     first, ours = run(network, "simonyan2013")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -25,8 +26,7 @@ SMALL_JOB = 32
 def run(task: Task[ClassModel]) -> Run:
     """Climbs the targets in batches; each batch is judged and saved before the next begins."""
     params, targets = task.request.params, task.targets or []
-    at_once = max(1, task.batch // len(params.seeds))
-    batches = [targets[start : start + at_once] for start in range(0, len(targets), at_once)]
+    batches = split_evenly(targets, max(1, task.batch // len(params.seeds)))
     total = len(batches) * params.steps
     found: dict[int, list[Try]] = {}
     cells: list[tuple[Pixels, str]] = []
@@ -62,6 +62,13 @@ def climb_batch(
         ends |= {end.slot: end for end in step.ended}
         yield Progress(done=done + step.index, total=total, unit="step")
     return judge_tries(task, slots, ends, recording)
+
+
+def split_evenly(targets: Sequence[int], most: int) -> list[Sequence[int]]:
+    """As few batches of at most so many as there can be, none much smaller than the others."""
+    count = math.ceil(len(targets) / most)
+    edges = [round(len(targets) * number / count) for number in range(count + 1)]
+    return [targets[start:end] for start, end in pairwise(edges)]
 
 
 def wants_extras(task: Task[ClassModel]) -> bool:

@@ -38,13 +38,16 @@ SIZED = ("vit", "swin", "maxvit")
 
 
 def build_torchvision(name: str, size: int) -> nn.Module:
-    options = {"googlenet": {"aux_logits": False, "init_weights": True}, "inception_v3": {"init_weights": True}}
+    options = {"googlenet": {"aux_logits": False, "init_weights": False}, "inception_v3": {"init_weights": True}}
     with torch.random.fork_rng():
         torch.manual_seed(1)
         sized = {"image_size": size} if name.startswith("vit") else {}
         sized |= {"input_size": (size, size)} if name.startswith("maxvit") else {}
         models = import_torchvision().models
-        return models.get_model(name, weights=None, num_classes=10, **options.get(name, {}), **sized)
+        network = models.get_model(name, weights=None, num_classes=10, **options.get(name, {}), **sized)
+        if name.startswith("vit"):  # torchvision begins with a head of zeros, which no picture could please
+            nn.init.normal_(network.heads.head.weight)
+        return network
 
 
 def build_timm(name: str, size: int) -> nn.Module:

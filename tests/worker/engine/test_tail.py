@@ -60,3 +60,12 @@ def test_a_gate_before_the_last_layer_is_no_tail() -> None:
             return self.last(pooled * torch.sigmoid(pooled))
 
     assert find_tail(Gated(), PICTURES) == Tail()
+
+
+def test_scores_of_a_named_layer_are_read_there() -> None:
+    network = seeded(Small, tail=nn.Softmax(1)).eval()
+    with open_classifier(
+        network, mean=[0.0] * 3, std=[1.0] * 3, size=(16, 16), device=torch.device("cpu"), score_layer="classifier"
+    ) as classifier:
+        maps = network.classifier(network.features(PICTURES))
+        torch.testing.assert_close(classifier.look(PICTURES).scores, maps.mean((2, 3)))

@@ -12,6 +12,7 @@ from PIL import Image
 from shared.client import Client
 from shared.jobs import Artifact, Job, State
 from shared.methods import ClassModel, ClassModelParameters
+from worker.methods.class_model import split_evenly
 
 TEN = ["lemon", "cup", "flamingo", "goldfish", "dumbbell", "bell pepper", "ostrich", "tarantula", "pirate", "zebra"]
 
@@ -46,7 +47,7 @@ def test_the_network_recognises_every_class_model_of_its_own(client: Client) -> 
     "params",
     [
         {"transforms": [], "priors": [{"kind": "l2", "weight": 0.0005}]},
-        {"preset": "simonyan2013"},
+        {"preset": "simonyan2013", "learning_rate": 1, "priors": [{"kind": "l2", "weight": 0.002}]},
         {"preset": "torchbearer", "priors": [{"kind": "l1", "weight": 0.0002}]},
         {"preset": "pytorch_cnn_visualizations_blurred"},
         {"preset": "timm_vis", "priors": []},  # these two systems' own priors are stronger than so small a network
@@ -152,6 +153,21 @@ def test_what_only_the_network_knows_fails_with_what_to_change(client: Client) -
     job = draw(client, ["bee"], steps=5, objective=[unit])
     assert (job.state, job.error.type) == (State.FAILED, "/problems/invalid-request")
     assert "there is no unit 500" in job.error.detail
+
+
+def test_pictures_of_one_and_of_seven_channels_are_drawn(client: Client) -> None:
+    for model, size in (("grey", (28, 28)), ("multispectral", (7 * 28, 40))):
+        job = draw(client, ["two"], model=model, steps=30, transforms=[], priors=[])
+        assert job.state is State.SUCCEEDED, job.error
+        curve = np.load(io.BytesIO(client.fetch(find(job, "0001-two.npz"))))["curve"]
+        assert curve[-1] > curve[0]
+        assert open_picture(client, job, "0001-two.png").size == size
+
+
+def test_batches_are_of_about_the_same_size() -> None:
+    assert [len(batch) for batch in split_evenly(range(10), 8)] == [5, 5]
+    assert [len(batch) for batch in split_evenly(range(33), 16)] == [11, 11, 11]
+    assert split_evenly([7], 32) == [[7]]
 
 
 def test_a_flat_picture_is_a_failure_and_never_a_result(client: Client) -> None:

@@ -1,0 +1,42 @@
+"""The benchmarks in a short form: they run, and what they print is what they measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(folder: Path, module: str, *arguments: str) -> str:
+    """What a benchmark prints, run in an empty folder."""
+    command = [sys.executable, "-m", module, *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_speed_compares_the_engine_with_the_bare_loop(tmp_path: Path) -> None:
+    printed = run(
+        tmp_path, "benchmarks.speed", "--networks", "squeezenet1_0", "--targets", "2", "--steps", "2", "--rounds", "1"
+    )
+    rows = {row["subject"]: row for row in json.loads((tmp_path / "var/bench/speed.json").read_text())["rows"]}
+    assert {"engine", "engine, default recipe", "bare loop"} <= set(rows)
+    assert rows["engine"]["engine_is_faster_by"] == 1
+    assert all(row["milliseconds"] > 0 and row["peak_megabytes"] > 100 for row in rows.values())
+    assert f"| {rows['bare loop']['milliseconds']:.1f} |" in printed
+
+
+def test_quality_asks_networks_that_took_no_part(tmp_path: Path, models: Path) -> None:
+    options = ["--presets", "default", "lucid", "--params", '{"steps": 40}']
+    printed = run(tmp_path, "benchmarks.quality", "resnet20", "resnet32", "resnet44", "resnet56", *options)
+    found = json.loads((tmp_path / "var/bench/quality-resnet20-ten.json").read_text())["rows"]
+    ours = found[0]
+    assert ours["preset"] == "default"
+    assert ours["self"]["top1"] >= 0.9
+    assert min(ours[f"resnet{depth}@1"]["top1"] for depth in (32, 44, 56)) >= 0.5
+    assert (tmp_path / "var/bench/resnet20-default-10.png").read_bytes().startswith(b"\x89PNG")
+    assert "| `lucid` | 40 |" in printed
