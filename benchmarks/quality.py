@@ -22,7 +22,7 @@ from shared.catalogue import Catalogue, Release, load_catalogue
 from shared.methods import ClassModel
 from shared.presets import PRESETS
 from shared.recipe import ClassModelParameters
-from worker.engine.classifier import Classifier, in_precision, open_classifier
+from worker.engine.classifier import Classifier, in_precision
 from worker.engine.plan import Plan, measure_plan
 from worker.methods import class_model
 from worker.networks import Loaded, Networks
@@ -80,14 +80,14 @@ def measure(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = Networks(factories=FACTORIES, device=device, limit=1 + len(judges))
     with ExitStack() as stack:
-        classifier, loaded = open_release(networks, release, stack)
+        classifier, loaded = stack.enter_context(networks.open(release))
         plan = find_plan(classifier, loaded)
         request = ClassModel(method="class_model", model=release.reference, targets=list(targets), params=params)
         task = Task(
             request=request, release=release, targets=targets, classifier=classifier,
             climber=in_precision(classifier, plan.dtype), batch=plan.batch,
             judges=tuple(
-                Judge(judge, open_release(networks, judge, stack)[0]) for judge in map(catalogue.find, judges)
+                Judge(judge, stack.enter_context(networks.open(judge))[0]) for judge in map(catalogue.find, judges)
             ),
             load_picture=lambda _: sys.exit("this benchmark starts from no picture"),
             save=partial(save, f"{release.name}-{params.preset}-{len(targets)}"),
@@ -100,16 +100,6 @@ def measure(
             except StopIteration as stop:
                 seconds = (time.perf_counter() - started) / len(targets)
                 return {"seconds": round(seconds, 2), "steps": params.steps, **stop.value["summary"]}
-
-
-def open_release(networks: Networks, release: Release, stack: ExitStack) -> tuple[Classifier, Loaded]:
-    loaded = networks.load(release)
-    shape = release.preprocessing
-    opened = open_classifier(
-        loaded.network, mean=shape.mean, std=shape.std, size=shape.size, device=networks.device,
-        score_layer=release.score_layer,
-    )  # fmt: skip
-    return stack.enter_context(opened), loaded
 
 
 def find_plan(classifier: Classifier, loaded: Loaded) -> Plan:

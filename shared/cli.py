@@ -149,7 +149,7 @@ def show_methods(url: Url = DEFAULT_URL) -> None:
             out.print(table, "")
             parts = Table("part", "its parameters, with their defaults", "what it is", show_edge=False)
             for part in method["schema"]["$defs"].values():
-                if "kind" in part["properties"]:
+                if "kind" in part.get("properties", {}):
                     parts.add_row(part["properties"]["kind"]["const"], _parameters(part), part["description"])
             if parts.row_count:
                 out.print(parts, "")

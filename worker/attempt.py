@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import socket
+import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,7 +20,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from PIL import Image
 
 from shared.bucket import Missing
-from shared.catalogue import Catalogue, Release
+from shared.catalogue import Catalogue
 from shared.checks import Checked, check_request, parse_request
 from shared.ending import end_job, ended
 from shared.errors import (
@@ -38,7 +39,7 @@ from shared.records import Claim, ClaimLost, Records
 from shared.settings import Settings
 from shared.storage import Storage
 from shared.version import VERSION
-from worker.engine.classifier import Classifier, in_precision, open_classifier
+from worker.engine.classifier import in_precision
 from worker.engine.plan import Plan, measure_plan
 from worker.heartbeat import Cancelled, Heartbeat, keep_alive
 from worker.networks import Loaded, Networks
@@ -169,9 +170,11 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
     request = parse_request(load_body(bench.storage, claim.job_id))
     checked = check_request(request, bench.catalogue, bench.storage)
     with ExitStack() as networks:
-        classifier, loaded = open_release(bench, checked.release, networks)
+        classifier, loaded = networks.enter_context(bench.networks.open(checked.release))
         plan = bench.plans.find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
-        judges = tuple(Judge(release, open_release(bench, release, networks)[0]) for release in checked.judges)
+        judges = tuple(
+            Judge(release, networks.enter_context(bench.networks.open(release))[0]) for release in checked.judges
+        )
         outcome.provenance = describe_provenance(bench, checked, loaded, plan)
         task = Task(
             request=checked.request, release=checked.release, targets=checked.targets, classifier=classifier,
@@ -179,17 +182,6 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
             load_picture=partial(load_picture, bench), save=Saver(bench.storage, claim, outcome),
         )  # fmt: skip
         outcome.metrics = step_through(find_method(request.method)(task), heartbeat)
-
-
-def open_release(bench: Bench, release: Release, networks: ExitStack) -> tuple[Classifier, Loaded]:
-    """A release's network, ready to be looked into until the job ends."""
-    loaded = bench.networks.load(release)
-    shape = release.preprocessing
-    opened = open_classifier(
-        loaded.network, mean=shape.mean, std=shape.std, size=shape.size, device=bench.device,
-        score_layer=release.score_layer,
-    )  # fmt: skip
-    return networks.enter_context(opened), loaded
 
 
 def step_through(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:
@@ -209,11 +201,21 @@ def find_method(name: str) -> Any:
 def load_body(storage: Storage, job_id: str) -> object:
     """The stored request, as JSON."""
     try:
-        return json.loads(storage.load_request_json(job_id))
+        return json.loads(find_body(storage, job_id))
     except Missing as error:
         raise NotFound("the stored request is gone; submit the job again") from error
     except ValueError as error:
         raise MalformedJSON(f"the stored request is not JSON: {error}") from error
+
+
+def find_body(storage: Storage, job_id: str, looks: int = 5) -> bytes:
+    """The stored request's bytes. While clients repeat a request at once, a store that is plain files may miss it."""
+    for _ in range(looks - 1):
+        try:
+            return storage.load_request_json(job_id)
+        except Missing:
+            time.sleep(0.2)
+    return storage.load_request_json(job_id)
 
 
 def load_picture(bench: Bench, image_id: str) -> Image.Image:

@@ -3,6 +3,8 @@
 import hashlib
 import importlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from torch import nn
 from shared.catalogue import Catalogue, Release
 from shared.errors import Problem, UnloadableModel
 from shared.storage import Description, Layer, Storage
-from worker.engine.classifier import read_scores
+from worker.engine.classifier import Classifier, open_classifier, read_scores
 from worker.engine.prepare import prepare
 from worker.engine.torchvision_import import import_torchvision
 
@@ -61,6 +63,17 @@ class Networks:
             self._loaded[release.reference] = Loaded(prepare(loaded.network, self.device), loaded.sha256)
         self._loaded.move_to_end(release.reference)
         return self._loaded[release.reference]
+
+    @contextmanager
+    def open(self, release: Release) -> Iterator[tuple[Classifier, Loaded]]:
+        """The release's network, ready to be looked into; raises as `load` does."""
+        loaded, shape = self.load(release), release.preprocessing
+        opened = open_classifier(
+            loaded.network, mean=shape.mean, std=shape.std, size=shape.size, device=self.device,
+            score_layer=release.score_layer,
+        )  # fmt: skip
+        with opened as classifier:
+            yield classifier, loaded
 
 
 def load_network(release: Release, factories: dict[str, str], device: torch.device) -> Loaded:

@@ -1,6 +1,6 @@
 """From a request's parameters to the engine's words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -130,15 +130,15 @@ def _choose_start(classifier: Classifier, params: ClassModelParameters, size: Si
     return starts[params.start]
 
 
-def choose_optimizer(params: ClassModelParameters) -> "type[Optimizer] | partial[Optimizer]":
+def choose_optimizer(params: ClassModelParameters) -> Callable[[Tensor], Optimizer]:
     """What begins the optimiser's memory for some parameters."""
-    starts = {
+    starts: dict[str, Callable[[Tensor], Optimizer]] = {
         "adam": Adam.start,
         "nadam": NAdam.start,
         "sgd": partial(SGD.start, momentum=params.momentum),
         "rmsprop": RMSProp.start,
     }
-    return starts[params.optimizer]  # type: ignore[return-value]
+    return starts[params.optimizer]
 
 
 def choose_transform(classifier: Classifier, params: ClassModelParameters) -> Transform:
