@@ -353,6 +353,8 @@ def _check_alone(params: ClassModelParameters) -> str | None:
 def _check_phases(params: ClassModelParameters) -> str | None:
     if params.image == "maco" and params.priors:
         return "image 'maco' has fixed magnitudes and takes no priors; give priors [] or another image"
+    if params.image == "maco" and params.octaves > 1:
+        return "image 'maco' has the magnitudes of one canvas; give octaves 1 or another image"
     return None
 
 

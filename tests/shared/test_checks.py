@@ -50,6 +50,7 @@ GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": [
         ({"params": {"transforms": [{"kind": "window"}, {"kind": "crop"}]}}, "/params", None, None),
         ({"params": {"preset": "lucent"}}, "/params/preset", "lucent", None),
         ({"params": {"preset": "maco", "priors": [{"kind": "l2", "weight": 1}]}}, "/params", None, None),
+        ({"params": {"preset": "maco", "octaves": 2}}, "/params", None, None),
         ({"params": {"priors": [{"kind": "l2", "weight": -1}]}}, "/params/priors/0/weight", -1, {"ge": 0.0}),
         ({"params": {"eight_bits": True}}, "/params", None, None),
         ({"params": {"start": "picture"}}, "/params", None, None),

@@ -148,6 +148,8 @@ class Pad:
     def __call__(self, picture: Tensor, random: Sequence[float]) -> Tensor:  # noqa: ARG002
         border = [self.pixels] * 4
         if self.fill is None:
+            if self.pixels >= min(picture.shape[2:]):
+                raise ValueError(f"a picture of {tuple(picture.shape[2:])} has no reflection of {self.pixels} pixels")
             return functional.pad(picture, border, mode="reflect")
         return functional.pad(picture, border, value=self.fill)
 
@@ -161,6 +163,10 @@ class Jitter:
 
     def __call__(self, picture: Tensor, random: Sequence[float]) -> Tensor:
         height, width = picture.shape[2] - self.pixels, picture.shape[3] - self.pixels
+        if min(height, width) < 1:
+            raise ValueError(
+                f"a jitter of {self.pixels} pixels leaves nothing of a picture of {tuple(picture.shape[2:])}"
+            )
         return _cut(picture, (height, width), random)
 
 

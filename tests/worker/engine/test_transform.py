@@ -31,6 +31,12 @@ def test_each_picture_of_a_chain_has_its_own_numbers() -> None:
     assert torch.equal(seen[1], ramp(8, 8)[0, :, 4:, 4:])
 
 
+@pytest.mark.parametrize("part", [Jitter(8), Pad(9)])
+def test_what_a_picture_is_too_small_for_is_refused(part) -> None:
+    with pytest.raises(ValueError, match=r"a picture of \(8, 9\)"):
+        part(ramp(8, 9), [0.5, 0.5])
+
+
 @pytest.mark.parametrize("number", [0.0, 0.3, 0.7, 0.9999999])
 def test_jitter_takes_rows_and_columns_away_and_invents_none(number: float) -> None:
     seen = Jitter(3)(ramp(8, 9), [number, number])
