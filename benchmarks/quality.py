@@ -22,8 +22,8 @@ from shared.catalogue import Catalogue, Release, load_catalogue
 from shared.methods import ClassModel
 from shared.presets import PRESETS
 from shared.recipe import ClassModelParameters
-from worker.engine.classifier import Classifier, in_precision
-from worker.engine.plan import Plan, measure_plan
+from worker.engine.classifier import Classifier
+from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.methods import class_model
 from worker.networks import Loaded, Networks
 from worker.plans import Plans, name_plan
@@ -85,7 +85,7 @@ def measure(
         request = ClassModel(method="class_model", model=release.reference, targets=list(targets), params=params)
         task = Task(
             request=request, release=release, targets=targets, classifier=classifier,
-            climber=in_precision(classifier, plan.dtype), batch=plan.batch,
+            climber=as_planned(classifier, plan), batch=plan.batch,
             judges=tuple(
                 Judge(judge, stack.enter_context(networks.open(judge))[0]) for judge in map(catalogue.find, judges)
             ),

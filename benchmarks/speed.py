@@ -24,10 +24,10 @@ from torch import nn
 from benchmarks.peers import MEAN, SIZE, STD, find_peers
 from worker.engine.ascend import Ascent, Slot, ascend
 from worker.engine.backward import Gentle
-from worker.engine.classifier import Classifier, in_precision, open_classifier
+from worker.engine.classifier import Classifier, open_classifier
 from worker.engine.image import BoundedPixels
 from worker.engine.optimizer import Adam
-from worker.engine.plan import Plan, measure_plan
+from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.engine.prepare import prepare
 from worker.engine.prior import l2
 from worker.engine.spectrum import Fourier
@@ -88,7 +88,7 @@ def measure_network(name: str, device: torch.device, arguments: argparse.Namespa
         {
             "network": name,
             "subject": subject,
-            "plan": f"{plan.precision}, {plan.batch} at a time" if subject not in find_peers() else "one at a time",
+            "plan": "one at a time" if subject in find_peers() else describe_plan(plan, subject),
             "milliseconds": 1000 * median,
             "models_per_minute": 60 / (median * MODEL_STEPS),
             "engine_is_faster_by": median / ours,
@@ -98,11 +98,16 @@ def measure_network(name: str, device: torch.device, arguments: argparse.Namespa
     ]
 
 
+def describe_plan(plan: Plan, subject: str) -> str:
+    graphs = ", CUDA graphs" if plan.graphs and subject != "bare loop" else ""
+    return f"{plan.precision}, {plan.batch} at a time{graphs}"
+
+
 def find_subjects(
     name: str, classifier: Classifier, plan: Plan, targets: int, steps: int, wanted: str | None = None
 ) -> dict[str, Subject]:
     """What is compared: the engine as torchbearer's recipe and as its own, the bare loop, and each peer."""
-    climber = in_precision(classifier, plan.dtype)
+    climber = as_planned(classifier, plan)
     subjects: dict[str, Subject] = {
         "engine": lambda: climb(climber, plain_recipe(steps), targets, plan.batch),
         "engine, default recipe": lambda: climb(climber, own_recipe(steps), targets, plan.batch),

@@ -39,8 +39,7 @@ from shared.records import Claim, ClaimLost, Records
 from shared.settings import Settings
 from shared.storage import Storage
 from shared.version import VERSION
-from worker.engine.classifier import in_precision
-from worker.engine.plan import Plan, measure_plan
+from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.heartbeat import Cancelled, Heartbeat, keep_alive
 from worker.networks import Loaded, Networks
 from worker.plans import Plans, name_plan
@@ -178,7 +177,7 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
         outcome.provenance = describe_provenance(bench, checked, loaded, plan)
         task = Task(
             request=checked.request, release=checked.release, targets=checked.targets, classifier=classifier,
-            climber=in_precision(classifier, plan.dtype), batch=plan.batch, judges=judges,
+            climber=as_planned(classifier, plan), batch=plan.batch, judges=judges,
             load_picture=partial(load_picture, bench), save=Saver(bench.storage, claim, outcome),
         )  # fmt: skip
         outcome.metrics = step_through(find_method(request.method)(task), heartbeat)

@@ -35,5 +35,5 @@ def test_alone_and_among_thirty_two_a_target_scores_the_same(models: Path, tmp_p
             float(classifier.look(classifier.normalise(end.picture[None])).scores[0, 951]) for end in (alone, crowded)
         ]
     assert abs(scores[0] - scores[1]) < 0.02 * abs(scores[0])
-    # Adam's steps are as long where a gradient is all rounding error: there pictures differ, in what no score sees.
-    assert (alone.picture - crowded.picture).abs().mean() < 0.03
+    # On a CPU to the last bit: any rounding that company changed, Adam would have made visible by now.
+    torch.testing.assert_close(alone.picture, crowded.picture, atol=1e-3, rtol=0)

@@ -25,7 +25,7 @@ def run_in_parts(work: Callable[[slice], T], count: int, limit: int) -> tuple[li
             start += limit
             continue
         except RuntimeError as error:
-            if limit == 1 or not _is_out_of_memory(error):
+            if limit == 1 or not is_out_of_memory(error):
                 raise
         # Outside the handler: the error holds on to what the failed part had allocated.
         limit = (limit + 1) // 2
@@ -34,6 +34,6 @@ def run_in_parts(work: Callable[[slice], T], count: int, limit: int) -> tuple[li
     return done, limit
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """A device's allocator has an error of its own, the CPU's only a sentence."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

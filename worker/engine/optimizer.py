@@ -6,6 +6,8 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from worker.engine.row_sum import sum_rows
+
 
 class Optimizer(Protocol):
     """The memory of an ascent; frozen, so that a step gives a new one."""
@@ -111,7 +113,7 @@ class RMSProp(Memory):
         return cls(torch.zeros_like(parameters))
 
     def step(self, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Self]:
-        length = gradient.flatten(1).square().sum(1).clamp_min(1e-12).sqrt()
+        length = sum_rows(gradient.square()).clamp_min(1e-12).sqrt()
         unit = gradient / length.view(_per_slot(gradient).shape)
         square = self.square.lerp(unit.square(), 1 - self.decay)
         return rate * unit / (square + 1e-7).sqrt(), replace(self, square=square)

@@ -42,8 +42,20 @@ def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
     setattr(network.get_submodule(parent), child, module.train(False))
 
 
+def settle_vector_functions() -> None:
+    """Calls MKL's vector functions once, from one thread.
+
+    At the first call they choose their kernels. Seen in one process of forty: two threads that made it together chose
+    differently, half of a tensor was rounded otherwise, and the same request gave other bytes.
+    """
+    one = torch.ones(1)
+    for function in (torch.sqrt, torch.exp, torch.log, torch.sin, torch.cos, torch.tanh):
+        function(one)
+
+
 def prepare(network: nn.Module, device: torch.device) -> nn.Module:
     """A network ready to be looked into for long: on the device, in eval mode, folded, channels last."""
+    settle_vector_functions()
     network.to(device=device).eval()
     fold_batch_norms(network)
     # Convolutions run about half again as fast in this layout, on a CPU and on a GPU.

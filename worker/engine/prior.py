@@ -6,17 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worker.engine.row_sum import sum_rows
+
 Prior = Callable[[Tensor], Tensor]
 
 
 def l1(deviation: Tensor) -> Tensor:
     """Σ|x|: pushes what does not matter to exactly nothing."""
-    return deviation.abs().flatten(1).sum(1)
+    return sum_rows(deviation.abs())
 
 
 def l2(deviation: Tensor) -> Tensor:
     """Σx², the λ‖I‖² of Simonyan et al. 2013 (arXiv 1312.6034, equation 1)."""
-    return deviation.square().flatten(1).sum(1)
+    return sum_rows(deviation.square())
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Lp:
     p: float
 
     def __call__(self, deviation: Tensor) -> Tensor:
-        return deviation.flatten(1).abs().pow(self.p).sum(1).clamp_min(1e-30).pow(1 / self.p)
+        return sum_rows(deviation.abs().pow(self.p)).clamp_min(1e-30).pow(1 / self.p)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class TotalVariation:
         down = (deviation[..., 1:, :-1] - deviation[..., :-1, :-1]).square()
         right = (deviation[..., :-1, 1:] - deviation[..., :-1, :-1]).square()
         # Just above zero the root of a power below two has a slope without bound.
-        return (down + right + (0 if self.beta >= 2 else 1e-12)).pow(self.beta / 2).flatten(1).sum(1)
+        return sum_rows((down + right + (0 if self.beta >= 2 else 1e-12)).pow(self.beta / 2))
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def find_frequencies(size: tuple[int, int], device: torch.device) -> Tensor:
     height, width = size
     down = torch.fft.fftfreq(height, device=device)[:, None]
     right = torch.fft.rfftfreq(width, device=device)
-    frequency: Tensor = (down**2 + right**2).sqrt()
+    frequency: Tensor = torch.hypot(down, right)
     return frequency.clamp_min(1 / max(size))
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from tests.networks import Small, seeded
 from worker.engine.classifier import in_precision, open_classifier
-from worker.engine.plan import Plan, measure_plan
+from worker.engine.cuda_graph import Pass
+from worker.engine.plan import Plan, as_planned, measure_plan
 
 SIZE = (16, 16)
 
@@ -54,6 +55,23 @@ def test_no_larger_batch_than_memory_has_room_for() -> None:
             return super().forward(x)
 
     assert measure(Cramped(20, 0, 1), 2, 4, 8).batch == 2
+
+
+@pytest.mark.parametrize(("speed", "graphs"), [(0.5, True), (0.99, False)])
+def test_recorded_passes_are_planned_where_they_are_faster(speed: float, graphs: bool) -> None:
+    def record(run: Pass, sample: Tensor) -> Pass:
+        def replay(inputs: Tensor) -> Tensor:
+            before = Timed.now
+            scores = run(inputs)
+            Timed.now = before + (Timed.now - before) * speed
+            return scores
+
+        return replay
+
+    opened = open_classifier(Timed(0, 20, 1), mean=[0.5] * 3, std=[0.2] * 3, size=SIZE, device=torch.device("cpu"))
+    with opened as classifier:
+        plan = measure_plan(classifier, (2, 4), record=record, clock=lambda: Timed.now)
+        assert (plan.graphs, as_planned(classifier, plan).graphs is not None) == (graphs, graphs)
 
 
 def test_half_the_precision_has_weights_of_its_own() -> None:
