@@ -11,7 +11,7 @@ from shared.broker import send_job
 from shared.checks import check_request, parse_request
 from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, QueueFull, Unavailable
 from shared.jobs import Job, State, links_of, new_job_id, now
-from shared.methods import ClassModel, Saliency
+from shared.methods import AnyRequest
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ def submit(body: object, services: Services, *, idempotency_key: str | None) -> 
     return enqueue(job_id, request, services)
 
 
-def enqueue(job_id: str, request: ClassModel | Saliency, services: Services) -> Job:
+def enqueue(job_id: str, request: AnyRequest, services: Services) -> Job:
     """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
     if services.records.find(job_id) is not None:  # this idempotency key was used before
         return find_job(job_id, services)
@@ -60,7 +60,7 @@ def check_room(services: Services) -> None:
         raise QueueFull(f"{limit} jobs are queued, which is as many as may be; try again later")
 
 
-def choose_id(request: ClassModel | Saliency, services: Services, key: str | None) -> str:
+def choose_id(request: AnyRequest, services: Services, key: str | None) -> str:
     """A new id, or the one that this idempotency key stands for.
 
     Raises:

@@ -10,15 +10,16 @@ from pydantic_core import ErrorDetails
 
 from shared.catalogue import Catalogue, Release
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage, nearest, shorten
-from shared.methods import MENU, REQUEST, ClassModel, Saliency
+from shared.methods import MENU, REQUEST, AnyRequest, Localization, Saliency
 from shared.recipe import PARTS, ChannelMean, ClassModelParameters, Neuron
+from shared.saliency import Picture, Top
 from shared.storage import Description
 
 MOST_PICTURES = 4000
 """That one job may make."""
 
 
-def parse_request(body: object) -> ClassModel | Saliency:
+def parse_request(body: object) -> AnyRequest:
     """A request from what JSON gave.
 
     Raises:
@@ -44,17 +45,17 @@ class Checked:
 
     Attributes:
         request: The request with every model named with its release.
-        targets: Class indices; None where the model's prediction is the target.
+        targets: Class indices; None where the model says which, picture by picture.
         judges: The releases that say what they see in the result.
     """
 
-    request: ClassModel | Saliency
+    request: AnyRequest
     release: Release
     targets: list[int] | None
     judges: tuple[Release, ...] = ()
 
 
-def check_request(request: ClassModel | Saliency, catalogue: Catalogue, store: Store) -> Checked:
+def check_request(request: AnyRequest, catalogue: Catalogue, store: Store) -> Checked:
     """Holds a request against the catalogue and the store.
 
     Raises:
@@ -65,11 +66,12 @@ def check_request(request: ClassModel | Saliency, catalogue: Catalogue, store: S
             knows other classes, a network does not take pictures of the kind that are uploaded.
     """
     release = catalogue.find(request.model)
-    targets = None if request.targets is None else release.resolve_targets(request.targets)
+    wanted = request.targets
+    targets = None if wanted is None or isinstance(wanted, Top) else release.resolve_targets(wanted)
     request = request.model_copy(update={"model": release.reference})
-    if isinstance(request, Saliency):
+    if isinstance(request, Saliency | Localization):
         _check_channels(release)
-        _check_images({f"/images/{position}": image for position, image in enumerate(request.images)}, store)
+        _check_looking(request, release, store)
         return Checked(request, release, targets)
     params = request.params
     _check_pictures(len(targets or []) * len(params.seeds))
@@ -81,6 +83,19 @@ def check_request(request: ClassModel | Saliency, catalogue: Catalogue, store: S
     judges = tuple(_find_judge(name, position, release, catalogue) for position, name in enumerate(params.judges))
     pinned = params.model_copy(update={"judges": [judge.reference for judge in judges]})
     return Checked(request.model_copy(update={"params": pinned}), release, targets, judges)
+
+
+def _check_looking(request: Saliency | Localization, release: Release, store: Store) -> None:
+    for position, image in enumerate(request.images):
+        if isinstance(image, Picture) and image.targets is not None:
+            release.resolve_targets(image.targets, field=f"/images/{position}/targets")
+    named = {
+        f"/images/{position}" + ("" if isinstance(image, str) else "/id"): image if isinstance(image, str) else image.id
+        for position, image in enumerate(request.images)
+    }
+    _check_images(named, store)
+    if request.params.layer is not None:
+        _check_layer("/params", request.params.layer, None, release, store)
 
 
 def _check_pictures(count: int) -> None:
@@ -107,23 +122,25 @@ def _check_layers(params: ClassModelParameters, release: Release, store: Store) 
         for position, term in enumerate(params.objective)
         if isinstance(term, ChannelMean | Neuron)
     ]
-    description = store.load_description(release.name, release.release) if named else None
+    for field, term in named:
+        _check_layer(field, term.layer, term.channel, release, store)
+
+
+def _check_layer(field: str, layer: str, channel: int | None, release: Release, store: Store) -> None:
+    description = store.load_description(release.name, release.release)
     if description is None:
         return  # no worker has looked at it yet; the one that runs the job will
-    shapes = {layer.name: layer.shape for layer in description.layers}
-    for field, term in named:
-        if term.layer not in shapes:
-            close = nearest(term.layer, shapes)
-            detail = f"layer {term.layer!r} is not part of {release.reference}"
-            error = FieldError(field=f"{field}/layer", detail=detail, given=term.layer, allowed=close or None)
-            raise InvalidRequest(f"{detail}; GET /v1/models/{release.name} lists its layers", error)
-        shape = shapes[term.layer]
-        if shape and term.channel is not None and term.channel >= shape[0]:
-            detail = f"layer {term.layer!r} of {release.reference} has {shape[0]} channels"
-            error = FieldError(
-                field=f"{field}/channel", detail=detail, given=term.channel, allowed=f"0 to {shape[0] - 1}"
-            )
-            raise InvalidRequest(f"{detail}, there is no channel {term.channel}", error)
+    shapes = {known.name: known.shape for known in description.layers}
+    if layer not in shapes:
+        close = nearest(layer, shapes)
+        detail = f"layer {layer!r} is not part of {release.reference}"
+        error = FieldError(field=f"{field}/layer", detail=detail, given=layer, allowed=close or None)
+        raise InvalidRequest(f"{detail}; GET /v1/models/{release.name} lists its layers", error)
+    shape = shapes[layer]
+    if shape and channel is not None and channel >= shape[0]:
+        detail = f"layer {layer!r} of {release.reference} has {shape[0]} channels"
+        error = FieldError(field=f"{field}/channel", detail=detail, given=channel, allowed=f"0 to {shape[0] - 1}")
+        raise InvalidRequest(f"{detail}, there is no channel {channel}", error)
 
 
 def _check_channels(release: Release) -> None:

@@ -33,6 +33,8 @@ Model = Annotated[str, typer.Option(help="name or name@release; see `archetype m
 Priority = Annotated[str, typer.Option(help="interactive or bulk.")]
 Tags = Annotated[list[str], typer.Option("--tag", help="Label to find the job by; may be repeated.")]
 Params = Annotated[list[str], typer.Option("--param", "-p", help="name=value; see `archetype methods`.")]
+Pictures = Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)]
+Top = Annotated[int | None, typer.Option(help="Instead of classes: so many of the model's own first ones.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress, then save the pictures.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the pictures; default archetype-JOB.")]
 
@@ -58,8 +60,9 @@ def submit_class_model(
 @submit_app.command("saliency")
 def submit_saliency(
     model: Model,
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)],
+    pictures: Pictures,
     targets: Annotated[str | None, typer.Option(help="Classes; default: what the model predicts.")] = None,
+    top: Top = None,
     param: Params = [],
     priority: Priority = "interactive",
     tag: Tags = [],
@@ -68,11 +71,25 @@ def submit_saliency(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Show which pixels of pictures the targets' scores depend on."""
-    with _told(), Client(url) as client:
-        images = [client.upload(picture.read_bytes(), picture.name).id for picture in pictures]
-    body: dict[str, Any] = {"method": "saliency", "model": model, "images": images}
-    if targets:
-        body["targets"] = _split(targets)
+    body = {"method": "saliency", "model": model, **_look_at(pictures, targets, top, url)}
+    _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
+
+
+@submit_app.command("localization")
+def submit_localization(
+    model: Model,
+    pictures: Pictures,
+    targets: Annotated[str | None, typer.Option(help="Classes; default: the model's first five.")] = None,
+    top: Top = None,
+    param: Params = [],
+    priority: Priority = "interactive",
+    tag: Tags = [],
+    wait: Wait = False,
+    save_to: Out = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Find where in pictures the targets are: masks and boxes."""
+    body = {"method": "localization", "model": model, **_look_at(pictures, targets, top, url)}
     _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
 
 
@@ -218,6 +235,14 @@ def _read_parameter(given: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _look_at(pictures: list[Path], targets: str | None, top: int | None, url: str) -> dict[str, Any]:
+    """Uploads the pictures; what of a request says which they are, and what to look for."""
+    with _told(), Client(url) as client:
+        images = [client.upload(picture.read_bytes(), picture.name).id for picture in pictures]
+    wanted: dict[str, Any] = {"targets": _split(targets)} if targets else {}
+    return {"images": images, **({"targets": {"top": top}} if top else wanted)}
 
 
 def _split(targets: str) -> list[str | int]:

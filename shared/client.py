@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from shared.errors import ProblemDocument
 from shared.jobs import Artifact, Job, Jobs, State
-from shared.methods import ClassModel, Saliency
+from shared.methods import AnyRequest
 from shared.storage import Image
 
 POLL_SECONDS = 0.25
@@ -50,7 +50,7 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def submit(self, request: ClassModel | Saliency, *, idempotency_key: str | None = None) -> Job:
+    def submit(self, request: AnyRequest, *, idempotency_key: str | None = None) -> Job:
         """Submits a job and returns it as it was accepted."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         body = request.model_dump(mode="json", exclude_unset=True)

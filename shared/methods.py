@@ -4,22 +4,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from shared.recipe import ClassModelParameters, ImageId, Parameters
+from shared.recipe import ClassModelParameters, ImageId
+from shared.saliency import LocalizationParameters, Picture, SaliencyParameters, Targets, Top
 
-Target = Annotated[
-    Annotated[int, Field(strict=True, ge=0)] | Annotated[str, StringConstraints(min_length=1, max_length=200)],
-    Field(description="A class of the model: its index or its name.", examples=["lemon", 951]),
-]
-Targets = Annotated[list[Target], Field(min_length=1, max_length=1000)]
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
-
-
-class SaliencyParameters(Parameters):
-    """How to look."""
-
-    kind: Literal["gradient"] = Field(
-        default="gradient", description="The gradient of the class score at the picture (Simonyan et al. 2013)."
-    )
 
 
 class Submission(BaseModel):
@@ -46,25 +34,52 @@ class ClassModel(Submission):
     params: ClassModelParameters = ClassModelParameters()
 
 
-class Saliency(Submission):
+class Looking(Submission):
+    """What the methods that look at pictures say."""
+
+    images: list[ImageId | Picture] = Field(min_length=1, max_length=1000, description="Pictures to look at.")
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """The pictures with what is known of them, each once."""
+        found: dict[str, Picture] = {}
+        for image in self.images:
+            picture = Picture(id=image) if isinstance(image, str) else image
+            found.setdefault(picture.id, picture)
+        return list(found.values())
+
+
+class Saliency(Looking):
     """Which pixels a class score depends on, for every picture and target (Simonyan et al. 2013, section 3)."""
 
     method: Literal["saliency"] = Field(examples=["saliency"])
-    images: list[ImageId] = Field(min_length=1, max_length=1000, description="Pictures to look at.")
-    targets: Targets | Literal["all"] | None = Field(
+    targets: Targets | Literal["all"] | Top | None = Field(
         default=None,
-        description='Classes to look for in every picture, or `"all"`; without it, the class that the model predicts.',
+        description='Classes to look for in every picture, `"all"`, or the model\'s own first ones, `{"top": 5}`; '
+        "without any, the class that the model predicts.",
         examples=[["lemon"]],
     )
     params: SaliencyParameters = SaliencyParameters()
 
 
-Request = Annotated[ClassModel | Saliency, Field(discriminator="method")]
+class Localization(Looking):
+    """Where in a picture a class is: mask and box, from saliency and GraphCut (Simonyan et al. 2013, section 3.2)."""
+
+    method: Literal["localization"] = Field(examples=["localization"])
+    targets: Targets | Top = Field(
+        default=Top(top=5), description="Classes to find in every picture, or the model's own first ones."
+    )
+    params: LocalizationParameters = LocalizationParameters()
+
+
+AnyRequest = ClassModel | Saliency | Localization
+
+Request = Annotated[AnyRequest, Field(discriminator="method")]
 """What `POST /v1/jobs` takes, and what is stored as the job's request."""
 
-REQUEST: TypeAdapter[ClassModel | Saliency] = TypeAdapter(Request)
+REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(Request)
 
-MENU: dict[str, type[ClassModel | Saliency]] = {
+MENU: dict[str, type[AnyRequest]] = {
     kind.model_fields["method"].annotation.__args__[0]: kind for kind in get_args(get_args(Request)[0])
 }
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from shared.bucket import Bucket, Missing, Taken
 from shared.errors import UnknownImage
 from shared.jobs import Document, Manifest
-from shared.methods import ClassModel, Saliency
+from shared.methods import AnyRequest
 from shared.pictures import Facts
 
 D = TypeVar("D", bound=BaseModel)
@@ -57,7 +57,7 @@ class Storage:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
 
-    def save_request(self, job_id: str, request: ClassModel | Saliency) -> None:
+    def save_request(self, job_id: str, request: AnyRequest) -> None:
         self._save(f"jobs/{job_id}/request.json", request)
 
     def load_request_json(self, job_id: str) -> bytes:

@@ -28,7 +28,7 @@ def test_every_parameter_says_what_it_is() -> None:
             assert field.description, f"{kind.__name__}.{name} has no description"
 
 
-ENGINE = sorted((ROOT / "worker" / "engine").glob("*.py"))
+ENGINE = sorted((ROOT / "worker" / "engine").rglob("*.py"))
 OUTSIDE = {"torch", "torchvision", "numpy", "PIL", "cv2", "worker"} | sys.stdlib_module_names
 
 

@@ -230,10 +230,12 @@ class Saver:
     storage: Storage
     claim: Claim
     outcome: Outcome
+    names: set[str] = field(default_factory=set)
 
     def __call__(self, name: str, data: bytes, *, target: TargetClass | None = None, image: str | None = None) -> None:
-        if any(artifact.name == name for artifact in self.outcome.artifacts):
+        if name in self.names:
             raise ValueError(f"the method saved two artefacts as {name!r}")
+        self.names.add(name)
         media_type = MEDIA_TYPES[name.rpartition(".")[2]]
         prefix = self.storage.attempt_prefix(self.claim.job_id, self.claim.fence)
         self.storage.save_artifact(prefix, name, data, media_type=media_type)

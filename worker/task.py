@@ -10,7 +10,7 @@ from PIL import Image
 
 from shared.catalogue import Release
 from shared.jobs import Progress, TargetClass
-from shared.methods import ClassModel, Saliency
+from shared.methods import AnyRequest
 from worker.engine.classifier import Classifier
 
 
@@ -22,7 +22,7 @@ class Judge:
     classifier: Classifier
 
 
-R = TypeVar("R", bound=ClassModel | Saliency)
+R = TypeVar("R", bound=AnyRequest)
 
 Run = Generator[Progress, None, dict[str, Any]]
 """A method at work: it yields its progress between steps, where it may be stopped, and returns its metrics."""
@@ -41,7 +41,7 @@ class Task(Generic[R]):
     """One job, ready to be worked on.
 
     Attributes:
-        targets: Class indices; None where the model's own prediction is the target.
+        targets: Class indices; None where the model says which, picture by picture.
         classifier: The network in float32.
         climber: The network in the precision that is fastest here.
         batch: How many pictures it is fastest with at a time.

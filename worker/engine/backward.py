@@ -6,7 +6,6 @@ pictures that other networks recognise too, as "linear backpropagation" does for
 other networks (Guo et al. 2020, arXiv 2012.03528).
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,31 +15,23 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-Function = Callable[..., Any]
+from worker.engine.relu import Function, ReLU, read_relu
 
-RELUS: frozenset[Function] = frozenset(
-    {
-        functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, functional.relu6,
-        functional.hardtanh,
-    }
-)  # fmt: skip
 POOL_NAMES = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 
 POOLS: frozenset[Function] = frozenset({functional.max_pool2d, torch.max_pool2d})
-
-IN_PLACE: frozenset[Function] = frozenset({torch.relu_, functional.relu_, Tensor.relu_})
 
 
 class _Leaky(torch.autograd.Function):
     """A ReLU, up to 6 if asked, whose derivative is `leak` where it is closed."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, leak: float, ceiling: float | None, in_place: bool) -> Tensor:
-        y = x.clamp_(0, ceiling) if in_place else x.clamp(0, ceiling)
-        if in_place:
+    def forward(ctx: Any, x: Tensor, relu: ReLU, leak: float) -> Tensor:
+        y = relu(x)
+        if relu.in_place:
             ctx.mark_dirty(x)
         ctx.save_for_backward(y)
-        ctx.leak, ctx.ceiling = leak, ceiling
+        ctx.leak, ctx.ceiling = leak, relu.ceiling
         return y
 
     @staticmethod
@@ -49,7 +40,7 @@ class _Leaky(torch.autograd.Function):
         through: Tensor = torch.ops.aten.leaky_relu_backward(slope, y, ctx.leak, False)
         if ctx.ceiling is not None:
             through = torch.where(y < ctx.ceiling, through, slope * ctx.leak)
-        return through, None, None, None
+        return through, None, None
 
 
 class _Spread(torch.autograd.Function):
@@ -104,13 +95,8 @@ class _GentleMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self.leak and func in RELUS:
-            names = ("input", "min_val", "max_val", "inplace") if func is functional.hardtanh else ("input", "inplace")
-            given = dict(zip(names, args, strict=False)) | kwargs
-            if func is not functional.hardtanh or given.get("min_val", -1.0) == 0:  # as in ReLU6
-                ceiling = 6.0 if func is functional.relu6 else given.get("max_val")
-                in_place = func in IN_PLACE or given.get("inplace", False)
-                return _Leaky.apply(given["input"], self.leak, ceiling, in_place)  # type: ignore[no-untyped-call]
+        if self.leak and (found := read_relu(func, args, kwargs)):
+            return _Leaky.apply(*found, self.leak)  # type: ignore[no-untyped-call]
         if self.spread and func in POOLS:
             return self._pool(func, args, kwargs)
         return func(*args, **kwargs)

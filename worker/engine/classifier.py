@@ -165,8 +165,11 @@ def in_precision(classifier: Classifier, dtype: torch.dtype) -> Classifier:
 
 
 @contextmanager
-def watch(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+def watch(network: nn.Module, layers: Iterable[str], *, strict: bool = True) -> Iterator[dict[str, Tensor]]:
     """Notes the outputs of layers while the network runs; nothing stays on it.
+
+    Args:
+        strict: Whether a layer that gives no tensor is an error, or left out.
 
     Raises:
         ValueError: The network has no such layer, or the layer gives no tensor.
@@ -177,15 +180,20 @@ def watch(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Tenso
         for layer in layers:
             if layer not in modules:
                 raise ValueError(f"the network has no layer {layer!r}")
-            hook = modules[layer].register_forward_hook(partial(_note, seen, layer))
+            hook = modules[layer].register_forward_hook(partial(_note, seen, layer, strict))
             hooks.callback(hook.remove)
         yield seen
 
 
-def _note(seen: dict[str, Tensor], layer: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+def _note(
+    seen: dict[str, Tensor], layer: str, strict: bool, _module: nn.Module, _inputs: Any, output: Any
+) -> Tensor | None:
     if not isinstance(output, Tensor):
+        if not strict:
+            return None
         raise ValueError(f"layer {layer!r} gives {type(output).__name__}, not a tensor")
-    seen[layer] = output.clone()  # a ReLU that works in place would write over it
+    seen[layer] = output
+    return output.clone()  # goes on in its place: a ReLU that works in place would write over it
 
 
 def read_scores(output: Any) -> Tensor:

@@ -1,7 +1,7 @@
 """From tensors to pictures that can be looked at, and to the bytes of their files."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import cv2
@@ -12,9 +12,13 @@ from torch import Tensor
 
 Pixels = NDArray[np.uint8]
 
+Edges = tuple[float, float, float, float]
+"""Left, top, right and bottom of a box in pixels."""
+
 INK = (32, 33, 36)
 PAPER = (255, 255, 255)
 LINE = (26, 115, 232)
+FOUND, TRUE = (255, 196, 0), (0, 200, 120)
 FRAME_MS, LAST_FRAME_MS = 80, 1500
 LABEL_HEIGHT = 22
 GAP = 6
@@ -73,6 +77,27 @@ def render_curve(values: NDArray[np.float32], width: int = 320, height: int = 16
     return np.asarray(picture)
 
 
+def render_traces(traces: Mapping[str, Sequence[float]], width: int = 320, height: int = 200) -> Pixels:
+    """Values in 0..1 over the share of something, 0 to 100 %, a named line each: (height, width, 3)."""
+    picture = Image.new("RGB", (width, height), PAPER)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
+    left, right, top, bottom = 34, width - 12, 26, height - 22
+    draw.line([(left, top), (left, bottom), (right, bottom)], INK)
+    for number, (name, values) in enumerate(traces.items()):
+        colour = (LINE, FOUND, TRUE)[number % 3]
+        places = np.linspace(left, right, len(values))
+        heights = bottom - (bottom - top) * np.clip(values, 0, 1)
+        draw.line(list(zip(places.tolist(), heights.tolist(), strict=True)), colour, width=2)
+        draw.text((left + 8 + 90 * number, 6), name, colour, font)
+    for text, spot in (
+        ("1", (left - 5, top)),
+        ("0", (left - 5, bottom)),
+        ("100 % of the pixels", (right, bottom + 11)),
+    ):
+        draw.text(spot, text, INK, font, anchor="rm")
+    return np.asarray(picture)
+
+
 def scale_map(values: NDArray[np.floating], quantile: float = 0.99) -> NDArray[np.float32]:
     """A map (H, W) to 0..1, where 1 is its 99 % quantile: a single bright pixel must not leave the rest dark."""
     top = float(np.quantile(values, quantile)) or float(values.max())
@@ -96,6 +121,20 @@ def render_overlay(pixels: Pixels, values: NDArray[np.float32], strength: float 
     mixed = grey * (1 - weight) + render_heat_map(blurred) * weight
     clipped: Pixels = np.clip(mixed, 0, 255).astype(np.uint8)
     return clipped
+
+
+def render_object(
+    pixels: Pixels, mask: NDArray[np.bool_], found: Sequence[Edges] = (), true: Sequence[Edges] = ()
+) -> Pixels:
+    """A picture (H, W, 3), dark and grey outside a mask (H, W), with boxes that were found and true ones."""
+    grey = np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) * 0.45
+    picture = Image.fromarray(np.where(mask[..., None], pixels, grey).astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    thick = max(1, round(max(picture.size) / 160))
+    for boxes, colour in ((true, TRUE), (found, FOUND)):
+        for left, top, right, bottom in boxes:
+            draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=thick)
+    return np.asarray(picture)
 
 
 def render_contact_sheet(cells: Sequence[Sequence[tuple[Pixels, str]]], side: int = 224) -> Pixels:

@@ -2,8 +2,10 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -11,11 +13,13 @@ from shared.catalogue import load_catalogue
 from shared.client import Client
 from shared.jobs import State
 from shared.methods import Saliency
+from shared.saliency import Picture, SaliencyParameters, Top, TrueBox
+from tests.attributions import assert_equals_captum
 from tests.conftest import write_catalogue
-from tests.worker.engine.test_saliency import assert_equals_captum
+from worker.engine.saliency.gradient import gradient
 from worker.networks import load_network
 from worker.preprocess import crop_view, to_tensor
-from worker.shapes.drawing import CLASSES, draw_picture
+from worker.shapes.drawing import CLASSES, draw_numbered, draw_picture
 
 
 def drawn(label: int, seed: int) -> bytes:
@@ -42,9 +46,95 @@ def test_every_picture_is_paired_with_every_target(client: Client) -> None:
     assert pairs == [(image, target) for image in images for target in (0, 3, 7)]
     assert (job.progress.done, job.progress.unit) == (21, "map")
     heat_map = next(
-        artifact for artifact in job.artifacts if artifact.image == images[2] and artifact.target.index == 3
+        artifact
+        for artifact in job.artifacts
+        if artifact.image == images[2] and artifact.target.index == 3 and artifact.name.endswith("heat-map.png")
     )
     assert Image.open(io.BytesIO(client.fetch(heat_map))).size == (80, 80)
+
+
+KINDS = [
+    {"kind": "gradient", "crops": 10}, {"kind": "gradient", "channels": "signed", "view": "whole"},
+    {"kind": "deconvnet"}, {"kind": "guided"}, {"kind": "gradient_x_input", "slope": "guided"},
+    {"kind": "smoothgrad", "samples": 5, "slope": "deconvnet"}, {"kind": "integrated_gradients", "steps": 4},
+    {"kind": "grad_cam"}, {"kind": "grad_cam", "crops": 10}, {"kind": "occlusion", "square": 20, "stride": 20},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("params", KINDS, ids=lambda params: "-".join(map(str, params.values())))
+def test_every_kind_makes_maps_of_pictures_of_any_shape(client: Client, params: dict[str, Any]) -> None:
+    wide = Image.open(io.BytesIO(drawn(0, 3))).resize((160, 90))
+    buffer = io.BytesIO()
+    wide.save(buffer, "PNG")
+    images = [client.upload(data).id for data in (drawn(4, 54), buffer.getvalue())]
+    request = Saliency(method="saliency", model="shapes", images=images, targets=Top(top=2), params=params)
+    job = client.wait(client.submit(request).id, timeout=60)
+    assert job.state is State.SUCCEEDED, job.error
+    assert len(job.metrics["pairs"]) == 4
+    raw = next(one for one in job.artifacts if one.image == images[1] and one.name.endswith(".npz"))
+    with np.load(io.BytesIO(client.fetch(raw))) as maps:
+        assert maps["picture"].shape == (90, 160)
+        assert maps["picture"].dtype == np.float32
+        larger = params.get("crops") == 10
+        assert maps["view"].shape == ((91, 91) if larger else (80, 80))
+        assert np.isfinite(maps["view"]).all()
+        assert maps["view"].any()
+        whole = params.get("view") == "whole"
+        assert maps["area"] == pytest.approx([0, 0, 160, 90] if whole else [35, 0, 125, 90], abs=0.6)
+
+
+def test_half_the_precision_is_measured_against_the_whole(client: Client) -> None:
+    request = Saliency(
+        method="saliency", model="shapes", images=[client.upload(drawn(4, 54)).id],
+        params=SaliencyParameters(precision="bfloat16"),
+    )  # fmt: skip
+    job = client.wait(client.submit(request).id, timeout=60)
+    assert 0.5 < job.metrics["agreement_with_float32"]["least"] < 1
+
+
+def test_maps_are_measured(client: Client) -> None:
+    drawings = [draw_numbered(number, seed=11) for number in range(6)]
+    pictures = []
+    for drawing in drawings:
+        buffer = io.BytesIO()
+        drawing.picture.save(buffer, "PNG")
+        edges = dict(zip(("left", "top", "right", "bottom"), map(float, drawing.box), strict=True))
+        image = client.upload(buffer.getvalue()).id
+        pictures.append(Picture(id=image, targets=[drawing.label], boxes=[TrueBox(**edges)]))
+    measures = ["deletion", "insertion", "pointing", "randomization"]
+    params = SaliencyParameters(kind="guided", measures=measures)
+    request = Saliency(method="saliency", model="shapes", images=pictures, params=params)
+    job = client.wait(client.submit(request).id, timeout=60)
+    found = job.metrics["measures"]
+    assert set(found) == {"deletion_auc", "insertion_auc", "pointing", "randomized_rank_correlation"}
+    assert found["deletion_auc"]["mean"] < found["insertion_auc"]["mean"]
+    assert found["pointing"]["mean"] > 0.8
+    assert abs(found["randomized_rank_correlation"]["mean"]) < 0.6
+    assert all(set(found) <= set(pair) for pair in job.metrics["pairs"])
+    assert any(one.name == "measures.png" for one in job.artifacts)
+
+
+def test_each_picture_may_have_classes_of_its_own(client: Client) -> None:
+    images = [client.upload(drawn(label, 70 + label)).id for label in (0, 4)]
+    request = Saliency(
+        method="saliency", model="shapes", images=[Picture(id=images[0], targets=["bee", 1]), images[1]], targets=[2]
+    )
+    job = client.wait(client.submit(request).id, timeout=60)
+    pairs = [(pair["image"], pair["target"]["index"]) for pair in job.metrics["pairs"]]
+    assert pairs == [(images[0], 7), (images[0], 1), (images[1], 2)]
+    assert job.progress.total == 3
+
+
+def test_a_network_without_relus_says_so(client: Client) -> None:
+    request = Saliency(
+        method="saliency",
+        model="slow",
+        images=[client.upload(drawn(4, 54)).id],
+        params=SaliencyParameters(kind="guided"),
+    )
+    job = client.wait(client.submit(request).id, timeout=60)
+    assert job.state is State.FAILED
+    assert "no ReLU" in job.error.detail
 
 
 def test_squeezenets_saliency_equals_captums_on_real_pictures(models: Path, images: Path, tmp_path: Path) -> None:
@@ -55,4 +145,5 @@ def test_squeezenets_saliency_equals_captums_on_real_pictures(models: Path, imag
     mean, std = (
         torch.tensor(values).view(3, 1, 1) for values in (release.preprocessing.mean, release.preprocessing.std)
     )
-    assert_equals_captum(network, (torch.stack(views) - mean) / std, torch.tensor([951, 130, 340]))
+    inputs, targets = (torch.stack(views) - mean) / std, torch.tensor([951, 130, 340])
+    assert_equals_captum(gradient, "Saliency", network, inputs, targets, abs=False)

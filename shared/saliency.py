@@ -1,0 +1,141 @@
+"""How to look: the parameters of `saliency` and `localization`, and the pictures they are shown."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from shared.recipe import ImageId, LayerName, Parameters
+
+Target = Annotated[
+    Annotated[int, Field(strict=True, ge=0)] | Annotated[str, StringConstraints(min_length=1, max_length=200)],
+    Field(description="A class of the model: its index or its name.", examples=["lemon", 951]),
+]
+Targets = Annotated[list[Target], Field(min_length=1, max_length=1000)]
+Quantile = Annotated[float, Field(ge=0, le=1)]
+Slope = Literal["gradient", "deconvnet", "guided"]
+Kind = Literal[
+    "gradient", "deconvnet", "guided", "gradient_x_input", "smoothgrad", "integrated_gradients", "grad_cam",
+    "occlusion",
+]  # fmt: skip
+Output = Literal["heat_map", "overlay", "raw"]
+Measure = Literal["deletion", "insertion", "pointing", "randomization"]
+
+KINDS_WITH_SLOPES = ("gradient_x_input", "smoothgrad", "integrated_gradients")
+
+
+class Top(Parameters):
+    """The classes that the model gives the highest scores, picture by picture."""
+
+    top: int = Field(ge=1, le=100, description="How many.")
+
+
+class TrueBox(Parameters):
+    """Where the object is, in the uploaded picture's own pixels after EXIF rotation; right and bottom exclusive."""
+
+    left: float = Field(ge=0)
+    top: float = Field(ge=0)
+    right: float = Field(gt=0)
+    bottom: float = Field(gt=0)
+    target: Target | None = Field(default=None, description="The class of what is in it; without it, any will do.")
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        if self.right <= self.left or self.bottom <= self.top:
+            raise ValueError("right must be more than left, and bottom more than top")
+        return self
+
+
+class Picture(Parameters):
+    """A picture with what is known of it."""
+
+    id: ImageId
+    targets: Targets | None = Field(default=None, description="Classes to look for in this one, instead of the job's.")
+    boxes: list[TrueBox] = Field(default=[], max_length=100, description="Where the targets are, to measure against.")
+
+
+class SaliencyParameters(Parameters):
+    """How to look."""
+
+    kind: Kind = Field(
+        default="gradient",
+        description="What a map shows: the `gradient` of the class score (Simonyan et al. 2013), or what `deconvnet` "
+        "and `guided` backpropagation make of it at ReLUs; the gradient times the picture; its mean over noisy copies "
+        "(`smoothgrad`) or on the way from the mean colour (`integrated_gradients`); where features are active "
+        "(`grad_cam`); how the score falls where the picture is covered (`occlusion`).",
+    )  # fmt: skip
+    slope: Slope = Field(
+        default="gradient", description="What is multiplied or averaged by the three kinds that do so."
+    )
+    channels: Literal["max", "sum", "signed"] = Field(
+        default="max",
+        description="From channels to a map: the `max` or the `sum` of the magnitudes, or the sum with its sign.",
+    )
+    crops: Literal[1, 10] = Field(
+        default=1,
+        description="10: the mean map of four corners, the centre, and their reflections, as in the paper, of a view "
+        "an eighth larger.",
+    )
+    view: Literal["crop", "whole"] = Field(
+        default="crop",
+        description="What the network is shown of a picture: what it was trained on, or all of it, stretched to fit.",
+    )
+    samples: int = Field(default=24, ge=1, le=500, description="Noisy copies of `smoothgrad`.")
+    noise: float = Field(
+        default=0.25, gt=0, le=10, description="Standard deviation of its noise, in the network's normalised units."
+    )
+    seed: int = Field(default=0, ge=0, le=2**31, description="Of its noise.")
+    steps: int = Field(default=32, ge=2, le=500, description="Nodes of the path of `integrated_gradients`.")
+    layer: LayerName | None = Field(
+        default=None, description="Of `grad_cam`; without it, the last one whose features have places."
+    )
+    square: int = Field(default=32, ge=1, le=1024, description="Side of `occlusion`'s square in the network's pixels.")
+    stride: int = Field(default=16, ge=1, le=1024, description="Pixels between two squares.")
+    fill: float = Field(default=0.0, ge=-10, le=10, description="Of the square, in normalised units; 0 is the mean.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="`bfloat16` is faster on some devices; how well its maps agree is in the job's metrics.",
+    )
+    outputs: list[Output] = Field(
+        default=["heat_map", "overlay", "raw"], description="Which files each map is saved as."
+    )
+    measures: list[Measure] = Field(
+        default=[],
+        description="What tells a good map from a pretty one: the area under the target's probability while the pixels "
+        "that the map ranks highest are deleted (low is good) or inserted (high is good), whether its peak lies in a "
+        "true box, and its rank correlation with the map of the network with shuffled weights (near 0 is good).",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.slope != "gradient" and self.kind not in KINDS_WITH_SLOPES:
+            raise ValueError(f"slope belongs to the kinds {', '.join(KINDS_WITH_SLOPES)}")
+        if self.layer is not None and self.kind != "grad_cam":
+            raise ValueError("layer belongs to the kind grad_cam")
+        if self.stride > self.square:
+            raise ValueError("a stride larger than the square leaves pixels that are never covered")
+        return self
+
+
+class LocalizationParameters(SaliencyParameters):
+    """How to look, and how to cut out what was found."""
+
+    view: Literal["crop", "whole"] = Field(
+        default="whole",
+        description="What the network is shown of a picture: what it was trained on, or all of it, stretched to fit.",
+    )
+    foreground: Quantile = Field(default=0.95, description="Above this quantile of the map a pixel is the object.")
+    background: Quantile = Field(default=0.30, description="Below this one it is not.")
+    probable: Quantile = Field(
+        default=0.70, description="Between the two it is at first taken for the object above this."
+    )
+    blur: float = Field(default=3.0, ge=0, le=50, description="Of the map before, in pixels of 224.")
+    iterations: int = Field(default=2, ge=1, le=50, description="Of the GraphCut.")
+    side: int = Field(
+        default=112, ge=32, le=1024, description="Longest side in pixels at which the picture is segmented."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.background <= self.probable <= self.foreground:
+            raise ValueError("the quantiles must rise from background over probable to foreground")
+        return self

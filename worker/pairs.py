@@ -1,0 +1,116 @@
+"""Pictures with their targets, in full batches, however many there are: only a batch of them is held at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from shared.catalogue import Preprocessing
+from shared.errors import Problem, Unavailable
+from shared.methods import Localization, Saliency
+from shared.saliency import Picture, Top
+from worker.judgement import describe_verdict, score_views
+from worker.preprocess import Levels, View, open_view
+from worker.task import Task
+
+PREVIEW = 640
+"""Longest side in pixels of the picture that results are drawn on."""
+
+Looking = Task[Saliency] | Task[Localization]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and a class to look for in it.
+
+    Attributes:
+        picture: As the request has it.
+        view: What the network is shown.
+        preview: The whole picture in RGB, its longest side no more than `PREVIEW`: (H, W, 3).
+        target: Class index.
+        verdict: What the network says of the picture and the target.
+    """
+
+    picture: Picture
+    view: View
+    preview: Levels
+    target: int
+    verdict: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of a task.
+
+    Attributes:
+        shape: How pictures become views.
+        failed: What is wrong with pictures that could not be read, by their id; grows while pairs are read.
+    """
+
+    task: Looking
+    shape: Preprocessing
+    failed: dict[str, Problem] = field(default_factory=dict)
+
+    def count(self) -> int:
+        """How many there are, if every picture can be read."""
+        return sum(self._count_targets(picture) for picture in self.task.request.pictures)
+
+    def read(self) -> Iterator[list[Pair]]:
+        """Full batches of the size that is fastest here; a picture that cannot be read is left out and listed."""
+        waiting: list[Pair] = []
+        for pictures in _batched(self.task.request.pictures, self.task.batch):
+            waiting += self._pair(pictures)
+            while len(waiting) >= self.task.batch:
+                yield waiting[: self.task.batch]
+                del waiting[: self.task.batch]
+        if waiting:
+            yield waiting
+
+    def _pair(self, pictures: Sequence[Picture]) -> Iterator[Pair]:
+        opened = [(picture, loaded) for picture in pictures if (loaded := self._load(picture)) is not None]
+        if not opened:
+            return
+        release, classifier = self.task.release, self.task.classifier
+        rows = score_views(classifier, [open_view(loaded, release.preprocessing).levels for _, loaded in opened])
+        for (picture, loaded), scores in zip(opened, rows, strict=True):
+            view, preview = open_view(loaded, self.shape), shrink(loaded)
+            ranked = scores.argsort(descending=True).tolist()
+            for target in self._targets(picture) or ranked[: self._count_targets(picture)]:
+                yield Pair(picture, view, preview, target, describe_verdict(release, scores, target))
+
+    def _load(self, picture: Picture) -> Image.Image | None:
+        try:
+            return self.task.load_picture(picture.id)
+        except Unavailable:
+            raise
+        except Problem as problem:
+            self.failed[picture.id] = problem
+            return None
+
+    def _targets(self, picture: Picture) -> list[int] | None:
+        """Those that the request names; None where the model says which."""
+        return self.task.release.resolve_targets(picture.targets) if picture.targets else self.task.targets
+
+    def _count_targets(self, picture: Picture) -> int:
+        named, wanted = self._targets(picture), self.task.request.targets
+        if named is not None:
+            return len(named)
+        return min(wanted.top, len(self.task.release.classes)) if isinstance(wanted, Top) else 1
+
+
+def shrink(picture: Image.Image) -> Levels:
+    """The picture in RGB (H, W, 3), no larger than a preview."""
+    levels = np.asarray(picture.convert("RGB"))
+    scale = PREVIEW / max(levels.shape[:2])
+    if scale >= 1:
+        return levels
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return np.asarray(cv2.resize(levels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _batched(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
+    for start in range(0, len(pictures), size):
+        yield pictures[start : start + size]

@@ -1,0 +1,56 @@
+"""What a job that looks at pictures ends with: a contact sheet with a row per picture, and its metrics."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.engine.render import encode_png, render_contact_sheet
+from worker.pairs import Looking, Pair, Pairs
+
+ROWS, COLUMNS = 50, 9
+"""So many pictures at most, and of each the first targets."""
+
+Cell = tuple[NDArray[np.uint8], str]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What it holds so far: cells by picture."""
+
+    rows: dict[str, list[Cell]] = field(default_factory=dict)
+
+    def add(self, pair: Pair, shown: NDArray[np.uint8], cells: Sequence[Cell]) -> None:
+        """Adds what was made of a pair to its picture's row, where there is room.
+
+        Args:
+            shown: The picture, as the row begins.
+        """
+        image = pair.picture.id
+        if image in self.rows or len(self.rows) < ROWS:
+            row = self.rows.setdefault(image, [(shown, "picture")])
+            row += cells if len(row) < COLUMNS else []
+
+    def save(self, task: Looking) -> None:
+        task.save("contact-sheet.png", encode_png(render_contact_sheet(list(self.rows.values()), side=200)))
+
+
+def finish(task: Looking, pairs: Pairs, sheet: Sheet, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Saves the files of the whole job; its metrics, with what is wrong with the pictures that could not be read.
+
+    Raises:
+        Problem: Of the first picture, where none could be read.
+    """
+    if not sheet.rows:
+        raise next(iter(pairs.failed.values()))
+    if pairs.failed:
+        failed = pairs.failed.items()
+        metrics["failed"] = [
+            {"image": image, "error": problem.document.model_dump(mode="json")} for image, problem in failed
+        ]
+    sheet.save(task)
+    task.save("metrics.json", json.dumps(metrics, indent=1).encode())
+    return metrics
