@@ -7,11 +7,12 @@ INSTALLED := .venv/.installed
 COMPILE := .venv-lock/bin/pip-compile --quiet --strip-extras --upgrade --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links --no-emit-trusted-host --allow-unsafe
 QUALITY ?= squeezenet mobilenetv2
+FOLDER ?= ../shared/images/wallaby
 
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Set up .venv with the exact versions of requirements.lock
 $(INSTALLED): $(BIN)/.dependencies pyproject.toml
@@ -45,11 +46,16 @@ format: install ## Put the code into the one format
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
 
-bench: .venv-bench/.installed ## How fast class models are, beside the libraries people use; about ten minutes
+bench: .venv-bench/.installed ## How fast class models and maps are, beside the libraries people use; about ten minutes
 	@.venv-bench/bin/python -m benchmarks.speed
+	@.venv-bench/bin/python -m benchmarks.saliency
 
 bench-quality: install ## Whether strangers recognise class models; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
+
+bench-localization: install ## Which kind of saliency finds objects; FOLDER='../shared/images/wallaby'
+	@$(BIN)/python -m benchmarks.localization shapes
+	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'no $(FOLDER) here: left out'; fi
 
 .venv-bench/.installed: requirements-bench.lock
 	$(PYTHON) -m venv .venv-bench
@@ -67,4 +73,4 @@ lock: ## Write the lock files anew, with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo serve test check format train bench bench-quality lock clean
+.PHONY: help install demo serve test check format train bench bench-quality bench-localization lock clean

@@ -18,6 +18,9 @@ from shared.storage import Description
 MOST_PICTURES = 4000
 """That one job may make."""
 
+BRANCHES = PARTS | {"Picture": Picture, "Top": Top}
+"""What pydantic calls the branches of unions, which the sender's document knows nothing of."""
+
 
 def parse_request(body: object) -> AnyRequest:
     """A request from what JSON gave.
@@ -217,8 +220,10 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
 
 
 def _is_branch(part: str | int, before: str | int) -> bool:
-    """Whether a step of pydantic's path is the branch of a union: the method, or the kind of a recipe's part."""
-    return (before == "" and part in MENU) or ((isinstance(before, int) or before == "schedule") and part in PARTS)
+    """Whether a step of pydantic's path is the branch of a union: a method, the kind of a recipe's part, a picture."""
+    return (before == "" and part in MENU) or (
+        (isinstance(before, int) or before in ("schedule", "targets")) and part in BRANCHES
+    )
 
 
 def _is_name(part: str | int) -> bool:
@@ -242,8 +247,8 @@ def _siblings(branches: Sequence[str], parents: Sequence[int | str]) -> list[str
     """The names that the place of an unknown one does have."""
     if not branches:
         return []
-    if branches[-1] in PARTS:
-        return list(PARTS[branches[-1]].model_fields)
+    if branches[-1] in BRANCHES:
+        return list(BRANCHES[branches[-1]].model_fields)
     kind = MENU[branches[0]]
     fields = kind.model_fields["params"].annotation.model_fields if "params" in parents else kind.model_fields  # type: ignore[union-attr]
     return list(fields)

@@ -40,3 +40,19 @@ def test_quality_asks_networks_that_took_no_part(tmp_path: Path, models: Path) -
     assert min(ours[f"resnet{depth}@1"]["top1"] for depth in (32, 44, 56)) >= 0.5
     assert (tmp_path / "var/bench/resnet20-default-10.png").read_bytes().startswith(b"\x89PNG")
     assert "| `lucid` | 40 |" in printed
+
+
+def test_saliency_is_compared_with_captum_and_the_bare_loop(tmp_path: Path) -> None:
+    printed = run(tmp_path, "benchmarks.saliency", "--networks", "squeezenet1_0", "--pictures", "4", "--rounds", "1")
+    rows = json.loads((tmp_path / "var/bench/saliency.json").read_text())["rows"]
+    assert [row["subject"].split(",")[0] for row in rows] == ["engine", "bare loop", "engine", "Captum"]
+    assert rows[0]["engine_is_faster_by"] == 1
+    assert f"| {rows[3]['milliseconds']:.1f} |" in printed
+
+
+def test_every_kind_of_saliency_is_asked_to_find_objects(tmp_path: Path) -> None:
+    run(tmp_path, "benchmarks.localization", "shapes", "--pictures", "24", "--kinds", "gradient", "guided")
+    rows = {row["kind"]: row for row in json.loads((tmp_path / "var/bench/localization-shapes.json").read_text())}
+    assert list(rows) == ["the whole picture", "the centred box", "gradient", "guided"]
+    assert sum(rows["guided"]["hits"]) >= 0.9 * 24
+    assert sum(overlap >= 0.5 for overlap in rows["guided"]["overlaps"]) >= 0.7 * 24

@@ -33,7 +33,7 @@ GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": [
 @pytest.mark.parametrize(
     ("change", "field", "given", "allowed"),
     [
-        ({"method": "dream"}, "/method", "dream", ["class_model", "saliency"]),
+        ({"method": "dream"}, "/method", "dream", ["class_model", "saliency", "localization"]),
         ({"params": {"steps": 10**9}}, "/params/steps", 10**9, {"le": 10000}),
         ({"params": {"steps": 0}}, "/params/steps", 0, {"ge": 1}),
         ({"params": {"learning_rate": -1}}, "/params/learning_rate", -1, {"gt": 0.0}),
