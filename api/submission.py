@@ -24,7 +24,12 @@ def submit(body: object, services: Services, *, idempotency_key: str | None) -> 
     Raises:
         Problem: The request is not accepted, and nothing is enqueued.
     """
-    request = check_request(parse_request(body), services.catalogue, services.storage).request
+    request = check_request(
+        parse_request(body),
+        services.catalogue,
+        services.storage,
+        prefixes=services.settings.picture_prefixes,
+    ).request
     job_id = choose_id(request, services, idempotency_key)
     return enqueue(job_id, request, services)
 

@@ -34,22 +34,23 @@ from worker.methods.localization import find_object, place_box
 from worker.networks import Networks
 from worker.pairs import Pairs
 from worker.shapes.drawing import draw_numbered
+from worker.sources import Entry
 from worker.task import Task
 
 DRAWINGS, SERIES = 240, 11
 """Of `shapes`: how many, and of which series; its network was trained on others."""
 
 KINDS: dict[str, dict[str, Any]] = {
-    "gradient": {},
-    "gradient, ten crops": {"crops": 10},
-    "guided": {"kind": "guided"},
-    "deconvnet": {"kind": "deconvnet"},
-    "gradient_x_input": {"kind": "gradient_x_input"},
-    "smoothgrad": {"kind": "smoothgrad"},
-    "smoothgrad of guided": {"kind": "smoothgrad", "slope": "guided"},
-    "integrated_gradients": {"kind": "integrated_gradients", "steps": 16},
-    "grad_cam": {"kind": "grad_cam"},
-    "occlusion": {"kind": "occlusion", "square": 0.2, "stride": 0.1},
+    "gradient": {"crops": 1},
+    "gradient, ten crops": {},
+    "guided": {"crops": 1, "kind": "guided"},
+    "deconvnet": {"crops": 1, "kind": "deconvnet"},
+    "gradient_x_input": {"crops": 1, "kind": "gradient_x_input"},
+    "smoothgrad": {"crops": 1, "kind": "smoothgrad"},
+    "smoothgrad of guided": {"crops": 1, "kind": "smoothgrad", "slope": "guided"},
+    "integrated_gradients": {"crops": 1, "kind": "integrated_gradients", "steps": 16},
+    "grad_cam": {"crops": 1, "kind": "grad_cam"},
+    "occlusion": {"crops": 1, "kind": "occlusion", "square": 0.2, "stride": 0.1},
 }
 
 Loaded = dict[str, Image.Image]
@@ -128,6 +129,8 @@ def measure(
     task = Task(
         request=request, release=release, targets=None, classifier=classifier, climber=classifier, batch=batch,
         judges=(), load_picture=loaded.__getitem__, save=lambda *_, **__: None,
+        entries=[Entry(picture.id, picture, picture.id.encode) for picture in pictures],
+        decode=lambda data: loaded[data.decode()],
     )  # fmt: skip
     started = time.perf_counter()
     overlaps: list[float] = []

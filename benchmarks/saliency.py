@@ -3,8 +3,8 @@
 python -m benchmarks.saliency [--networks googlenet resnet50] [--pictures 32] [--rounds 3]
 
 All subjects map the same pictures on the same network, in turns. Captum gets one picture at a time, as its users give
-them, and the network as it comes. Random weights do. Needs torch, torchvision and NumPy alone; without Captum it is left
-out.
+them, and the network as it comes; where it is not installed it is left out. Random weights do. Needs torch, torchvision
+and NumPy alone.
 """
 
 import argparse

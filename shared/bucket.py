@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -62,6 +62,11 @@ class Bucket:
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if once else {}
         with _translated(key):
             self._client.put_object(Bucket=self._name, Key=key, Body=data, ContentType=media_type, **condition)
+
+    def put_file(self, key: str, file: IO[bytes], *, media_type: str) -> None:
+        """Stores a file of any size, in parts where it is large."""
+        with _translated(key):
+            self._client.upload_fileobj(file, self._name, key, ExtraArgs={"ContentType": media_type})
 
     def get(self, key: str) -> bytes:
         """The whole object. Raises `Missing`."""

@@ -1,7 +1,7 @@
 """The second look at a request: what its schema cannot know. The API does it first, and the worker again."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,13 +12,13 @@ from shared.catalogue import Catalogue, Release
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage, nearest, shorten
 from shared.methods import MENU, REQUEST, AnyRequest, Localization, Saliency
 from shared.recipe import PARTS, ChannelMean, ClassModelParameters, Neuron
-from shared.saliency import Picture, Top
+from shared.saliency import Archive, Picture, Shelf, Top
 from shared.storage import Description
 
 MOST_PICTURES = 4000
 """That one job may make."""
 
-BRANCHES = PARTS | {"Picture": Picture, "Top": Top}
+BRANCHES = PARTS | {"Picture": Picture, "Top": Top, "Archive": Archive, "Shelf": Shelf}
 """What pydantic calls the branches of unions, which the sender's document knows nothing of."""
 
 
@@ -39,6 +39,8 @@ class Store(Protocol):
 
     def describe_image(self, image_id: str) -> object | None: ...
 
+    def describe_archive(self, archive_id: str) -> object | None: ...
+
     def load_description(self, name: str, release: str) -> Description | None: ...
 
 
@@ -58,8 +60,11 @@ class Checked:
     judges: tuple[Release, ...] = ()
 
 
-def check_request(request: AnyRequest, catalogue: Catalogue, store: Store) -> Checked:
+def check_request(request: AnyRequest, catalogue: Catalogue, store: Store, *, prefixes: Sequence[str] = ()) -> Checked:
     """Holds a request against the catalogue and the store.
+
+    Args:
+        prefixes: Places in the store whose pictures any job may look at.
 
     Raises:
         UnknownModel: The catalogue has no such model or release.
@@ -74,7 +79,7 @@ def check_request(request: AnyRequest, catalogue: Catalogue, store: Store) -> Ch
     request = request.model_copy(update={"model": release.reference})
     if isinstance(request, Saliency | Localization):
         _check_channels(release)
-        _check_looking(request, release, store)
+        _check_looking(request, release, store, prefixes)
         return Checked(request, release, targets)
     params = request.params
     _check_pictures(len(targets or []) * len(params.seeds))
@@ -88,17 +93,39 @@ def check_request(request: AnyRequest, catalogue: Catalogue, store: Store) -> Ch
     return Checked(request.model_copy(update={"params": pinned}), release, targets, judges)
 
 
-def _check_looking(request: Saliency | Localization, release: Release, store: Store) -> None:
-    for position, image in enumerate(request.images):
-        if isinstance(image, Picture) and image.targets is not None:
-            release.resolve_targets(image.targets, field=f"/images/{position}/targets")
-    named = {
-        f"/images/{position}" + ("" if isinstance(image, str) else "/id"): image if isinstance(image, str) else image.id
-        for position, image in enumerate(request.images)
-    }
-    _check_images(named, store)
+def _check_looking(request: Saliency | Localization, release: Release, store: Store, prefixes: Sequence[str]) -> None:
     if request.params.layer is not None:
         _check_layer("/params", request.params.layer, None, release, store)
+    match request.images:
+        case Archive():
+            _check_archive(request.images.archive, store)
+        case Shelf():
+            _check_prefix(request.images.prefix, prefixes)
+        case images:
+            for position, image in enumerate(images):
+                if isinstance(image, Picture) and image.targets is not None:
+                    release.resolve_targets(image.targets, field=f"/images/{position}/targets")
+            _check_images(dict(_name_images(images)), store)
+
+
+def _name_images(images: Sequence[str | Picture]) -> Iterator[tuple[str, str]]:
+    """Where each id stands in the request, and the id."""
+    for position, image in enumerate(images):
+        yield (f"/images/{position}", image) if isinstance(image, str) else (f"/images/{position}/id", image.id)
+
+
+def _check_archive(archive: str, store: Store) -> None:
+    if store.describe_archive(archive) is None:
+        detail = f"there is no archive {archive}; upload it with POST /v1/archives"
+        error = FieldError(field="/images/archive", detail="no such archive was uploaded", given=archive)
+        raise UnknownImage(detail, error)
+
+
+def _check_prefix(prefix: str, allowed: Sequence[str]) -> None:
+    if not any(prefix.startswith(one) for one in allowed):
+        error = FieldError(field="/images/prefix", detail="not allowed", given=prefix, allowed=list(allowed))
+        detail = f"pictures under {prefix!r} are not open to jobs; the operator allows them with picture_prefixes"
+        raise InvalidRequest(detail, error)
 
 
 def _check_pictures(count: int) -> None:
@@ -222,7 +249,7 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
 def _is_branch(part: str | int, before: str | int) -> bool:
     """Whether a step of pydantic's path is the branch of a union: a method, the kind of a recipe's part, a picture."""
     return (before == "" and part in MENU) or (
-        (isinstance(before, int) or before in ("schedule", "targets")) and part in BRANCHES
+        (isinstance(before, int) or before in ("schedule", "targets", "images")) and part in BRANCHES
     )
 
 

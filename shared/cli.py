@@ -33,7 +33,9 @@ Model = Annotated[str, typer.Option(help="name or name@release; see `archetype m
 Priority = Annotated[str, typer.Option(help="interactive or bulk.")]
 Tags = Annotated[list[str], typer.Option("--tag", help="Label to find the job by; may be repeated.")]
 Params = Annotated[list[str], typer.Option("--param", "-p", help="name=value; see `archetype methods`.")]
-Pictures = Annotated[list[Path], typer.Argument(help="Picture files.", exists=True, dir_okay=False)]
+Pictures = Annotated[
+    list[Path], typer.Argument(help="Picture files, or one ZIP archive of them.", exists=True, dir_okay=False)
+]
 Top = Annotated[int | None, typer.Option(help="Instead of classes: so many of the model's own first ones.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress, then save the pictures.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the pictures; default archetype-JOB.")]
@@ -239,10 +241,20 @@ def _read_parameter(given: str) -> tuple[str, Any]:
 
 def _look_at(pictures: list[Path], targets: str | None, top: int | None, url: str) -> dict[str, Any]:
     """Uploads the pictures; what of a request says which they are, and what to look for."""
+    if len(pictures) > 1 and any(map(_is_zip, pictures)):
+        raise typer.BadParameter("give pictures, or one archive alone")
     with _told(), Client(url) as client:
-        images = [client.upload(picture.read_bytes(), picture.name).id for picture in pictures]
+        images: Any = (
+            {"archive": client.upload_archive(pictures[0]).id}
+            if _is_zip(pictures[0])
+            else [client.upload(picture.read_bytes(), picture.name).id for picture in pictures]
+        )
     wanted: dict[str, Any] = {"targets": _split(targets)} if targets else {}
     return {"images": images, **({"targets": {"top": top}} if top else wanted)}
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
 
 
 def _split(targets: str) -> list[str | int]:

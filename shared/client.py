@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from shared.errors import ProblemDocument
 from shared.jobs import Artifact, Job, Jobs, State
 from shared.methods import AnyRequest
-from shared.storage import Image
+from shared.storage import ArchiveFacts, Image
 
 POLL_SECONDS = 0.25
 
@@ -113,6 +113,12 @@ class Client:
     def upload(self, data: bytes, name: str = "picture") -> Image:
         """Uploads a picture; its id can be named in jobs."""
         return Image.model_validate_json(self._call("POST", "/v1/images", files={"file": (name, data)}).content)
+
+    def upload_archive(self, path: Path) -> ArchiveFacts:
+        """Uploads a ZIP archive of pictures; its id can be named in jobs."""
+        with path.open("rb") as file:
+            answer = self._call("POST", "/v1/archives", files={"file": (path.name, file)})
+        return ArchiveFacts.model_validate_json(answer.content)
 
     def methods(self) -> list[dict[str, Any]]:
         """The menu, with JSON Schemas."""

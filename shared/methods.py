@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from shared.recipe import ClassModelParameters, ImageId
-from shared.saliency import LocalizationParameters, Picture, SaliencyParameters, Targets, Top
+from shared.saliency import Archive, LocalizationParameters, Picture, SaliencyParameters, Shelf, Targets, Top
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 
@@ -37,13 +37,15 @@ class ClassModel(Submission):
 class Looking(Submission):
     """What the methods that look at pictures say."""
 
-    images: list[ImageId | Picture] = Field(min_length=1, max_length=1000, description="Pictures to look at.")
+    images: Annotated[list[ImageId | Picture], Field(min_length=1, max_length=1000)] | Archive | Shelf = Field(
+        description="Pictures to look at: ids, or all of an archive or of a place in the store."
+    )
 
     @property
     def pictures(self) -> list[Picture]:
-        """The pictures with what is known of them, each once."""
+        """The pictures that are named, with what is known of them, each once."""
         found: dict[str, Picture] = {}
-        for image in self.images:
+        for image in self.images if isinstance(self.images, list) else []:
             picture = Picture(id=image) if isinstance(image, str) else image
             found.setdefault(picture.id, picture)
         return list(found.values())

@@ -12,8 +12,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from shared.errors import FieldError, TooLarge, UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_SIDE = 30_000
 """Pixels; a picture one pixel high must not be a million wide, whatever its area."""
+
+
+def is_named_like_picture(name: str) -> bool:
+    """Whether a file's name ends as pictures' do, and is not one of those that systems hide beside them."""
+    return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".") and "__MACOSX/" not in name
 
 
 @dataclass(frozen=True)

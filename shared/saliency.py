@@ -53,6 +53,20 @@ class Picture(Parameters):
     boxes: list[TrueBox] = Field(default=[], max_length=100, description="Where the targets are, to measure against.")
 
 
+class Archive(Parameters):
+    """Every picture of an uploaded archive."""
+
+    archive: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="What `POST /v1/archives` answered as `id`."
+    )
+
+
+class Shelf(Parameters):
+    """Every picture of a place in the store that the operator allows."""
+
+    prefix: str = Field(min_length=1, max_length=500, description="What their keys begin with.", examples=["probes/"])
+
+
 class SaliencyParameters(Parameters):
     """How to look."""
 
@@ -119,6 +133,9 @@ class SaliencyParameters(Parameters):
 class LocalizationParameters(SaliencyParameters):
     """How to look, and how to cut out what was found."""
 
+    crops: Literal[1, 10] = Field(
+        default=10, description="As in the paper: the mean map of four corners, the centre, and their reflections."
+    )
     view: Literal["crop", "whole"] = Field(
         default="whole",
         description="What the network is shown of a picture: what it was trained on, or all of it, stretched to fit.",

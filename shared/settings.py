@@ -33,6 +33,10 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Largest request body, pictures included.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, width times height.")
+    max_archive_bytes: int = Field(default=2_000_000_000, ge=1, description="Largest archive of pictures.")
+    picture_prefixes: list[str] = Field(
+        default=[], description="Places in the bucket whose pictures any job may look at, as `probes/`."
+    )
     max_queued_jobs: int = Field(default=10_000, ge=1, description="More get 429.")
     max_wait_seconds: int = Field(default=60, ge=0, description="Longest `Prefer: wait`.")
     idempotency_seconds: int = Field(default=86_400, ge=1, description="How long an idempotency key is remembered.")
@@ -56,4 +60,4 @@ class Settings(BaseSettings):
 def _as_text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

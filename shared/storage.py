@@ -5,13 +5,15 @@ jobs/{id}/attempts/{fence}/{name}   artefacts, by attempt
 jobs/{id}/manifest.json             last: while it is not there, the job has not ended
 images/{sha256}                     a picture as it was uploaded
 images/{sha256}.json                its size and format
+archives/{sha256}                   a ZIP archive of pictures as it was uploaded
+archives/{sha256}.json              how many are in it
 models/{name}/{release}.json        what a worker saw when it loaded the release
 """
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -19,7 +21,7 @@ from shared.bucket import Bucket, Missing, Taken
 from shared.errors import UnknownImage
 from shared.jobs import Document, Manifest
 from shared.methods import AnyRequest
-from shared.pictures import Facts
+from shared.pictures import Facts, is_named_like_picture
 
 D = TypeVar("D", bound=BaseModel)
 JSON = "application/json"
@@ -32,6 +34,14 @@ class Image(Document):
     format: str = Field(examples=["JPEG"])
     width: int = Field(description="Pixels, after EXIF orientation.")
     height: int = Field(description="Pixels, after EXIF orientation.")
+    bytes: int
+
+
+class ArchiveFacts(Document):
+    """An uploaded archive of pictures."""
+
+    id: str = Field(description="SHA-256 of the file.")
+    pictures: int = Field(description="Files in it that are named like pictures.")
     bytes: int
 
 
@@ -113,6 +123,33 @@ class Storage:
 
     def stream_image(self, image_id: str) -> Iterator[bytes]:
         return self.bucket.stream(f"images/{image_id}")
+
+    def save_archive(self, file: IO[bytes], facts: ArchiveFacts) -> None:
+        """Stores an archive under its digest."""
+        self.bucket.put_file(f"archives/{facts.id}", file, media_type="application/zip")
+        self._save(f"archives/{facts.id}.json", facts)
+
+    def describe_archive(self, archive_id: str) -> ArchiveFacts | None:
+        """An archive's facts, or None if it was never uploaded."""
+        return self._load(f"archives/{archive_id}.json", ArchiveFacts)
+
+    def stream_archive(self, archive_id: str) -> Iterator[bytes]:
+        """An archive in chunks. Raises `UnknownImage`."""
+        try:
+            return self.bucket.stream(f"archives/{archive_id}")
+        except Missing as error:
+            raise UnknownImage(f"there is no archive {archive_id}; upload it with POST /v1/archives") from error
+
+    def list_pictures(self, prefix: str) -> Iterator[str]:
+        """The keys of a place in the store that are named like pictures."""
+        return (key for key in self.bucket.keys(prefix) if is_named_like_picture(key))
+
+    def load_picture(self, key: str) -> bytes:
+        """A picture of a place in the store. Raises `UnknownImage`."""
+        try:
+            return self.bucket.get(key)
+        except Missing as error:
+            raise UnknownImage(f"there is no picture {key} in the store any more") from error
 
     def save_description(self, name: str, release: str, description: Description) -> None:
         self._save(f"models/{name}/{release}.json", description)

@@ -50,6 +50,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
         lease_seconds=3,
         sweep_seconds=0.5,
         max_body_bytes=2_000_000,
+        picture_prefixes=["probes/"],
     )
     with run_stack(folder, settings) as running:
         yield running

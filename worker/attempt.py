@@ -43,6 +43,7 @@ from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.heartbeat import Cancelled, Heartbeat, keep_alive
 from worker.networks import Loaded, Networks
 from worker.plans import Plans, name_plan
+from worker.sources import open_source
 from worker.task import Judge, Run, Task
 
 log = structlog.get_logger()
@@ -167,18 +168,20 @@ def explain_failure(error: Exception) -> Problem:
 def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> None:
     """Checks the request again, readies the networks and lets the method run, step by step."""
     request = parse_request(load_body(bench.storage, claim.job_id))
-    checked = check_request(request, bench.catalogue, bench.storage)
-    with ExitStack() as networks:
-        classifier, loaded = networks.enter_context(bench.networks.open(checked.release))
+    checked = check_request(request, bench.catalogue, bench.storage, prefixes=bench.settings.picture_prefixes)
+    with ExitStack() as stack:
+        classifier, loaded = stack.enter_context(bench.networks.open(checked.release))
         plan = bench.plans.find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
         judges = tuple(
-            Judge(release, networks.enter_context(bench.networks.open(release))[0]) for release in checked.judges
+            Judge(release, stack.enter_context(bench.networks.open(release))[0]) for release in checked.judges
         )
+        entries = stack.enter_context(open_source(checked.request, bench.storage))
         outcome.provenance = describe_provenance(bench, checked, loaded, plan)
         task = Task(
             request=checked.request, release=checked.release, targets=checked.targets, classifier=classifier,
             climber=as_planned(classifier, plan), batch=plan.batch, judges=judges,
             load_picture=partial(load_picture, bench), save=Saver(bench.storage, claim, outcome),
+            entries=entries, decode=partial(decode, bench),
         )  # fmt: skip
         outcome.metrics = step_through(find_method(request.method)(task), heartbeat)
 
@@ -219,8 +222,12 @@ def find_body(storage: Storage, job_id: str, looks: int = 5) -> bytes:
 
 def load_picture(bench: Bench, image_id: str) -> Image.Image:
     """An uploaded picture, decoded with the same checks as when it was uploaded."""
-    picture, _ = decode_picture(bench.storage.load_image(image_id), max_pixels=bench.settings.max_image_pixels)
-    return picture
+    return decode(bench, bench.storage.load_image(image_id))
+
+
+def decode(bench: Bench, data: bytes) -> Image.Image:
+    """A picture from a file's bytes."""
+    return decode_picture(data, max_pixels=bench.settings.max_image_pixels)[0]
 
 
 @dataclass(frozen=True)

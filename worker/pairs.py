@@ -10,10 +10,12 @@ from PIL import Image
 
 from shared.catalogue import Preprocessing
 from shared.errors import Problem, Unavailable
+from shared.jobs import TargetClass
 from shared.methods import Localization, Saliency
 from shared.saliency import Picture, Top
 from worker.judgement import describe_verdict, score_views
 from worker.preprocess import Levels, View, open_view
+from worker.sources import Entry
 from worker.task import Task
 
 PREVIEW = 640
@@ -27,18 +29,25 @@ class Pair:
     """A picture and a class to look for in it.
 
     Attributes:
-        picture: As the request has it.
+        name: What the picture is called where it comes from.
+        picture: What is known of it.
         view: What the network is shown.
         preview: The whole picture in RGB, its longest side no more than `PREVIEW`: (H, W, 3).
         target: Class index.
         verdict: What the network says of the picture and the target.
     """
 
+    name: str
     picture: Picture
     view: View
     preview: Levels
     target: int
     verdict: dict[str, Any]
+
+    def describe(self, target: TargetClass) -> dict[str, Any]:
+        """Picture, target and verdict, for the job's metrics."""
+        named = {} if self.name == self.picture.id else {"name": self.name}
+        return {"image": self.picture.id, **named, "target": target.model_dump(), **self.verdict}
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Pairs:
 
     Attributes:
         shape: How pictures become views.
-        failed: What is wrong with pictures that could not be read, by their id; grows while pairs are read.
+        failed: What is wrong with pictures that could not be read, by name; grows while pairs are read.
     """
 
     task: Looking
@@ -56,45 +65,47 @@ class Pairs:
 
     def count(self) -> int:
         """How many there are, if every picture can be read."""
-        return sum(self._count_targets(picture) for picture in self.task.request.pictures)
+        return sum(self._count_targets(entry.picture) for entry in self.task.entries)
 
     def read(self) -> Iterator[list[Pair]]:
         """Full batches of the size that is fastest here; a picture that cannot be read is left out and listed."""
         waiting: list[Pair] = []
-        for pictures in _batched(self.task.request.pictures, self.task.batch):
-            waiting += self._pair(pictures)
+        for start in range(0, len(self.task.entries), self.task.batch):
+            waiting += self._pair(self.task.entries[start : start + self.task.batch])
             while len(waiting) >= self.task.batch:
                 yield waiting[: self.task.batch]
                 del waiting[: self.task.batch]
         if waiting:
             yield waiting
 
-    def _pair(self, pictures: Sequence[Picture]) -> Iterator[Pair]:
-        opened = [(picture, loaded) for picture in pictures if (loaded := self._load(picture)) is not None]
+    def _pair(self, entries: Sequence[Entry]) -> Iterator[Pair]:
+        opened = [(entry, *found) for entry in entries if (found := self._open(entry)) is not None]
         if not opened:
             return
         release, classifier = self.task.release, self.task.classifier
-        rows = score_views(classifier, [open_view(loaded, release.preprocessing).levels for _, loaded in opened])
-        for (picture, loaded), scores in zip(opened, rows, strict=True):
+        rows = score_views(classifier, [open_view(loaded, release.preprocessing).levels for _, _, loaded in opened])
+        for (entry, picture, loaded), scores in zip(opened, rows, strict=True):
             view, preview = open_view(loaded, self.shape), shrink(loaded)
             ranked = scores.argsort(descending=True).tolist()
             for target in self._targets(picture) or ranked[: self._count_targets(picture)]:
-                yield Pair(picture, view, preview, target, describe_verdict(release, scores, target))
+                yield Pair(entry.name, picture, view, preview, target, describe_verdict(release, scores, target))
 
-    def _load(self, picture: Picture) -> Image.Image | None:
+    def _open(self, entry: Entry) -> tuple[Picture, Image.Image] | None:
         try:
-            return self.task.load_picture(picture.id)
+            data = entry.read()
+            return entry.identify(data), self.task.decode(data)
         except Unavailable:
             raise
         except Problem as problem:
-            self.failed[picture.id] = problem
+            self.failed[entry.name] = problem
             return None
 
-    def _targets(self, picture: Picture) -> list[int] | None:
+    def _targets(self, picture: Picture | None) -> list[int] | None:
         """Those that the request names; None where the model says which."""
-        return self.task.release.resolve_targets(picture.targets) if picture.targets else self.task.targets
+        named = picture.targets if picture else None
+        return self.task.release.resolve_targets(named) if named else self.task.targets
 
-    def _count_targets(self, picture: Picture) -> int:
+    def _count_targets(self, picture: Picture | None) -> int:
         named, wanted = self._targets(picture), self.task.request.targets
         if named is not None:
             return len(named)
@@ -109,8 +120,3 @@ def shrink(picture: Image.Image) -> Levels:
         return levels
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     return np.asarray(cv2.resize(levels, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _batched(pictures: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
-    for start in range(0, len(pictures), size):
-        yield pictures[start : start + size]

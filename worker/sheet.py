@@ -49,7 +49,7 @@ def finish(task: Looking, pairs: Pairs, sheet: Sheet, metrics: dict[str, Any]) -
     if pairs.failed:
         failed = pairs.failed.items()
         metrics["failed"] = [
-            {"image": image, "error": problem.document.model_dump(mode="json")} for image, problem in failed
+            {"image": name, "error": problem.document.model_dump(mode="json")} for name, problem in failed
         ]
     sheet.save(task)
     task.save("metrics.json", json.dumps(metrics, indent=1).encode())

@@ -1,7 +1,8 @@
 """What a method is given, and what it may do with it."""
 
 import re
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -11,7 +12,9 @@ from PIL import Image
 from shared.catalogue import Release
 from shared.jobs import Progress, TargetClass
 from shared.methods import AnyRequest
+from shared.pictures import decode_picture
 from worker.engine.classifier import Classifier
+from worker.sources import Entry
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,11 @@ class Judge:
 
     release: Release
     classifier: Classifier
+
+
+def decode_anything(data: bytes) -> Image.Image:
+    """A picture of any size."""
+    return decode_picture(data, max_pixels=sys.maxsize)[0]
 
 
 R = TypeVar("R", bound=AnyRequest)
@@ -47,6 +55,8 @@ class Task(Generic[R]):
         batch: How many pictures it is fastest with at a time.
         judges: Networks that say what they see in the result.
         load_picture: Fetches and decodes an uploaded picture by its id.
+        entries: The pictures to look at, not yet read.
+        decode: Reads a picture from a file's bytes.
         save: Stores an artefact.
     """
 
@@ -59,6 +69,8 @@ class Task(Generic[R]):
     judges: tuple[Judge, ...]
     load_picture: Callable[[str], Image.Image]
     save: Save
+    entries: Sequence[Entry] = ()
+    decode: Callable[[bytes], Image.Image] = decode_anything
 
     @property
     def device(self) -> torch.device:

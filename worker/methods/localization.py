@@ -102,7 +102,7 @@ def save_object(
     if "raw" in outputs:
         task.save(f"{stem}.npz", pack_map(pair, values), target=target, image=image)
     found = None if box is None else {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
-    said = {"image": image, "target": target.model_dump(), **pair.verdict, "box": found}
+    said = {**pair.describe(target), "box": found}
     task.save(f"{stem}.json", json.dumps(said, indent=1).encode(), target=target, image=image)
     sheet.add(pair, pair.preview, [(heat_map, f"{target.name} {pair.verdict['probability']:.0%}"), (drawn, "object")])
     return said

@@ -56,7 +56,7 @@ def save_pair(task: Task[Saliency], pair: Pair, values: NDArray[np.float32], she
         task.save(f"{stem}.npz", pack_map(pair, values), target=target, image=image)
     label = f"{target.name} {pair.verdict['probability']:.0%}"
     sheet.add(pair, to_rgb(pair.view.levels), [(heat_map, label), (overlay, "overlay")])
-    return {"image": image, "target": target.model_dump(), **pair.verdict}
+    return pair.describe(target)
 
 
 def correlate(ours: Tensor, theirs: Tensor) -> list[float]:
