@@ -29,23 +29,23 @@ class Found:
 
     Attributes:
         said: Of every pair, for the job's metrics.
-        boxes: By picture, class and box of every pair, in the picture's pixels.
+        boxes: By picture, rank, class and box of every pair, in the picture's pixels.
         sizes: By picture, its height and width.
     """
 
     said: list[dict[str, Any]] = field(default_factory=list)
-    boxes: dict[str, list[tuple[dict[str, Any], int, Box | None]]] = field(default_factory=dict)
+    boxes: dict[str, list[tuple[int, int, Box | None]]] = field(default_factory=dict)
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, pair: Pair, box: Box | None, said: dict[str, Any]) -> None:
         self.said.append(said)
-        self.boxes.setdefault(pair.picture.id, []).append((said, pair.target, box))
+        self.boxes.setdefault(pair.picture.id, []).append((pair.verdict["rank"], pair.target, box))
         self.sizes[pair.picture.id] = pair.view.size
 
     def likeliest_first(self) -> dict[str, list[tuple[int, Box | None]]]:
         """By picture, the classes that were looked for and their boxes."""
         return {
-            image: [(target, box) for said, target, box in sorted(each, key=lambda one: one[0]["rank"])]
+            image: [(target, box) for _, target, box in sorted(each, key=lambda one: one[0])]
             for image, each in self.boxes.items()
         }
 
