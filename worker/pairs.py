@@ -57,11 +57,15 @@ class Pairs:
     Attributes:
         shape: How pictures become views.
         failed: What is wrong with pictures that could not be read, by name; grows while pairs are read.
+        first: The name that each picture was first read by, by its id.
+        repeated: By name, the name of the same picture that came before it; it is looked at once.
     """
 
     task: Looking
     shape: Preprocessing
     failed: dict[str, Problem] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
 
     def count(self) -> int:
         """How many there are, if every picture can be read."""
@@ -93,7 +97,11 @@ class Pairs:
     def _open(self, entry: Entry) -> tuple[Picture, Image.Image] | None:
         try:
             data = entry.read()
-            return entry.identify(data), self.task.decode(data)
+            picture = entry.identify(data)
+            if self.first.setdefault(picture.id, entry.name) != entry.name:
+                self.repeated[entry.name] = self.first[picture.id]
+                return None
+            return picture, self.task.decode(data)
         except Unavailable:
             raise
         except Problem as problem:

@@ -51,6 +51,8 @@ def finish(task: Looking, pairs: Pairs, sheet: Sheet, metrics: dict[str, Any]) -
         metrics["failed"] = [
             {"image": name, "error": problem.document.model_dump(mode="json")} for name, problem in failed
         ]
+    if pairs.repeated:
+        metrics["repeated"] = pairs.repeated
     sheet.save(task)
     task.save("metrics.json", json.dumps(metrics, indent=1).encode())
     return metrics

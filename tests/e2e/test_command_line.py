@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from deploy.local import Stack
@@ -33,6 +34,20 @@ def test_saliency_is_submitted_and_found_again(stack: Stack, tmp_path: Path) -> 
     assert (tmp_path / f"archetype-{job_id}" / "contact-sheet.png").exists()
     assert job_id in archetype(stack, "jobs", "show", job_id).stdout
     assert job_id in archetype(stack, "jobs", "list").stdout
+
+
+def test_objects_are_found_in_an_archive(stack: Stack, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for path in sorted(PICTURES.glob("*.png"))[:2]:
+            archive.write(path, path.name)
+    arguments = ["--model", "shapes", "--top", "1", "--wait", "--out", "here", "pictures.zip"]
+    done = archetype(stack, "submit", "localization", *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2/2" in done.stderr
+    assert len(list((tmp_path / "here").glob("*-box.png"))) == 2
+    mixed = archetype(stack, "submit", "saliency", "--model", "shapes", "pictures.zip", "pictures.zip", folder=tmp_path)
+    assert mixed.returncode != 0
+    assert "one archive alone" in mixed.stderr
 
 
 def test_the_menu_and_the_catalogue_are_shown(stack: Stack) -> None:

@@ -12,7 +12,7 @@ from shared.jobs import Progress
 from shared.methods import Localization
 from shared.saliency import LocalizationParameters
 from worker.engine.localization import Box, Cut, Mask, cut_out, largest_component, tight_box
-from worker.engine.render import encode_png, render_heat_map, render_object
+from worker.engine.render import encode_png, render_heat_map, render_object, render_overlay
 from worker.localization_error import describe_errors
 from worker.mapping import choose_map, choose_shape, map_pairs, pack_map
 from worker.measures import begin_measures
@@ -94,9 +94,11 @@ def save_object(
     target, image, outputs = task.target(pair.target), pair.picture.id, task.request.params.outputs
     stem = f"{image[:12]}-{file_stem(target)}"
     drawn = draw_object(pair, mask)
-    heat_map = render_heat_map(pair.view.place_map(np.abs(values), (mask.shape[0], mask.shape[1])))
+    placed = pair.view.place_map(np.abs(values), (mask.shape[0], mask.shape[1]))
+    heat_map = render_heat_map(placed)
     pictures = {"box": drawn, "mask": enlarge_mask(mask, pair.view.size)}
     pictures |= {"heat-map": heat_map} if "heat_map" in outputs else {}
+    pictures |= {"overlay": render_overlay(pair.preview, placed)} if "overlay" in outputs else {}
     for name, pixels in pictures.items():
         task.save(f"{stem}-{name}.png", encode_png(pixels), target=target, image=image)
     if "raw" in outputs:

@@ -45,6 +45,15 @@ def test_every_picture_of_an_archive_is_looked_at_and_a_bad_one_fails_alone(clie
     assert job.progress.total == 21
 
 
+def test_a_picture_that_comes_twice_is_looked_at_once(client: Client, tmp_path: Path) -> None:
+    one, other = drawn(1, 200), drawn(2, 201)
+    facts = client.upload_archive(pack(tmp_path / "set.zip", {"a.png": one, "b.png": other, "c.png": one}))
+    job = look(client, Archive(archive=facts.id))
+    assert job.state is State.SUCCEEDED, job.error
+    assert [pair["name"] for pair in job.metrics["pairs"]] == ["a.png", "b.png"]
+    assert job.metrics["repeated"] == {"c.png": "a.png"}
+
+
 def test_an_archive_of_nothing_but_bad_pictures_fails(client: Client, tmp_path: Path) -> None:
     facts = client.upload_archive(pack(tmp_path / "bad.zip", {"a.png": b"no", "b.png": b"picture"}))
     job = look(client, Archive(archive=facts.id))
