@@ -2,11 +2,10 @@
 
 from flask import Blueprint, Response, request
 
-from api.body import check_length, wrong_content_type
+from api.body import read_file
 from api.openapi import UPLOAD, describes
 from api.services import services
 from shared.archives import describe_archive
-from shared.errors import FieldError, InvalidRequest
 from shared.storage import ArchiveFacts
 
 blueprint = Blueprint("archives", __name__, url_prefix="/v1/archives")
@@ -20,13 +19,7 @@ def upload_archive() -> Response:
     """Takes a multipart form with a ZIP archive as `file`; its pictures are read by the job that names it."""
     here = services()
     request.max_content_length = here.settings.max_archive_bytes
-    check_length()
-    if request.mimetype != "multipart/form-data":
-        raise wrong_content_type("multipart/form-data")
-    file = request.files.get("file")
-    if file is None:
-        field = FieldError(field="file", detail="field required", given=sorted(request.files), allowed="a ZIP archive")
-        raise InvalidRequest("the form has no file named 'file'; send the archive in the field 'file'", field)
+    file = read_file("a ZIP archive")
     facts = describe_archive(file.stream)
     here.storage.save_archive(file.stream, facts)
     return Response(facts.model_dump_json(), status=201, mimetype="application/json")

@@ -4,9 +4,10 @@ from typing import TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import FileStorage
 
 from shared.checks import explain
-from shared.errors import FieldError, LengthRequired, MalformedJSON, UnsupportedMediaType
+from shared.errors import FieldError, InvalidRequest, LengthRequired, MalformedJSON, UnsupportedMediaType
 
 Q = TypeVar("Q", bound=BaseModel)
 
@@ -29,6 +30,27 @@ def read_json() -> object:
         if getattr(error, "code", None) == 413:
             raise
         raise MalformedJSON(f"the body is not JSON ({cause}); send one JSON object") from error
+
+
+def read_file(what: str) -> FileStorage:
+    """The file of a multipart form, from its field `file`.
+
+    Args:
+        what: It is to be, for the problem where there is none.
+
+    Raises:
+        LengthRequired: The body comes in chunks.
+        UnsupportedMediaType: The body is no form.
+        InvalidRequest: The form has no such file.
+    """
+    check_length()
+    if request.mimetype != "multipart/form-data":
+        raise wrong_content_type("multipart/form-data")
+    file = request.files.get("file")
+    if file is None:
+        field = FieldError(field="file", detail="field required", given=sorted(request.files), allowed=what)
+        raise InvalidRequest(f"the form has no file named 'file'; send {what} in the field 'file'", field)
+    return file
 
 
 def read_query(kind: type[Q]) -> Q:

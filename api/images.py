@@ -4,11 +4,11 @@ import re
 
 from flask import Blueprint, Response, request
 
-from api.body import check_length, wrong_content_type
+from api.body import read_file
 from api.openapi import BINARY, UPLOAD, describes
 from api.services import services
 from shared.bucket import Missing
-from shared.errors import FieldError, InvalidRequest, NotFound
+from shared.errors import NotFound
 from shared.pictures import decode_picture
 from shared.storage import Image
 
@@ -21,13 +21,7 @@ IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 @describes("Upload a picture", body=UPLOAD, answers={201: Image}, problems=(411, 413, 415, 422, 503))
 def upload_image() -> Response:
     """Takes a multipart form with the picture as `file`; the same picture has the same id."""
-    check_length()
-    if request.mimetype != "multipart/form-data":
-        raise wrong_content_type("multipart/form-data")
-    file = request.files.get("file")
-    if file is None:
-        field = FieldError(field="file", detail="field required", given=sorted(request.files), allowed="a picture")
-        raise InvalidRequest("the form has no file named 'file'; send the picture in the field 'file'", field)
+    file = read_file("a picture")
     here = services()
     data = file.read()
     with here.decoders:

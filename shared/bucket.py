@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,6 +13,7 @@ from shared.errors import Unavailable
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
@@ -77,7 +79,7 @@ class Bucket:
         """The object in chunks; raises `Missing` at once, not at the first chunk."""
         with _translated(key):
             body = self._client.get_object(Bucket=self._name, Key=key)["Body"]
-        return body.iter_chunks(chunk)
+        return _read(key, body, chunk)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Every key that begins with `prefix`."""
@@ -118,6 +120,11 @@ def _connect(settings: Settings, endpoint: str | None) -> "S3Client":
     )
 
 
+def _read(key: str, body: "StreamingBody", chunk: int) -> Iterator[bytes]:
+    with _translated(key):
+        yield from body.iter_chunks(chunk)
+
+
 @contextmanager
 def _translated(key: str) -> Iterator[None]:
     try:
@@ -128,7 +135,7 @@ def _translated(key: str) -> Iterator[None]:
         if _code(error) in TAKEN:
             raise Taken(key) from error
         raise Unavailable(f"the object store refused a call ({_code(error)}); try again in a moment") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error) as error:
         raise Unavailable("the object store does not answer; try again in a moment") from error
 
 
