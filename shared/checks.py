@@ -13,10 +13,13 @@ from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage,
 from shared.methods import MENU, REQUEST, AnyRequest, Localization, Saliency
 from shared.recipe import PARTS, ChannelMean, ClassModelParameters, Neuron
 from shared.saliency import Archive, Picture, Shelf, Top
-from shared.storage import Description
+from shared.storage import ArchiveFacts, Description
 
 MOST_PICTURES = 4000
 """That one job may make."""
+
+MOST_PAIRS, MOST_FILES = 100_000, 20_000
+"""Of pictures and targets that one job may look at, and of files that it may make of them."""
 
 BRANCHES = PARTS | {"Picture": Picture, "Top": Top, "Archive": Archive, "Shelf": Shelf}
 """What pydantic calls the branches of unions, which the sender's document knows nothing of."""
@@ -39,7 +42,7 @@ class Store(Protocol):
 
     def describe_image(self, image_id: str) -> object | None: ...
 
-    def describe_archive(self, archive_id: str) -> object | None: ...
+    def describe_archive(self, archive_id: str) -> ArchiveFacts | None: ...
 
     def load_description(self, name: str, release: str) -> Description | None: ...
 
@@ -79,7 +82,10 @@ def check_request(request: AnyRequest, catalogue: Catalogue, store: Store, *, pr
     request = request.model_copy(update={"model": release.reference})
     if isinstance(request, Saliency | Localization):
         _check_channels(release)
-        _check_looking(request, release, store, prefixes)
+        pictures = _check_looking(request, release, store, prefixes)
+        each = len(targets) if targets is not None else wanted.top if isinstance(wanted, Top) else 1
+        own = sum(len(picture.targets) - each for picture in request.pictures if picture.targets)
+        check_pairs(request, pictures * each + own)
         return Checked(request, release, targets)
     params = request.params
     _check_pictures(len(targets or []) * len(params.seeds))
@@ -93,19 +99,35 @@ def check_request(request: AnyRequest, catalogue: Catalogue, store: Store, *, pr
     return Checked(request.model_copy(update={"params": pinned}), release, targets, judges)
 
 
-def _check_looking(request: Saliency | Localization, release: Release, store: Store, prefixes: Sequence[str]) -> None:
+def _check_looking(request: Saliency | Localization, release: Release, store: Store, prefixes: Sequence[str]) -> int:
+    """How many pictures there are, as far as is known: of a place in the store only the worker knows."""
     if request.params.layer is not None:
         _check_layer("/params", request.params.layer, None, release, store)
     match request.images:
         case Archive():
-            _check_archive(request.images.archive, store)
+            return _check_archive(request.images.archive, store)
         case Shelf():
             _check_prefix(request.images.prefix, prefixes)
+            return 0
         case images:
             for position, image in enumerate(images):
                 if isinstance(image, Picture) and image.targets is not None:
                     release.resolve_targets(image.targets, field=f"/images/{position}/targets")
             _check_images(dict(_name_images(images)), store)
+            return len(request.pictures)
+
+
+def check_pairs(request: Saliency | Localization, pairs: int) -> None:
+    """Raises `InvalidRequest` where a job would look at, or make, more than one job may."""
+    files = pairs * (len(request.params.outputs) + (3 if isinstance(request, Localization) else 0))
+    if pairs > MOST_PAIRS:
+        detail = f"{pairs} pairs of picture and target are more than the {MOST_PAIRS} of one job"
+        error = FieldError(field="/images", detail=detail, given=pairs, allowed=MOST_PAIRS)
+        raise InvalidRequest(f"{detail}; give fewer pictures or targets, in several jobs", error)
+    if files > MOST_FILES:
+        detail = f"{pairs} pairs make {files} files, more than the {MOST_FILES} of one job"
+        error = FieldError(field="/params/outputs", detail=detail, given=request.params.outputs, allowed=MOST_FILES)
+        raise InvalidRequest(f"{detail}; ask for fewer outputs, or for fewer pictures or targets", error)
 
 
 def _name_images(images: Sequence[str | Picture]) -> Iterator[tuple[str, str]]:
@@ -114,11 +136,14 @@ def _name_images(images: Sequence[str | Picture]) -> Iterator[tuple[str, str]]:
         yield (f"/images/{position}", image) if isinstance(image, str) else (f"/images/{position}/id", image.id)
 
 
-def _check_archive(archive: str, store: Store) -> None:
-    if store.describe_archive(archive) is None:
+def _check_archive(archive: str, store: Store) -> int:
+    """How many pictures are in it."""
+    facts = store.describe_archive(archive)
+    if facts is None:
         detail = f"there is no archive {archive}; upload it with POST /v1/archives"
         error = FieldError(field="/images/archive", detail="no such archive was uploaded", given=archive)
         raise UnknownImage(detail, error)
+    return facts.pictures
 
 
 def _check_prefix(prefix: str, allowed: Sequence[str]) -> None:

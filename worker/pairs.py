@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from shared.catalogue import Preprocessing
+from shared.checks import check_pairs
 from shared.errors import Problem, Unavailable
 from shared.jobs import TargetClass
 from shared.methods import Localization, Saliency
@@ -68,8 +69,14 @@ class Pairs:
     repeated: dict[str, str] = field(default_factory=dict)
 
     def count(self) -> int:
-        """How many there are, if every picture can be read."""
-        return sum(self._count_targets(entry.picture) for entry in self.task.entries)
+        """How many there are, if every picture can be read.
+
+        Raises:
+            InvalidRequest: More than one job may look at; of a place in the store that is known only here.
+        """
+        count = sum(self._count_targets(entry.picture) for entry in self.task.entries)
+        check_pairs(self.task.request, count)
+        return count
 
     def read(self) -> Iterator[list[Pair]]:
         """Full batches of the size that is fastest here; a picture that cannot be read is left out and listed."""

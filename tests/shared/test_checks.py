@@ -9,7 +9,7 @@ from shared.catalogue import load_catalogue
 from shared.checks import check_request, parse_request
 from shared.errors import InvalidRequest, UnknownImage, UnknownModel, UnknownTarget
 from shared.methods import Saliency
-from shared.storage import Description, Layer
+from shared.storage import ArchiveFacts, Description, Layer
 
 
 class Shelf:
@@ -147,6 +147,30 @@ def test_every_missing_picture_is_named() -> None:
 def test_without_targets_the_prediction_is_the_target() -> None:
     request = Saliency(method="saliency", model="shapes", images=["a" * 64])
     assert check_request(request, load_catalogue(None), Shelf("a" * 64)).targets is None
+
+
+@pytest.mark.parametrize(
+    ("pictures", "options", "field"),
+    [
+        (9_000, {"params": {"outputs": ["raw"]}}, None),
+        (9_000, {}, "/params/outputs"),
+        (90_000, {"params": {"outputs": []}}, None),
+        (90_000, {"params": {"outputs": []}, "targets": {"top": 5}}, "/images"),
+        (9_000, {"method": "localization", "targets": [0], "params": {"outputs": []}}, "/params/outputs"),
+    ],
+)
+def test_no_job_looks_at_more_than_it_may(pictures: int, options: dict[str, Any], field: str | None) -> None:
+    class Archives(Shelf):
+        def describe_archive(self, archive_id: str) -> ArchiveFacts:
+            return ArchiveFacts(id=archive_id, pictures=pictures, bytes=1)
+
+    body = {"method": "saliency", "model": "shapes", "images": {"archive": "a" * 64}} | options
+    if field is None:
+        check_request(parse_request(body), load_catalogue(None), Archives())
+        return
+    with pytest.raises(InvalidRequest) as refused:
+        check_request(parse_request(body), load_catalogue(None), Archives())
+    assert refused.value.document.errors[0].field == field
 
 
 def test_layers_and_channels_are_known_once_a_worker_has_described_the_release() -> None:
