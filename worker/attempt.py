@@ -7,7 +7,8 @@ import os
 import platform
 import socket
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
@@ -18,6 +19,7 @@ import structlog
 import torch
 from celery.exceptions import SoftTimeLimitExceeded
 from PIL import Image
+from torch import nn
 
 from shared.bucket import Missing
 from shared.catalogue import Catalogue
@@ -171,6 +173,7 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
     checked = check_request(request, bench.catalogue, bench.storage, prefixes=bench.settings.picture_prefixes)
     with ExitStack() as stack:
         classifier, loaded = stack.enter_context(bench.networks.open(checked.release))
+        stack.enter_context(interrupted_by(heartbeat, classifier.network))
         plan = bench.plans.find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
         judges = tuple(
             Judge(release, stack.enter_context(bench.networks.open(release))[0]) for release in checked.judges
@@ -184,6 +187,20 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
             entries=entries, decode=partial(decode, bench),
         )  # fmt: skip
         outcome.metrics = step_through(find_method(request.method)(task), heartbeat)
+
+
+@contextmanager
+def interrupted_by(heartbeat: Heartbeat, network: nn.Module) -> Iterator[None]:
+    """Looks for news of the job before every pass through the network: a map may take hundreds between two steps."""
+
+    def look_up(*_: object) -> None:
+        heartbeat.report(heartbeat.progress)
+
+    hook = network.register_forward_pre_hook(look_up)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def step_through(run: Run, heartbeat: Heartbeat) -> dict[str, Any]:

@@ -71,11 +71,12 @@ def _choose_kind(classifier: Classifier, params: SaliencyParameters, at_once: in
             return partial(
                 occlude, classifier, square=params.square, stride=params.stride, fill=params.fill, at_once=at_once
             )
-    return partial(_reduced, classifier, in_parts(_choose_slope(params, at_once), at_once), params)
+    return partial(_reduced, classifier, _choose_slope(params, at_once), params)
 
 
 def _choose_slope(params: SaliencyParameters, at_once: int) -> Slope:
-    slope = SLOPES[params.slope]
+    # In parts innermost: where memory runs out, it is one pass that is too large.
+    slope = in_parts(SLOPES[params.slope], at_once)
     match params.kind:
         case "gradient_x_input":
             return times_input(slope)
@@ -83,7 +84,7 @@ def _choose_slope(params: SaliencyParameters, at_once: int) -> Slope:
             return smooth(slope, samples=params.samples, deviation=params.noise, seed=params.seed, at_once=at_once)
         case "integrated_gradients":
             return along_path(slope, steps=params.steps, at_once=at_once)
-    return SLOPES[params.kind]
+    return in_parts(SLOPES[params.kind], at_once)
 
 
 def _reduced(

@@ -24,7 +24,6 @@ def run(task: Task[Saliency]) -> Run:
     total = pairs.count()
     yield Progress(done=0, total=total, unit="map")
     map_of = choose_map(task.classifier, params, task.batch)
-    exact = choose_map(task.classifier, params.model_copy(update={"precision": "float32"}), task.batch)
     measures = begin_measures(task.classifier, params, task.batch)
     metrics: list[dict[str, Any]] = []
     agreements: list[float] = []
@@ -32,6 +31,7 @@ def run(task: Task[Saliency]) -> Run:
     for batch in pairs.read():
         maps = map_pairs(task.classifier, map_of, batch)
         if params.precision != "float32" and not agreements:  # one batch tells
+            exact = choose_map(task.classifier, params.model_copy(update={"precision": "float32"}), task.batch)
             agreements += correlate(maps, map_pairs(task.classifier, exact, batch))
         for pair, values, measured in zip(batch, maps.numpy(), measures.take(batch, maps), strict=True):
             metrics.append(save_pair(task, pair, values, sheet) | measured)

@@ -1,6 +1,7 @@
 """Saliency, as a client gets it."""
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,20 @@ def test_half_the_precision_is_measured_against_the_whole(client: Client) -> Non
     )  # fmt: skip
     job = client.wait(client.submit(request).id, timeout=60)
     assert 0.5 < job.metrics["agreement_with_float32"]["least"] < 1
+
+
+def test_a_map_of_many_passes_is_cancelled_between_two_of_them(client: Client) -> None:
+    params = SaliencyParameters(kind="smoothgrad", samples=500)
+    images = [client.upload(drawn(label, 90 + label)).id for label in range(6)]
+    job_id = client.submit(Saliency(method="saliency", model="slow", images=images, params=params)).id
+    for job in client.watch(job_id, timeout=30):
+        if job.state is State.RUNNING:
+            break
+    time.sleep(2)
+    client.cancel(job_id)
+    asked = time.monotonic()
+    assert client.wait(job_id, timeout=60).state is State.CANCELLED
+    assert time.monotonic() - asked < 3
 
 
 def test_maps_are_measured(client: Client) -> None:
