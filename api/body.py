@@ -6,8 +6,8 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import FileStorage
 
-from shared.checks import explain
 from shared.errors import FieldError, InvalidRequest, LengthRequired, MalformedJSON, UnsupportedMediaType
+from shared.explanation import explain
 
 Q = TypeVar("Q", bound=BaseModel)
 
