@@ -25,7 +25,8 @@ from PIL import Image
 from benchmarks.quality import FACTORIES, find_plan
 from shared.catalogue import Release, load_catalogue
 from shared.methods import Localization
-from shared.saliency import LocalizationParameters, Picture, TrueBox
+from shared.parameters.localization import LocalizationParameters
+from shared.parameters.subjects import Picture, TrueBox
 from worker.engine.bootstrap import mean_with_interval
 from worker.engine.classifier import Classifier
 from worker.engine.localization import Box, tight_box

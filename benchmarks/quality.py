@@ -20,8 +20,8 @@ import torch
 
 from shared.catalogue import Catalogue, Release, load_catalogue
 from shared.methods import ClassModel
-from shared.presets import PRESETS
-from shared.recipe import ClassModelParameters
+from shared.parameters.class_model import ClassModelParameters
+from shared.parameters.presets import PRESETS
 from worker.engine.classifier import Classifier
 from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.methods import class_model

@@ -10,8 +10,9 @@ from shared.catalogue import Catalogue, Release
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage, nearest
 from shared.explanation import explain
 from shared.methods import REQUEST, AnyRequest, Localization, Saliency
-from shared.recipe import ChannelMean, ClassModelParameters, Neuron
-from shared.saliency import Archive, Picture, Shelf, Top
+from shared.parameters.class_model import ClassModelParameters
+from shared.parameters.parts import ChannelMean, Neuron
+from shared.parameters.subjects import Archive, Picture, Shelf, Top
 from shared.storage import ArchiveFacts, Description
 
 MOST_PICTURES = 4000

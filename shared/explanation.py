@@ -8,8 +8,8 @@ from pydantic_core import ErrorDetails
 
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, nearest, shorten
 from shared.methods import MENU
-from shared.recipe import PARTS
-from shared.saliency import Archive, Picture, Shelf, Top
+from shared.parameters.parts import PARTS
+from shared.parameters.subjects import Archive, Picture, Shelf, Top
 
 BRANCHES = PARTS | {"Picture": Picture, "Top": Top, "Archive": Archive, "Shelf": Shelf}
 """What pydantic calls the branches of unions, which the sender's document knows nothing of."""

@@ -4,8 +4,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from shared.recipe import ClassModelParameters, ImageId
-from shared.saliency import Archive, LocalizationParameters, Picture, SaliencyParameters, Shelf, Targets, Top
+from shared.parameters.class_model import ClassModelParameters
+from shared.parameters.fields import ImageId
+from shared.parameters.localization import LocalizationParameters
+from shared.parameters.saliency import SaliencyParameters
+from shared.parameters.subjects import Archive, Picture, Shelf, Targets, Top
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.catalogue import Release
-from shared.saliency import Picture
+from shared.parameters.subjects import Picture
 from worker.engine.bootstrap import mean_with_interval
 from worker.engine.localization import Box
 

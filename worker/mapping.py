@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shared.catalogue import Preprocessing
-from shared.saliency import SaliencyParameters
+from shared.parameters.saliency import SaliencyParameters
 from worker.engine.classifier import Classifier, in_precision
 from worker.engine.saliency.averages import along_path, smooth, times_input
 from worker.engine.saliency.channels import reduce_channels

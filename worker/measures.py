@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.saliency import SaliencyParameters
+from shared.parameters.saliency import SaliencyParameters
 from worker.engine.bootstrap import mean_with_interval
 from worker.engine.classifier import Classifier
 from worker.engine.localization import Box

@@ -13,7 +13,7 @@ from shared.checks import check_pairs
 from shared.errors import Problem, Unavailable
 from shared.jobs import TargetClass
 from shared.methods import Localization, Saliency
-from shared.saliency import Picture, Top
+from shared.parameters.subjects import Picture, Top
 from worker.judgement import describe_verdict, score_views
 from worker.preprocess import Levels, View, open_view
 from worker.sources import Entry

@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from shared import recipe
-from shared.recipe import ClassModelParameters
+from shared.parameters import parts
+from shared.parameters.class_model import ClassModelParameters
 from worker.engine import objective, prior, transform
 from worker.engine.ascend import Ascent, Slot
 from worker.engine.backward import Gentle
@@ -28,7 +28,7 @@ TRY_SEED = 100_003
 
 def plan_slots(params: ClassModelParameters, targets: Sequence[int]) -> list[Slot]:
     """A slot per target and seed, the tries of a target side by side."""
-    weights = tuple(part.weight for part in params.priors if not isinstance(part, recipe.Blur))
+    weights = tuple(part.weight for part in params.priors if not isinstance(part, parts.Blur))
     return [
         Slot(target=target, seed=seed * TRY_SEED + target, rate=params.learning_rate, weights=weights)
         for target in targets
@@ -88,9 +88,9 @@ def _plan_ascent(
         views=params.views,
         gentle=Gentle(params.relu_leak, params.pool_spread),
         objective=choose_objective(params),
-        priors=tuple(_choose_prior(part) for part in params.priors if not isinstance(part, recipe.Blur)),
+        priors=tuple(_choose_prior(part) for part in params.priors if not isinstance(part, parts.Blur)),
         schedule=_choose_schedule(params, steps),
-        blur=next(((part.every, part.radius) for part in params.priors if isinstance(part, recipe.Blur)), (0, 0.0)),
+        blur=next(((part.every, part.radius) for part in params.priors if isinstance(part, parts.Blur)), (0, 0.0)),
         eight_bits=params.eight_bits,
         keep_best=params.keep == "best",
         stop_probability=params.stop_probability,
@@ -143,11 +143,11 @@ def choose_optimizer(params: ClassModelParameters) -> Callable[[Tensor], Optimiz
 
 def choose_transform(classifier: Classifier, params: ClassModelParameters) -> Transform:
     """What the network is shown of a picture."""
-    if params.transforms and isinstance(params.transforms[0], recipe.Window):
+    if params.transforms and isinstance(params.transforms[0], parts.Window):
         window = params.transforms[0]
         size = choose_view(classifier, window.resolution)
         return transform.Window(size, window.scale, window.rotation)
-    if params.transforms and isinstance(params.transforms[0], recipe.Box):
+    if params.transforms and isinstance(params.transforms[0], parts.Box):
         box = params.transforms[0]
         # The noise is given in units of the inputs; pictures are a standard deviation smaller.
         scale = box.noise * float(classifier.std.mean())
@@ -161,17 +161,17 @@ def choose_view(classifier: Classifier, resolution: float) -> Size:
     return size if min(size) >= SMALLEST_VIEW and takes(classifier, size) else classifier.size
 
 
-def _choose_part(part: recipe.Transform, size: Size) -> transform.Part:
+def _choose_part(part: parts.Transform, size: Size) -> transform.Part:
     match part:
-        case recipe.Pad():
+        case parts.Pad():
             return transform.Pad(part.pixels, part.fill)
-        case recipe.Jitter():
+        case parts.Jitter():
             return transform.Jitter(part.pixels)
-        case recipe.Crop():
+        case parts.Crop():
             return transform.Crop(size)
-        case recipe.Scale():
+        case parts.Scale():
             return transform.Scale(tuple(part.factors))
-        case recipe.Rotate():
+        case parts.Rotate():
             return transform.Rotate(tuple(part.degrees))
     raise ValueError(f"transform {part.kind!r} is a whole view, not a part of one")
 
@@ -182,37 +182,37 @@ def choose_objective(params: ClassModelParameters) -> objective.Objective:
     return terms[0][1] if len(terms) == 1 and terms[0][0] == 1 else objective.WeightedSum(terms)
 
 
-def _choose_term(term: recipe.Objective) -> objective.Objective:
+def _choose_term(term: parts.Objective) -> objective.Objective:
     match term:
-        case recipe.Score():
+        case parts.Score():
             return objective.ClassScore()
-        case recipe.Probability():
+        case parts.Probability():
             return objective.ClassProbability()
-        case recipe.ChannelMean():
+        case parts.ChannelMean():
             return objective.Channel(term.layer, term.channel)
-        case recipe.Neuron():
+        case parts.Neuron():
             return objective.Neuron(term.layer, term.channel, term.row, term.column)
 
 
-def _choose_prior(part: recipe.Prior) -> prior.Prior:
+def _choose_prior(part: parts.Prior) -> prior.Prior:
     match part:
-        case recipe.L1():
+        case parts.L1():
             chosen: prior.Prior = prior.l1
-        case recipe.L2():
+        case parts.L2():
             chosen = prior.l2
-        case recipe.Lp():
+        case parts.Lp():
             chosen = prior.Lp(part.p)
-        case recipe.TotalVariation():
+        case parts.TotalVariation():
             chosen = prior.TotalVariation(part.beta)
-        case recipe.Blur():
+        case parts.Blur():
             raise ValueError("a blur is no penalty")
     return prior.PerPixel(chosen) if part.per_pixel else chosen
 
 
 def _choose_schedule(params: ClassModelParameters, steps: int) -> Schedule:
     match params.schedule:
-        case recipe.Staircase():
+        case parts.Staircase():
             return Staircase(params.schedule.every, params.schedule.factor)
-        case recipe.Cosine():
+        case parts.Cosine():
             return Cosine(steps, params.schedule.warm_up)
     return constant

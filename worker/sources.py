@@ -10,8 +10,8 @@ from functools import partial
 
 from shared.archives import read_member
 from shared.methods import AnyRequest, Localization, Saliency
+from shared.parameters.subjects import Archive, Picture, Shelf
 from shared.pictures import is_named_like_picture
-from shared.saliency import Archive, Picture, Shelf
 from shared.storage import Storage
 
 

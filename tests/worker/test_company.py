@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from shared.catalogue import load_catalogue
-from shared.recipe import ClassModelParameters
+from shared.parameters.class_model import ClassModelParameters
 from tests.conftest import write_catalogue
 from worker.engine.ascend import End
 from worker.engine.classifier import open_classifier

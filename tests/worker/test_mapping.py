@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.saliency import SaliencyParameters
+from shared.parameters.saliency import SaliencyParameters
 from tests.attributions import PICTURES, TARGETS, opened
 from tests.networks import Small, seeded
 from worker.mapping import choose_map

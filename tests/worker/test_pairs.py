@@ -10,7 +10,8 @@ from PIL import Image
 
 from shared.catalogue import load_catalogue
 from shared.methods import Saliency
-from shared.saliency import Archive, Picture, SaliencyParameters, Top
+from shared.parameters.saliency import SaliencyParameters
+from shared.parameters.subjects import Archive, Picture, Top
 from worker.methods import saliency
 from worker.networks import Networks
 from worker.pairs import Pairs

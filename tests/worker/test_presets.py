@@ -15,8 +15,8 @@ from PIL import Image, ImageFilter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.presets import PRESETS
-from shared.recipe import ClassModelParameters
+from shared.parameters.class_model import ClassModelParameters
+from shared.parameters.presets import PRESETS
 from tests.networks import Small, seeded
 from worker.engine.ascend import DRAW_SEED, Step
 from worker.engine.classifier import open_classifier

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.jobs import Progress
 from shared.methods import Localization
-from shared.saliency import LocalizationParameters
+from shared.parameters.localization import LocalizationParameters
 from worker.engine.localization import Box, Cut, Mask, cut_out, largest_component, tight_box
 from worker.engine.render import encode_png, render_heat_map, render_object, render_overlay
 from worker.localization_error import describe_errors

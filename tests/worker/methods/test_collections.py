@@ -13,7 +13,8 @@ from shared.bucket import Bucket
 from shared.client import Client
 from shared.jobs import Job, State
 from shared.methods import Saliency
-from shared.saliency import Archive, SaliencyParameters, Shelf
+from shared.parameters.saliency import SaliencyParameters
+from shared.parameters.subjects import Archive, Shelf
 from tests.worker.methods.test_saliency import drawn
 
 BARE = SaliencyParameters(outputs=[])

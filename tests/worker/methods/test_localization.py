@@ -10,7 +10,8 @@ from PIL import Image
 from shared.client import Client
 from shared.jobs import Job, State
 from shared.methods import Localization
-from shared.saliency import LocalizationParameters, Picture, TrueBox
+from shared.parameters.localization import LocalizationParameters
+from shared.parameters.subjects import Picture, TrueBox
 from worker.shapes.drawing import Drawing, draw_numbered
 
 

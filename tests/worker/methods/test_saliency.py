@@ -14,7 +14,8 @@ from shared.catalogue import load_catalogue
 from shared.client import Client
 from shared.jobs import State
 from shared.methods import Saliency
-from shared.saliency import Picture, SaliencyParameters, Top, TrueBox
+from shared.parameters.saliency import SaliencyParameters
+from shared.parameters.subjects import Picture, Top, TrueBox
 from tests.attributions import assert_equals_captum
 from tests.conftest import write_catalogue
 from worker.engine.saliency.gradient import gradient

@@ -1,17 +1,11 @@
-"""How to look: the parameters of `saliency` and `localization`, and the pictures they are shown."""
+"""How to look: the parameters of `saliency`."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from shared.recipe import ImageId, LayerName, Parameters
+from shared.parameters.fields import LayerName, Parameters
 
-Target = Annotated[
-    Annotated[int, Field(strict=True, ge=0)] | Annotated[str, StringConstraints(min_length=1, max_length=200)],
-    Field(description="A class of the model: its index or its name.", examples=["lemon", 951]),
-]
-Targets = Annotated[list[Target], Field(min_length=1, max_length=1000)]
-Quantile = Annotated[float, Field(ge=0, le=1)]
 Slope = Literal["gradient", "deconvnet", "guided"]
 Kind = Literal[
     "gradient", "deconvnet", "guided", "gradient_x_input", "smoothgrad", "integrated_gradients", "grad_cam",
@@ -21,50 +15,6 @@ Output = Literal["heat_map", "overlay", "raw"]
 Measure = Literal["deletion", "insertion", "pointing", "randomization"]
 
 KINDS_WITH_SLOPES = ("gradient_x_input", "smoothgrad", "integrated_gradients")
-
-
-class Top(Parameters):
-    """The classes that the model gives the highest scores, picture by picture."""
-
-    top: int = Field(ge=1, le=100, description="How many.")
-
-
-class TrueBox(Parameters):
-    """Where the object is, in the uploaded picture's own pixels after EXIF rotation; right and bottom exclusive."""
-
-    left: float = Field(ge=0)
-    top: float = Field(ge=0)
-    right: float = Field(gt=0)
-    bottom: float = Field(gt=0)
-    target: Target | None = Field(default=None, description="The class of what is in it; without it, any will do.")
-
-    @model_validator(mode="after")
-    def _has_area(self) -> Self:
-        if self.right <= self.left or self.bottom <= self.top:
-            raise ValueError("right must be more than left, and bottom more than top")
-        return self
-
-
-class Picture(Parameters):
-    """A picture with what is known of it."""
-
-    id: ImageId
-    targets: Targets | None = Field(default=None, description="Classes to look for in this one, instead of the job's.")
-    boxes: list[TrueBox] = Field(default=[], max_length=100, description="Where the targets are, to measure against.")
-
-
-class Archive(Parameters):
-    """Every picture of an uploaded archive."""
-
-    archive: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="What `POST /v1/archives` answered as `id`."
-    )
-
-
-class Shelf(Parameters):
-    """Every picture of a place in the store that the operator allows."""
-
-    prefix: str = Field(min_length=1, max_length=500, description="What their keys begin with.", examples=["probes/"])
 
 
 class SaliencyParameters(Parameters):
@@ -127,32 +77,4 @@ class SaliencyParameters(Parameters):
             raise ValueError("layer belongs to the kind grad_cam")
         if self.stride > self.square:
             raise ValueError("a stride larger than the square leaves pixels that are never covered")
-        return self
-
-
-class LocalizationParameters(SaliencyParameters):
-    """How to look, and how to cut out what was found."""
-
-    crops: Literal[1, 10] = Field(
-        default=10, description="As in the paper: the mean map of four corners, the centre, and their reflections."
-    )
-    view: Literal["crop", "whole"] = Field(
-        default="whole",
-        description="What the network is shown of a picture: what it was trained on, or all of it, stretched to fit.",
-    )
-    foreground: Quantile = Field(default=0.95, description="Above this quantile of the map a pixel is the object.")
-    background: Quantile = Field(default=0.30, description="Below this one it is not.")
-    probable: Quantile = Field(
-        default=0.70, description="Between the two it is at first taken for the object above this."
-    )
-    blur: float = Field(default=3.0, ge=0, le=50, description="Of the map before, in pixels of 224.")
-    iterations: int = Field(default=2, ge=1, le=50, description="Of the GraphCut.")
-    side: int = Field(
-        default=112, ge=32, le=1024, description="Longest side in pixels at which the picture is segmented."
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not self.background <= self.probable <= self.foreground:
-            raise ValueError("the quantiles must rise from background over probable to foreground")
         return self
