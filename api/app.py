@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from api import archives, docs, health, images, jobs, menu, metrics, models
+from api import archives, docs, health, images, jobs, menu, metrics, models, weights
 from api.openapi import describe_api
 from api.problems import register_problems
 from api.services import connect
@@ -19,7 +19,7 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.strict_slashes = False
     app.extensions["archetype"] = connect(settings)
     register_problems(app)
-    for module in (jobs, images, archives, menu, models, health, docs):
+    for module in (jobs, images, archives, menu, models, weights, health, docs):
         app.register_blueprint(module.blueprint)
     metrics.watch(app)
     app.extensions["openapi"] = describe_api(app)

@@ -1,5 +1,6 @@
 """Reads what a request carries, and refuses it in the contract's words."""
 
+import re
 from typing import TypeVar
 
 from flask import request
@@ -59,6 +60,12 @@ def read_query(kind: type[Q]) -> Q:
         return kind.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise explain(error, pointer=False) from error
+
+
+def read_wait(most: int, default: int = 0) -> float:
+    """How many seconds the caller prefers to wait, up to so many."""
+    match = re.search(r"\bwait=(\d{1,6})\b", request.headers.get("Prefer", ""))
+    return min(int(match[1]) if match else default, most)
 
 
 def check_length() -> None:

@@ -44,7 +44,7 @@ def get_image(image_id: str) -> Response:
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, max-age=31536000, immutable",
     }
-    answer = Response(mimetype=f"image/{image.format.lower()}", headers=headers)
+    answer = Response(mimetype=image.media_type, headers=headers)
     answer.set_etag(image.id)
     if request.if_none_match.contains(image.id):
         answer.make_conditional(request)

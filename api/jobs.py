@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import re
 import time
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, redirect, request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.body import read_json, read_query
+from api.body import read_json, read_query, read_wait
 from api.lookup import JOB_ID, check_id, find_job, find_manifest
 from api.openapi import BINARY, describes
 from api.services import Services, services
@@ -65,7 +64,7 @@ def submit_job() -> Response:
     """Answers once the request is stored and enqueued."""
     here = services()
     job = submit(read_json(), here, idempotency_key=request.headers.get("Idempotency-Key"))
-    waited = wait_for(job, here, _wanted_wait(here.settings.max_wait_seconds))
+    waited = wait_for(job, here, read_wait(here.settings.max_wait_seconds))
     answer = _answer(waited, status=202)
     answer.headers["Location"] = f"/v1/jobs/{job.id}"
     return answer
@@ -181,11 +180,6 @@ def _send(artifact: Artifact, key: str, here: Services) -> Response:
     except Missing as error:
         raise NotFound(f"artefact {artifact.name!r} is gone from the store; run the job again") from error
     return answer
-
-
-def _wanted_wait(limit: int) -> float:
-    match = re.search(r"\bwait=(\d{1,6})\b", request.headers.get("Prefer", ""))
-    return min(int(match[1]), limit) if match else 0
 
 
 def _read_cursor(cursor: str) -> str:

@@ -36,7 +36,7 @@ UPLOAD = Content(
 REASONS = {
     200: "Done", 201: "Stored", 202: "Accepted", 204: "Removed", 302: "Go to the URL in `Location`",
     304: "Nothing has changed", 400: "The body is not JSON", 404: "There is nothing here",
-    411: "The body has no length",
+    401: "For operators, and the token is missing or wrong", 403: "Not taken here", 411: "The body has no length",
     409: "Not in this state", 413: "Too large", 415: "Wrong content type", 422: "The request is not as it should be",
     429: "The queue is full", 503: "A part that this call needs does not answer",
 }  # fmt: skip

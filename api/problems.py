@@ -32,6 +32,8 @@ def answer_problem(problem: Problem) -> Response:
     response = Response(body, status=problem.status, mimetype=MEDIA_TYPE)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 

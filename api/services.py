@@ -11,6 +11,7 @@ from shared.broker import create_broker
 from shared.bucket import Bucket
 from shared.catalogue import Catalogue, load_catalogue
 from shared.records import Records
+from shared.registry import Registry
 from shared.settings import Settings
 from shared.storage import Storage
 
@@ -20,6 +21,7 @@ class Services:
     """The API's connections to the rest of the service, and what its threads have to share.
 
     Attributes:
+        registry: The releases that were registered; the catalogue has them too.
         waiters: Requests that may wait for a job to end; the other threads stay free to answer.
         decoders: Pictures that may be decoded at a time; each can take some hundred megabytes.
     """
@@ -29,18 +31,22 @@ class Services:
     storage: Storage
     broker: Celery
     catalogue: Catalogue
+    registry: Registry
     waiters: BoundedSemaphore
     decoders: BoundedSemaphore
 
 
 def connect(settings: Settings) -> Services:
     """Builds the clients; none of them connects before it is used."""
+    storage = Storage(Bucket(settings))
+    registry = Registry(storage)
     return Services(
         settings=settings,
         records=Records(settings),
-        storage=Storage(Bucket(settings)),
+        storage=storage,
         broker=create_broker(settings),
-        catalogue=load_catalogue(settings.catalogue),
+        catalogue=load_catalogue(settings.catalogue, registry),
+        registry=registry,
         waiters=BoundedSemaphore(8),
         decoders=BoundedSemaphore(2),
     )

@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,13 @@ from worker.engine.measure import points_at
 from worker.localization_error import CENTRE, ENOUGH, best_overlap, centred
 from worker.mapping import choose_map, choose_shape, map_pairs
 from worker.methods.localization import find_object, place_box
-from worker.networks import Networks
+from worker.networks import Loader, Networks
 from worker.pairs import Pairs
+from worker.preprocess import Levels
 from worker.shapes.drawing import draw_numbered
 from worker.sources import Entry
 from worker.task import Task
+from worker.view import open_view
 
 DRAWINGS, SERIES = 240, 11
 """Of `shapes`: how many, and of which series; its network was trained on others."""
@@ -56,7 +59,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "occlusion": {"crops": 1, "kind": "occlusion", "square": 0.2, "stride": 0.1},
 }
 
-Loaded = dict[str, Image.Image]
+Loaded = dict[str, Levels]
 
 
 def main() -> None:
@@ -65,7 +68,7 @@ def main() -> None:
     pictures, loaded = read_folder(arguments.folder) if arguments.folder else draw_all()
     pictures = pictures[: arguments.pictures]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    networks = Networks(factories=FACTORIES, device=device, limit=1)
+    networks = Networks(Loader(FACTORIES), device=device)
     rows = [{"kind": name, **each} for name, each in measure_guesses(release, pictures, loaded).items()]
     with networks.open(release) as (classifier, found):
         batch = find_plan(classifier, found).batch
@@ -95,7 +98,7 @@ def read_folder(folder: Path) -> tuple[list[Picture], Loaded]:
     known = json.loads((folder / "boxes.json").read_text())
     pictures = [describe_picture(name, one["class"], one["boxes"]) for name, one in sorted(known.items())]
     loaded = {
-        picture.id: Image.open(folder / name).convert("RGB")
+        picture.id: np.asarray(Image.open(folder / name).convert("RGB"))
         for picture, name in zip(pictures, sorted(known), strict=True)
     }
     return pictures, loaded
@@ -104,7 +107,7 @@ def read_folder(folder: Path) -> tuple[list[Picture], Loaded]:
 def draw_all() -> tuple[list[Picture], Loaded]:
     drawings = [draw_numbered(number, SERIES) for number in range(DRAWINGS)]
     pictures = [describe_picture(str(number), one.label, [one.box]) for number, one in enumerate(drawings)]
-    return pictures, {picture.id: one.picture for picture, one in zip(pictures, drawings, strict=True)}
+    return pictures, {picture.id: np.asarray(one.picture) for picture, one in zip(pictures, drawings, strict=True)}
 
 
 def describe_picture(name: str, target: int, boxes: Sequence[Sequence[float]]) -> Picture:
@@ -131,7 +134,8 @@ def measure(
     request = Localization(method="localization", model=release.reference, images=list(pictures), params=params)
     task = Task(
         request=request, release=release, targets=None, classifier=classifier, climber=classifier, batch=batch,
-        judges=(), load_picture=loaded.__getitem__, save=lambda *_, **__: None,
+        judges=(), load_picture=loaded.__getitem__, load_original=lambda: classifier.network,
+        save=lambda *_, **__: None,
         entries=[Entry(picture.id, picture, picture.id.encode) for picture in pictures],
         decode=lambda data: loaded[data.decode()],
     )  # fmt: skip
@@ -141,7 +145,7 @@ def measure(
     cuts: list[float] = []
     cv2.setNumThreads(1)
     map_of = choose_map(classifier, params, batch)
-    for pairs in Pairs(task, choose_shape(release.preprocessing, params)).read():
+    for pairs in Pairs(task, partial(open_view, preprocessing=choose_shape(release.preprocessing, params))).read():
         for pair, values in zip(pairs, map_pairs(classifier, map_of, pairs).numpy(), strict=True):
             cutting = time.perf_counter()
             mask = find_object(pair, np.abs(values), params)
@@ -157,13 +161,13 @@ def measure_guesses(release: Release, pictures: Sequence[Picture], loaded: Loade
     """The same of the whole picture and of the centred box."""
 
     def overlaps(side: float) -> list[float]:
-        sizes = [(loaded[picture.id].height, loaded[picture.id].width) for picture in pictures]
+        sizes = [loaded[picture.id].shape[:2] for picture in pictures]
         return [
             best_overlap(release, picture, centred(size, side)) for picture, size in zip(pictures, sizes, strict=True)
         ]
 
     def hits() -> list[float]:
-        middles = [(loaded[picture.id].width / 2, loaded[picture.id].height / 2) for picture in pictures]
+        middles = [(loaded[picture.id].shape[1] / 2, loaded[picture.id].shape[0] / 2) for picture in pictures]
         return [
             float(any(one.left <= x <= one.right and one.top <= y <= one.bottom for one in picture.boxes))
             for picture, (x, y) in zip(pictures, middles, strict=True)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -25,7 +25,7 @@ from shared.parameters.presets import PRESETS
 from worker.engine.classifier import Classifier
 from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.methods import class_model
-from worker.networks import Loaded, Networks
+from worker.networks import Loaded, Loader, Networks
 from worker.plans import Plans, name_plan
 from worker.task import Judge, Task
 
@@ -78,7 +78,7 @@ def measure(
 ) -> dict[str, Any]:
     """Runs the method as a worker does, and keeps its summary, its seconds per class and its poster."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    networks = Networks(factories=FACTORIES, device=device, limit=1 + len(judges))
+    networks = Networks(Loader(FACTORIES), device=device)
     with ExitStack() as stack:
         classifier, loaded = stack.enter_context(networks.open(release))
         plan = find_plan(classifier, loaded)
@@ -89,7 +89,7 @@ def measure(
             judges=tuple(
                 Judge(judge, stack.enter_context(networks.open(judge))[0]) for judge in map(catalogue.find, judges)
             ),
-            load_picture=lambda _: sys.exit("this benchmark starts from no picture"),
+            load_picture=no_picture, decode=no_picture, load_original=partial(networks.load_original, release),
             save=partial(save, f"{release.name}-{params.preset}-{len(targets)}"),
         )  # fmt: skip
         started = time.perf_counter()
@@ -104,6 +104,10 @@ def measure(
 
 def find_plan(classifier: Classifier, loaded: Loaded) -> Plan:
     return Plans(FOLDER / "plans.json").find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
+
+
+def no_picture(_: object) -> NoReturn:
+    sys.exit("this benchmark starts from no picture")
 
 
 def save(stem: str, name: str, data: bytes, **_: Any) -> None:

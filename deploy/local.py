@@ -7,6 +7,7 @@ python -m deploy.local demo     starts it, asks it for pictures over HTTP, stops
 import argparse
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from deploy.demo import show
 from deploy.family import Family
@@ -59,7 +62,10 @@ def run_stack(folder: Path, settings: Settings, *, port: int = 0) -> Iterator[St
         RuntimeError: A part did not start, or another stack runs in the folder; says which and where its log is.
     """
     folder = folder.resolve()
-    settings = _fix_ports(settings).model_copy(update={"plans": settings.plans or folder / "plans.json"})
+    token = settings.operator_token or _make_token(folder)
+    settings = _fix_ports(settings).model_copy(
+        update={"plans": settings.plans or folder / "plans.json", "operator_token": token}
+    )
     family = Family(folder, _environment(settings))
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))
@@ -141,6 +147,16 @@ def _fix_ports(settings: Settings) -> Settings:
     )
 
 
+def _make_token(folder: Path) -> SecretStr:
+    """The operators' token of this folder, made at the first start, for its owner's eyes alone."""
+    path = folder / "operator-token"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(24))
+    return SecretStr(path.read_text().strip())
+
+
 def _environment(settings: Settings) -> dict[str, str]:
     """What the children read: these settings and no others, and the checkout on their path."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("ARCHETYPE_")}
@@ -219,6 +235,8 @@ def serve(folder: Path, port: int, settings: Settings) -> None:
             raise RuntimeError(f"port {port} is taken; choose another: make serve PORT=8081") from error
     with run_stack(folder, settings, port=port) as stack:
         print(f"Archetype listens on {stack.url} (the API: {stack.url}/docs); data and logs are in {folder}/.")
+        if settings.operator_token is None:
+            print(f"Operators' token: {folder}/operator-token (ARCHETYPE_OPERATOR_TOKEN for `archetype models add`).")
         print("Ctrl-C stops it.", flush=True)
         while True:
             time.sleep(1)

@@ -10,6 +10,9 @@ from shared.settings import Settings
 RUN = "archetype.run"
 """The one task: its argument is a job's id and nothing else."""
 
+TRY = "archetype.try_release"
+"""What loads a release that was registered: its arguments are name and release."""
+
 QUEUES = ("interactive", "bulk")
 """In the order in which workers look at them."""
 
@@ -52,9 +55,18 @@ def create_broker(settings: Settings) -> Celery:
 
 def send_job(broker: Celery, job_id: str, priority: str) -> None:
     """Sends the message that points at a job. Raises `Unavailable`."""
+    _send(broker, RUN, [job_id], priority)
+
+
+def send_release(broker: Celery, name: str, release: str) -> None:
+    """Sends the message that points at a release to be tried. Raises `Unavailable`."""
+    _send(broker, TRY, [name, release], QUEUES[0])
+
+
+def _send(broker: Celery, task: str, arguments: list[str], queue: str) -> None:
     retry = {"max_retries": 3, "interval_start": 0.05, "interval_step": 0.2, "interval_max": 0.5}
     try:
-        broker.send_task(RUN, args=[job_id], queue=priority, retry=True, retry_policy=retry)
+        broker.send_task(task, args=arguments, queue=queue, retry=True, retry_policy=retry)
     except Exception as error:  # kombu lets every transport's own errors through
         raise Unavailable("the queue (Redis) does not take messages; try again in a moment") from error
 

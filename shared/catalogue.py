@@ -1,7 +1,9 @@
 """The catalogue: which releases of which networks there are, as the operator wrote them down."""
 
+import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -11,17 +13,21 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from shared.errors import MOST_ERRORS, FieldError, UnknownModel, UnknownTarget, nearest
 
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+Side = Annotated[int, Field(ge=8, le=2048)]
 
 
 class Preprocessing(BaseModel):
     """How a picture becomes an input: what the network was trained with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    size: tuple[Annotated[int, Field(ge=8, le=2048)], Annotated[int, Field(ge=8, le=2048)]] = Field(
-        default=(224, 224), description="Height and width in pixels."
-    )
+    size: tuple[Side, Side] = Field(default=(224, 224), description="Height and width in pixels.")
     resize: int | None = Field(
         default=None,
         ge=8,
@@ -31,14 +37,48 @@ class Preprocessing(BaseModel):
     fit: Literal["crop", "stretch"] = Field(
         default="crop", description="Crop the centre, or stretch the whole picture to the size."
     )
-    mean: list[float] = Field(default=[0.485, 0.456, 0.406], description="Per channel, of values in 0..1.")
-    std: list[Annotated[float, Field(gt=0)]] = Field(default=[0.229, 0.224, 0.225], description="Per channel.")
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = Field(
+        default="bilinear", description="How pictures are brought to the size."
+    )
+    channels: int = Field(default=3, ge=1, le=16, description="Of the input.")
+    range: tuple[float, float] = Field(
+        default=(0.0, 1.0), description="What black and white are before mean and std: (0, 255) for some networks."
+    )
+    mean: list[float] = Field(
+        default=IMAGENET_MEAN, description="Per channel, in units of the range; none: the input is not normalised."
+    )
+    std: list[Annotated[float, Field(gt=0)]] = Field(default=IMAGENET_STD, description="Likewise; none without mean.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Channels are counted where they are not given, and a network without mean and std has those of no effect."""
+        if not isinstance(given, dict):
+            return given
+        mean, std = given.get("mean"), given.get("std")
+        channels = given.get("channels", len(mean) if isinstance(mean, list) and mean else 3)
+        if mean == [] and std in (None, []) and isinstance(channels, int) and 1 <= channels <= 16:
+            return {**given, "channels": channels, "mean": [0.0] * channels, "std": [1.0] * channels}
+        return {**given, "channels": channels}
 
     @model_validator(mode="after")
     def _check_channels(self) -> Self:
-        if not 1 <= len(self.mean) <= 16 or len(self.std) != len(self.mean):
-            raise ValueError("mean and std need a value for every channel of the input, 1 to 16 of them")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError("mean and std need a value for every channel of the input, or mean = [] for none")
+        if self.range[0] >= self.range[1]:
+            raise ValueError("range goes from black to white")
         return self
+
+    @property
+    def levels_mean(self) -> list[float]:
+        """The mean of pictures in 0..1."""
+        low, high = self.range
+        return [(value - low) / (high - low) for value in self.mean]
+
+    @property
+    def levels_std(self) -> list[float]:
+        """The standard deviation of pictures in 0..1."""
+        return [value / (self.range[1] - self.range[0]) for value in self.std]
 
 
 class Release(BaseModel):
@@ -49,16 +89,24 @@ class Release(BaseModel):
     name: Name
     release: Name = "1"
     architecture: str = Field(
-        pattern=r"^(builtin|torchvision|timm|factory):[A-Za-z0-9_.-]+$",
-        description="`torchvision:NAME`, `timm:NAME`, or `factory:NAME` for one that the worker's settings name.",
+        pattern=r"^((builtin|torchvision|timm|factory):[A-Za-z0-9_.-]+|program)$",
+        description="`torchvision:NAME`, `timm:NAME`, `factory:NAME` for one that the worker's settings name, or "
+        "`program`: the weights are a program that was exported as `.pt2`.",
     )
     arguments: dict[str, Any] = Field(default={}, description="Keyword arguments of the architecture.")
     weights: Path | None = Field(
         default=None, description="A safetensors file or a state dict, relative to the catalogue."
     )
-    sha256: str | None = Field(
-        default=None, pattern=r"^[0-9a-f]{64}$", description="Of the weights; checked when given."
+    key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Where in the bucket the weights lie, instead of a file.",
     )
+    published: bool | str = Field(
+        default=False, description="True: the library's own weights, downloaded once; or, of torchvision's, which."
+    )
+    sha256: Digest | None = Field(default=None, description="Of the weights; checked when given.")
     classes: list[str] = Field(min_length=1, description="Class names in the order of the scores.")
     preprocessing: Preprocessing = Preprocessing()
     score_layer: str | None = Field(
@@ -67,6 +115,14 @@ class Release(BaseModel):
     pictures: Path | None = Field(
         default=None, description="A folder of pictures like those it was trained on, relative to the catalogue."
     )
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if (self.weights is not None) + (self.key is not None) + bool(self.published) > 1:
+            raise ValueError("give weights, key or published, one of them")
+        if self.published and not self.architecture.startswith(("torchvision:", "timm:")):
+            raise ValueError("only torchvision's and timm's architectures have published weights")
+        return self
 
     @property
     def reference(self) -> str:
@@ -124,27 +180,37 @@ class Release(BaseModel):
 
 
 class Catalogue:
-    """Releases by reference. The last release of a name is its newest."""
+    """Releases by reference. The last release of a name is its newest.
 
-    def __init__(self, releases: Iterable[Release]) -> None:
-        self._names: dict[str, dict[str, Release]] = {}
-        for release in releases:
-            others = self._names.setdefault(release.name, {})
-            if release.release in others:
-                raise ValueError(f"the catalogue has {release.reference} twice; give the second another release")
-            others[release.release] = release
+    Args:
+        releases: Those that the operator wrote down.
+        registered: Gives those that were registered since, oldest first.
+    """
+
+    def __init__(self, releases: Iterable[Release], registered: Callable[[], Sequence[Release]] = tuple) -> None:
+        self._written = tuple(releases)
+        self._registered = registered
+        twice = [reference for reference, count in Counter(map(_refer, self._written)).items() if count > 1]
+        if twice:
+            raise ValueError(f"the catalogue has {twice[0]} twice; give the second another release")
 
     def __iter__(self) -> Iterator[Release]:
-        return (release for releases in self._names.values() for release in releases.values())
+        return (release for releases in self._by_name().values() for release in releases.values())
 
     @property
     def names(self) -> list[str]:
         """Model names in the order of the catalogue."""
-        return list(self._names)
+        return list(self._by_name())
 
     def releases(self, name: str) -> list[Release]:
         """Every release of a model, oldest first; none where the name is unknown."""
-        return list(self._names.get(name, {}).values())
+        return list(self._by_name().get(name, {}).values())
+
+    def _by_name(self) -> dict[str, dict[str, Release]]:
+        names: dict[str, dict[str, Release]] = {}
+        for release in (*self._written, *self._registered()):
+            names.setdefault(release.name, {}).setdefault(release.release, release)
+        return names
 
     def find(self, reference: str, *, field: str = "/model") -> Release:
         """The release that `name` (its newest) or `name@release` means.
@@ -153,11 +219,11 @@ class Catalogue:
             UnknownModel: There is none; the nearest names are given.
         """
         name, _, wanted = reference.partition("@")
-        releases = self._names.get(name)
+        known = self._by_name()
+        releases = known.get(name)
         if releases is None:
-            raise _unknown_model(
-                f"there is no model {name!r}", field, reference, nearest(name, self._names) or self.names[:20]
-            )
+            near = nearest(name, known) or list(known)[:20]
+            raise _unknown_model(f"there is no model {name!r}", field, reference, near)
         if not wanted:
             return list(releases.values())[-1]
         if wanted not in releases:
@@ -167,13 +233,17 @@ class Catalogue:
         return releases[wanted]
 
 
+def _refer(release: Release) -> str:
+    return release.reference
+
+
 def _unknown_model(detail: str, field: str, given: str, allowed: list[str]) -> UnknownModel:
     error = FieldError(field=field, detail=detail, given=given, allowed=allowed)
     return UnknownModel(f"{detail}; GET /v1/models lists what there is, for example {', '.join(allowed[:5])}", error)
 
 
-def load_catalogue(path: Path | None) -> Catalogue:
-    """The built-in releases, and those of the operator's file.
+def load_catalogue(path: Path | None, registered: Callable[[], Sequence[Release]] = tuple) -> Catalogue:
+    """The built-in releases, those of the operator's file, and those that were registered since.
 
     Raises:
         ValueError: The file is not as it should be; the message says where.
@@ -187,7 +257,7 @@ def load_catalogue(path: Path | None) -> Catalogue:
             raise ValueError(
                 f"the catalogue {path} cannot be read ({error.strerror}); check ARCHETYPE_CATALOGUE"
             ) from error
-    return Catalogue(releases)
+    return Catalogue(releases, registered)
 
 
 def _read(text: str, folder: Path, *, source: str) -> list[Release]:
@@ -201,13 +271,16 @@ def _read(text: str, folder: Path, *, source: str) -> list[Release]:
 def _read_entry(entry: dict[str, Any], folder: Path) -> Release:
     classes = entry.get("classes")
     if isinstance(classes, str):
-        entry = {**entry, "classes": _read_classes(classes, folder)}
+        entry = {**entry, "classes": read_classes(classes) or _read_lines((folder / classes).read_text())}
     entry = entry | {field: folder / str(entry[field]) for field in ("weights", "pictures") if field in entry}
     return Release.model_validate(entry)
 
 
-def _read_classes(named: str, folder: Path) -> list[str]:
-    """Class names, a line each: a list that comes with the service (`imagenet`, `cifar10`), or a file."""
+def read_classes(named: str) -> list[str] | None:
+    """The class names of a list that comes with the service, `imagenet` or `cifar10`; None where there is none."""
     known = resources.files("shared") / "classes" / f"{named}.txt"
-    text = known.read_text() if known.is_file() else (folder / named).read_text()
+    return _read_lines(known.read_text()) if re.fullmatch(r"\w+", named) and known.is_file() else None
+
+
+def _read_lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -13,15 +13,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from shared.checks import parse_request
+from shared.checks import parse_release, parse_request
 from shared.client import Client, ServiceError
 from shared.errors import Problem, ProblemDocument
 from shared.jobs import Job, State
+from shared.methods import MENU, Looking
 
 app = typer.Typer(no_args_is_help=True, help="Ask a running Archetype service for pictures.")
 submit_app = typer.Typer(no_args_is_help=True, help="Submit a job.")
 jobs_app = typer.Typer(no_args_is_help=True, help="Look after jobs.")
+models_app = typer.Typer(no_args_is_help=True, help="Look into the catalogue, and add to it.")
 app.add_typer(submit_app, name="submit")
+app.add_typer(models_app, name="models")
 app.add_typer(jobs_app, name="jobs")
 
 # Where there is no terminal to fit into, tables are as wide as they are: ids must not be cut.
@@ -43,56 +46,51 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder for the pictures
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-@submit_app.command("class-model")
-def submit_class_model(
-    model: Model,
-    targets: Annotated[str, typer.Option(help="Class names or indices, separated by commas; or all.")],
-    param: Params = [],
-    priority: Priority = "interactive",
-    tag: Tags = [],
-    wait: Wait = False,
-    save_to: Out = None,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Draw the picture that each target's score likes best."""
-    body = {"method": "class_model", "model": model, "targets": "all" if targets == "all" else _split(targets)}
-    _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
+def _add_drawing(method: str, what: str) -> None:
+    """The command of a method that looks into the network alone."""
+
+    @submit_app.command(method.replace("_", "-"), help=what)
+    def submit(
+        model: Model,
+        targets: Annotated[
+            str | None, typer.Option(help="Class names or indices, separated by commas; or all.")
+        ] = None,
+        param: Params = [],
+        priority: Priority = "interactive",
+        tag: Tags = [],
+        wait: Wait = False,
+        save_to: Out = None,
+        url: Url = DEFAULT_URL,
+    ) -> None:
+        wanted = {} if targets is None else {"targets": "all" if targets == "all" else _split(targets)}
+        body = {"method": method, "model": model, **wanted, **_common(param, priority, tag)}
+        _submit(body, url=url, wait=wait, folder=save_to)
 
 
-@submit_app.command("saliency")
-def submit_saliency(
-    model: Model,
-    pictures: Pictures,
-    targets: Annotated[str | None, typer.Option(help="Classes; default: what the model predicts.")] = None,
-    top: Top = None,
-    param: Params = [],
-    priority: Priority = "interactive",
-    tag: Tags = [],
-    wait: Wait = False,
-    save_to: Out = None,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Show which pixels of pictures the targets' scores depend on."""
-    body = {"method": "saliency", "model": model, **_look_at(pictures, targets, top, url)}
-    _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
+def _add_looking(method: str, what: str) -> None:
+    """The command of a method that looks at pictures."""
+
+    @submit_app.command(method.replace("_", "-"), help=what)
+    def submit(
+        model: Model,
+        pictures: Pictures,
+        targets: Annotated[
+            str | None, typer.Option(help="Classes; what there is without any, the method says.")
+        ] = None,
+        top: Top = None,
+        param: Params = [],
+        priority: Priority = "interactive",
+        tag: Tags = [],
+        wait: Wait = False,
+        save_to: Out = None,
+        url: Url = DEFAULT_URL,
+    ) -> None:
+        body = {"method": method, "model": model, **_look_at(pictures, targets, top, url)}
+        _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
 
 
-@submit_app.command("localization")
-def submit_localization(
-    model: Model,
-    pictures: Pictures,
-    targets: Annotated[str | None, typer.Option(help="Classes; default: the model's first five.")] = None,
-    top: Top = None,
-    param: Params = [],
-    priority: Priority = "interactive",
-    tag: Tags = [],
-    wait: Wait = False,
-    save_to: Out = None,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Find where in pictures the targets are: masks and boxes."""
-    body = {"method": "localization", "model": model, **_look_at(pictures, targets, top, url)}
-    _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
+for _name, _kind in MENU.items():
+    (_add_looking if issubclass(_kind, Looking) else _add_drawing)(_name, _kind.__doc__ or "")
 
 
 @jobs_app.command("list")
@@ -138,21 +136,52 @@ def delete_job(job_id: str, url: Url = DEFAULT_URL) -> None:
         client.delete(job_id)
 
 
-@app.command("models")
-def show_models(
-    name: Annotated[str | None, typer.Argument(help="One model: its classes and layers, as JSON.")] = None,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Show the catalogue, or one model."""
+@models_app.command("list")
+def list_models(url: Url = DEFAULT_URL) -> None:
+    """Show the catalogue."""
+    table = Table("model", "releases", "classes", "input")
     with _told(), Client(url) as client:
-        if name is not None:
-            out.print_json(json.dumps(client.model(name)))
-            return
-        table = Table("model", "releases", "classes", "input")
         for model in client.models():
             height, width = model["size"]
             table.add_row(model["name"], ", ".join(model["releases"]), str(model["classes"]), f"{width} x {height}")
     out.print(table)
+
+
+@models_app.command("show")
+def show_model(name: Annotated[str, typer.Argument(help="name, or name@release.")], url: Url = DEFAULT_URL) -> None:
+    """Print a model's releases, classes and layers as JSON."""
+    with _told(), Client(url) as client:
+        out.print_json(json.dumps(client.model(name)))
+
+
+@models_app.command("add")
+def add_model(
+    name: Annotated[str, typer.Argument(help="What it is called.")],
+    architecture: Annotated[str, typer.Option(help="torchvision:NAME, timm:NAME, factory:NAME, or program.")],
+    classes: Annotated[str, typer.Option(help="imagenet, cifar10, or a file with a name per line.")],
+    release: Annotated[str, typer.Option(help="Which release of it this is.")] = "1",
+    weights: Annotated[Path | None, typer.Option(help="A file to upload.", exists=True, dir_okay=False)] = None,
+    key: Annotated[str | None, typer.Option(help="Or where in the bucket they lie.")] = None,
+    published: Annotated[bool, typer.Option("--published", help="Or the library's own.")] = False,
+    argument: Annotated[list[str], typer.Option("--argument", "-a", help="name=value, of the architecture.")] = [],
+    preprocessing: Params = [],
+    token: Annotated[str, typer.Option(envvar="ARCHETYPE_OPERATOR_TOKEN", help="Of the operators.")] = "",
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Register a release (operators): it is loaded once, and refused with a reason if it does not work."""
+    body: dict[str, Any] = {
+        "name": name, "release": release, "architecture": architecture, "published": published,
+        "classes": Path(classes).read_text().split("\n") if Path(classes).is_file() else classes,
+        "arguments": dict(map(_read_parameter, argument)),
+        "preprocessing": dict(map(_read_parameter, preprocessing)),
+    }  # fmt: skip
+    if isinstance(body["classes"], list):
+        body["classes"] = [line.strip() for line in body["classes"] if line.strip()]
+    with _told(), Client(url, operator_token=token) as client:
+        sources = {"key": key, "upload": client.upload_weights(weights) if weights else None}
+        body |= {source: value for source, value in sources.items() if value is not None}
+        model = client.register(parse_release(body))
+    out.print(f"{name}@{release} works: {len(model['class_names'])} classes, {len(model['layers'])} layers")
 
 
 @app.command("methods")

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from shared.errors import ProblemDocument
 from shared.jobs import Artifact, Job, Jobs, State
 from shared.methods import AnyRequest
+from shared.registration import NewRelease
 from shared.storage import ArchiveFacts, Image
 
 POLL_SECONDS = 0.25
@@ -38,8 +39,10 @@ class ServiceError(Exception):
 class Client:
     """A connection to the service. Every call raises `ServiceError` when it is refused or gets no answer."""
 
-    def __init__(self, url: str, *, timeout: float = 30) -> None:
-        self._http = httpx2.Client(base_url=url, timeout=timeout, transport=httpx2.HTTPTransport(retries=2))
+    def __init__(self, url: str, *, timeout: float = 30, operator_token: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {operator_token}"} if operator_token else {}
+        transport = httpx2.HTTPTransport(retries=2)
+        self._http = httpx2.Client(base_url=url, timeout=timeout, transport=transport, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +126,24 @@ class Client:
     def methods(self) -> list[dict[str, Any]]:
         """The menu, with JSON Schemas."""
         return list(self._call("GET", "/v1/methods").json()["items"])
+
+    def upload_weights(self, path: Path) -> str:
+        """Uploads weights, for operators; the id that they can be registered by."""
+        with path.open("rb") as file:
+            answer = self._call("POST", "/v1/weights", files={"file": (path.name, file)}, timeout=600)
+        return str(answer.json()["id"])
+
+    def register(self, release: NewRelease, *, seconds: int = 60) -> dict[str, Any]:
+        """Registers a release, for operators; the model with all its releases once a worker has tried it.
+
+        Raises:
+            TimeoutError: No worker has, after so many seconds.
+        """
+        body, headers = release.model_dump(mode="json", exclude_unset=True), {"Prefer": f"wait={seconds}"}
+        answer = self._call("POST", "/v1/models", json=body, headers=headers, timeout=seconds + 30)
+        if answer.status_code == 202:
+            raise TimeoutError(f"no worker has tried {release.name}@{release.release} after {seconds} s; it is stored")
+        return dict(answer.json())
 
     def models(self) -> list[dict[str, Any]]:
         """The catalogue."""

@@ -133,6 +133,30 @@ class NotFinished(Problem):
     status, slug = 409, "not-finished"
 
 
+class Unauthorized(Problem):
+    """The call is for operators, and did not say that it comes from one."""
+
+    status, slug = 401, "unauthorized"
+
+
+class Forbidden(Problem):
+    """The service does not take this call from anybody."""
+
+    status, slug = 403, "forbidden"
+
+
+class ReleaseTaken(Problem):
+    """There is such a release already, and releases never change."""
+
+    status, slug = 409, "release-taken"
+
+
+class RefusedRelease(Problem):
+    """A worker tried the release, and it does not work."""
+
+    status, slug = 422, "refused-release"
+
+
 class IdempotencyConflict(Problem):
     """The idempotency key was used with another body."""
 

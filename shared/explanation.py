@@ -3,16 +3,27 @@
 import re
 from collections.abc import Sequence
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, nearest, shorten
 from shared.methods import MENU
+from shared.parameters.deep_dream import Channel, ClassScore, Norm
+from shared.parameters.fool import L2, LInf
 from shared.parameters.parts import PARTS
 from shared.parameters.subjects import Archive, Picture, Shelf, Top
 
-BRANCHES = PARTS | {"Picture": Picture, "Top": Top, "Archive": Archive, "Shelf": Shelf}
-"""What pydantic calls the branches of unions, which the sender's document knows nothing of."""
+UNIONS: dict[str, dict[str, type[BaseModel]]] = {
+    "schedule": {**PARTS},
+    "bound": {"linf": LInf, "l2": L2},
+    "objective": {"norm": Norm, "channel": Channel, "class": ClassScore},
+    "targets": {"Top": Top},
+    "images": {"Archive": Archive, "Shelf": Shelf},
+}
+"""By field, what pydantic calls the branches of its union: the sender's document knows nothing of them."""
+
+ITEMS: dict[str, type[BaseModel]] = {**PARTS, "Picture": Picture}
+"""The same of unions whose values stand in a list."""
 
 
 def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
@@ -36,10 +47,9 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
     # A union's branch, as in `constrained-str` or `window`, is in pydantic's path but not in the sender's document.
     path = [part for part in parents if _is_name(part)]
     path += [last] if details["type"] == "extra_forbidden" or _is_name(last) else []
-    branches = [part for part, before in zip(path, ["", *path], strict=False) if _is_branch(part, before)]
-    path = [
-        part for part, before in zip(path, ["", *path], strict=False) if not _is_branch(part, before) and part != ""
-    ]
+    found = [_find_branch(part, before) for part, before in zip(path, ["", *path], strict=False)]
+    branches = [branch for branch in found if branch is not None]
+    path = [part for part, branch in zip(path, found, strict=True) if branch is None and part != ""]
     steps = [str(part).encode(errors="backslashreplace").decode()[:80] for part in path]
     field = "/" + "/".join(steps) if pointer and path else ".".join(steps)
     context = details.get("ctx", {})
@@ -51,7 +61,7 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
             detail = f"there is no {what} {context['tag']!r}" if "tag" in context else f"a {what} is needed"
             return FieldError(field=f"{field}/{what}", detail=detail, given=context.get("tag"), allowed=names or None)
         case "extra_forbidden":
-            names = _siblings([str(branch) for branch in branches], parents)
+            names = _siblings(branches, parents)
             close = nearest(str(path[-1]), names)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
             return FieldError(field=field, detail=f"there is no such parameter{hint}", given=given, allowed=names)
@@ -61,11 +71,10 @@ def _explain_one(details: ErrorDetails, *, pointer: bool) -> FieldError:
             return FieldError(field=field, detail=detail, given=given, allowed=bounds or None)
 
 
-def _is_branch(part: str | int, before: str | int) -> bool:
-    """Whether a step of pydantic's path is the branch of a union: a method, the kind of a recipe's part, a picture."""
-    return (before == "" and part in MENU) or (
-        (isinstance(before, int) or before in ("schedule", "targets", "images")) and part in BRANCHES
-    )
+def _find_branch(part: str | int, before: str | int) -> type[BaseModel] | None:
+    """What a step of pydantic's path stands for, where it is the branch of a union."""
+    known = MENU if before == "" else ITEMS if isinstance(before, int) else UNIONS.get(before, {})
+    return known.get(str(part))
 
 
 def _is_name(part: str | int) -> bool:
@@ -85,12 +94,11 @@ def _merge(errors: list[FieldError]) -> list[FieldError]:
     return list(merged.values())
 
 
-def _siblings(branches: Sequence[str], parents: Sequence[int | str]) -> list[str]:
+def _siblings(branches: Sequence[type[BaseModel]], parents: Sequence[int | str]) -> list[str]:
     """The names that the place of an unknown one does have."""
     if not branches:
         return []
-    if branches[-1] in BRANCHES:
-        return list(BRANCHES[branches[-1]].model_fields)
-    kind = MENU[branches[0]]
-    fields = kind.model_fields["params"].annotation.model_fields if "params" in parents else kind.model_fields  # type: ignore[union-attr]
+    fields = branches[-1].model_fields
+    if branches[-1] in MENU.values() and "params" in parents:
+        fields = fields["params"].annotation.model_fields  # type: ignore[union-attr]
     return list(fields)

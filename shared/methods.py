@@ -1,12 +1,18 @@
 """The menu: every method with its parameters, each described once. All else is derived from here."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
+from shared.parameters.activations import ActivationsParameters
 from shared.parameters.class_model import ClassModelParameters
-from shared.parameters.fields import ImageId
+from shared.parameters.deep_dream import ClassScore, DeepDreamParameters
+from shared.parameters.feature_inversion import FeatureInversionParameters
+from shared.parameters.fields import ImageId, LookingParameters
+from shared.parameters.filters import FiltersParameters
+from shared.parameters.fool import FoolParameters
 from shared.parameters.localization import LocalizationParameters
+from shared.parameters.patches import PatchesParameters
 from shared.parameters.saliency import SaliencyParameters
 from shared.parameters.subjects import Archive, Picture, Shelf, Targets, Top
 
@@ -26,15 +32,10 @@ class Submission(BaseModel):
     )
     tags: list[Tag] = Field(default=[], max_length=16, description="Labels to find the job by.", examples=[["nightly"]])
 
-
-class ClassModel(Submission):
-    """The picture that a class score likes best, one per target (Simonyan et al. 2013, section 2)."""
-
-    method: Literal["class_model"] = Field(examples=["class_model"])
-    targets: Targets | Literal["all"] = Field(
-        description='Classes to draw, or `"all"`.', examples=[["lemon", "strawberry", "bee", "sailing boat"]]
-    )
-    params: ClassModelParameters = ClassModelParameters()
+    @property
+    def classes(self) -> list[int | str] | Literal["all"] | Top | None:
+        """The classes that the job is about; None where it names none."""
+        return getattr(self, "targets", None)
 
 
 class Looking(Submission):
@@ -43,6 +44,7 @@ class Looking(Submission):
     images: Annotated[list[ImageId | Picture], Field(min_length=1, max_length=1000)] | Archive | Shelf = Field(
         description="Pictures to look at: ids, or all of an archive or of a place in the store."
     )
+    params: LookingParameters
 
     @property
     def pictures(self) -> list[Picture]:
@@ -52,6 +54,16 @@ class Looking(Submission):
             picture = Picture(id=image) if isinstance(image, str) else image
             found.setdefault(picture.id, picture)
         return list(found.values())
+
+
+class ClassModel(Submission):
+    """The picture that a class score likes best, one per target (Simonyan et al. 2013, section 2)."""
+
+    method: Literal["class_model"] = Field(examples=["class_model"])
+    targets: Targets | Literal["all"] = Field(
+        description='Classes to draw, or `"all"`.', examples=[["lemon", "strawberry", "bee", "sailing boat"]]
+    )
+    params: ClassModelParameters = ClassModelParameters()
 
 
 class Saliency(Looking):
@@ -77,7 +89,62 @@ class Localization(Looking):
     params: LocalizationParameters = LocalizationParameters()
 
 
-AnyRequest = ClassModel | Saliency | Localization
+class Patches(Looking):
+    """The patches of a picture that a class probability depends on most, by covering one after another."""
+
+    method: Literal["patches"] = Field(examples=["patches"])
+    targets: Targets | Top | None = Field(
+        default=None, description="Classes to ask for; without any, the one that the model predicts."
+    )
+    params: PatchesParameters = PatchesParameters()
+
+
+class Fool(Looking):
+    """Pictures changed until the network takes them for the target (Szegedy et al. 2013)."""
+
+    method: Literal["fool"] = Field(examples=["fool"])
+    targets: Targets = Field(description="Classes that every picture is to be taken for.", examples=[["lemon"]])
+    params: FoolParameters = FoolParameters()
+
+
+class DeepDream(Looking):
+    """Pictures with more of what a layer, a channel or a class sees in them (Mordvintsev et al. 2015)."""
+
+    method: Literal["deep_dream"] = Field(examples=["deep_dream"])
+    targets: Targets | None = Field(default=None, description='Classes, where the objective is `{"kind": "class"}`.')
+    params: DeepDreamParameters = DeepDreamParameters()
+
+    @model_validator(mode="after")
+    def _names_classes_where_they_matter(self) -> Self:
+        if (self.targets is not None) != isinstance(self.params.objective, ClassScore):
+            raise ValueError("targets and the objective of kind 'class' go together; give both or neither")
+        return self
+
+
+class FeatureInversion(Looking):
+    """Pictures made again from what layers say of them: what is left is what they know (Mahendran and Vedaldi 2014)."""
+
+    method: Literal["feature_inversion"] = Field(examples=["feature_inversion"])
+    params: FeatureInversionParameters = FeatureInversionParameters()
+
+
+class Activations(Looking):
+    """What the channels of layers make of pictures."""
+
+    method: Literal["activations"] = Field(examples=["activations"])
+    params: ActivationsParameters = ActivationsParameters()
+
+
+class Filters(Submission):
+    """The weights of a convolution as pictures."""
+
+    method: Literal["filters"] = Field(examples=["filters"])
+    params: FiltersParameters = FiltersParameters()
+
+
+AnyRequest = (
+    ClassModel | Saliency | Localization | Patches | Fool | FeatureInversion | DeepDream | Activations | Filters
+)
 
 Request = Annotated[AnyRequest, Field(discriminator="method")]
 """What `POST /v1/jobs` takes, and what is stored as the job's request."""

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from shared.arrays import MAGIC, read_array
 from shared.errors import FieldError, TooLarge, UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+ARRAY = "NPY"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy")
 MAX_SIDE = 30_000
 """Pixels; a picture one pixel high must not be a million wide, whatever its area."""
 
@@ -24,23 +26,25 @@ def is_named_like_picture(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a picture is: its file's format, and its size in pixels after EXIF orientation."""
+    """What a picture is: its file's format, its size in pixels after EXIF orientation, and its channels."""
 
     format: str
     width: int
     height: int
+    channels: int = 3
 
 
-def decode_picture(data: bytes, *, max_pixels: int) -> tuple[Image.Image, Facts]:
+def decode_picture(data: bytes, *, max_pixels: int) -> tuple[NDArray[Any], Facts]:
     """Reads a picture as it is meant to be seen.
 
     Args:
         data: The file. Grey, palette, 16-bit, transparent, CMYK and EXIF-rotated pictures come out as they look, on
-            white.
+            white. A NumPy array (H, W, C) is taken as it is.
         max_pixels: Largest width times height; checked before any pixel is read.
 
     Returns:
-        The picture in RGB, upright, 8 bits, and its facts.
+        The picture (H, W, C) and its facts: RGB, upright, in 8 bits. Of an array, its channels: in 8 bits where it has
+        them, else in float32, in the units of whoever made it.
 
     Raises:
         UnreadableImage: The bytes are empty, not of a known format, truncated, or broken.
@@ -48,6 +52,25 @@ def decode_picture(data: bytes, *, max_pixels: int) -> tuple[Image.Image, Facts]
     """
     if not data:
         raise _unreadable("the file is empty", "0 bytes")
+    if data.startswith(MAGIC):
+        return _decode_array(data, max_pixels)
+    picture, kind = _decode(data, max_pixels)
+    return np.asarray(picture), Facts(kind, *picture.size)
+
+
+def _decode_array(data: bytes, max_pixels: int) -> tuple[NDArray[Any], Facts]:
+    try:
+        values = read_array(data, lambda size: _check_size(size, max_pixels))
+    except (TooLarge, UnreadableImage):
+        raise
+    except Exception as error:  # numpy evaluates a literal to read a header
+        raise _unreadable(f"the file is no whole NumPy array of a picture: {error}", f"{len(data)} bytes") from error
+    height, width, channels = values.shape
+    return values, Facts(ARRAY, width, height, channels)
+
+
+def _decode(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
+    """The picture in RGB, and the name of its format."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
@@ -65,10 +88,21 @@ def decode_picture(data: bytes, *, max_pixels: int) -> tuple[Image.Image, Facts]
         raise _unreadable(
             f"the file is no whole {', '.join(FORMATS)} picture: {error}", f"{len(data)} bytes"
         ) from error
-    picture = convert_to_rgb(upright)
     # MPO is JPEG with further pictures behind the first.
-    kind = {"MPO": "JPEG"}.get(opened.format or "", opened.format or "")
-    return picture, Facts(kind, *picture.size)
+    return convert_to_rgb(upright), {"MPO": "JPEG"}.get(opened.format or "", opened.format or "")
+
+
+def fits_channels(given: int, wanted: int) -> bool:
+    """Whether a network of so many channels takes such a picture: the same, or grey for colour and the other way."""
+    return given == wanted or {given, wanted} == {1, 3}
+
+
+def explain_channels(given: int, wanted: int) -> str:
+    """What to do where it does not."""
+    return (
+        f"the picture has {given} channels and the network takes {wanted}; "
+        f"upload a NumPy array (.npy) of shape (height, width, {wanted})"
+    )
 
 
 def convert_to_rgb(picture: Image.Image) -> Image.Image:
@@ -112,5 +146,7 @@ def _too_large(given: str, max_pixels: int) -> TooLarge:
 
 
 def _unreadable(detail: str, given: str) -> UnreadableImage:
-    error = FieldError(field="file", detail="not a readable picture", given=given, allowed=list(FORMATS))
-    return UnreadableImage(f"{detail}; send a whole picture in one of the formats {', '.join(FORMATS)}", error)
+    error = FieldError(field="file", detail="not a readable picture", given=given, allowed=[*FORMATS, ARRAY])
+    return UnreadableImage(
+        f"{detail}; send a whole picture in one of the formats {', '.join([*FORMATS, ARRAY])}", error
+    )

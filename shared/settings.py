@@ -26,13 +26,32 @@ class Settings(BaseSettings):
         default={}, description='In-house architectures, name to "package.module:function".'
     )
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, …; auto: cuda where there is one.")
-    loaded_networks: int = Field(default=4, ge=1, description="Networks that a worker keeps in memory.")
+    network_memory: int = Field(
+        default=4_000_000_000,
+        ge=1,
+        description="Bytes of networks that a worker keeps in memory; the one at work counts.",
+    )
+    cache: Path = Field(
+        default_factory=lambda: Path.home() / ".cache" / "archetype",
+        description="Where downloaded weights lie, under their digest.",
+    )
+    allow_programs: bool = Field(
+        default=False, description="Load exported programs (`.pt2`), which are code, from whoever registers releases."
+    )
     plans: Path | None = Field(
         default=None, description="A file where workers remember which precision and batch is fastest for each network."
     )
 
     max_body_bytes: int = Field(default=20_000_000, ge=1, description="Largest request body, pictures included.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Largest picture, width times height.")
+    max_weights_bytes: int = Field(default=5_000_000_000, ge=1, description="Largest file of weights.")
+    operator_token: SecretStr | None = Field(
+        default=None,
+        description="What operators send as `Authorization: Bearer`; without it nobody can register models.",
+    )
+    weight_prefixes: list[str] = Field(
+        default=[], description="Places in the bucket whose files may be registered as weights, as `exports/`."
+    )
     max_archive_bytes: int = Field(default=2_000_000_000, ge=1, description="Largest archive of pictures.")
     picture_prefixes: list[str] = Field(
         default=[], description="Places in the bucket whose pictures any job may look at, as `probes/`."

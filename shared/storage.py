@@ -8,11 +8,14 @@ images/{sha256}.json                its size and format
 archives/{sha256}                   a ZIP archive of pictures as it was uploaded
 archives/{sha256}.json              how many are in it
 models/{name}/{release}.json        what a worker saw when it loaded the release
+weights/{sha256}                    weights as they were uploaded
+releases/{name}/{release}.json      a release that was registered, and what became of it
 """
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from typing import IO, TypeVar
 
 from pydantic import BaseModel, Field
@@ -21,7 +24,8 @@ from shared.bucket import Bucket, Missing, Taken
 from shared.errors import UnknownImage
 from shared.jobs import Document, Manifest
 from shared.methods import AnyRequest
-from shared.pictures import Facts, is_named_like_picture
+from shared.pictures import ARRAY, Facts, is_named_like_picture
+from shared.registration import Registration
 
 D = TypeVar("D", bound=BaseModel)
 JSON = "application/json"
@@ -34,7 +38,12 @@ class Image(Document):
     format: str = Field(examples=["JPEG"])
     width: int = Field(description="Pixels, after EXIF orientation.")
     height: int = Field(description="Pixels, after EXIF orientation.")
+    channels: int = Field(default=3, description="3, however it was stored; of a NumPy array, its own.")
     bytes: int
+
+    @property
+    def media_type(self) -> str:
+        return "application/octet-stream" if self.format == ARRAY else f"image/{self.format.lower()}"
 
 
 class ArchiveFacts(Document):
@@ -51,6 +60,7 @@ class Layer(Document):
     name: str
     kind: str = Field(examples=["Conv2d"])
     shape: list[int] | None = Field(default=None, description="Of its output for one picture, without the batch.")
+    filters: int | None = Field(default=None, description="Of a convolution: how many it has.")
 
 
 class Description(Document):
@@ -105,8 +115,8 @@ class Storage:
     def save_image(self, data: bytes, facts: Facts) -> Image:
         """Stores a picture under its digest."""
         digest = hashlib.sha256(data).hexdigest()
-        image = Image(id=digest, format=facts.format, width=facts.width, height=facts.height, bytes=len(data))
-        self.bucket.put(f"images/{digest}", data, media_type=f"image/{facts.format.lower()}")
+        image = Image(id=digest, bytes=len(data), **asdict(facts))
+        self.bucket.put(f"images/{digest}", data, media_type=image.media_type)
         self._save(f"images/{digest}.json", image)
         return image
 
@@ -150,6 +160,29 @@ class Storage:
             return self.bucket.get(key)
         except Missing as error:
             raise UnknownImage(f"there is no picture {key} in the store any more") from error
+
+    def save_weights(self, file: IO[bytes], digest: str) -> None:
+        """Stores weights under their digest."""
+        self.bucket.put_file(f"weights/{digest}", file, media_type="application/octet-stream")
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object under exactly this key."""
+        return key in self.bucket.keys(key)
+
+    def save_registration(self, registration: Registration, *, once: bool = False) -> None:
+        """Stores what became of a release. Raises `Taken` where `once` is asked for and there is one."""
+        entry = registration.entry
+        key = f"releases/{entry.name}/{entry.release}.json"
+        self.bucket.put(key, registration.model_dump_json().encode(), media_type=JSON, once=once)
+
+    def load_registration(self, name: str, release: str) -> Registration | None:
+        return self._load(f"releases/{name}/{release}.json", Registration)
+
+    def list_registrations(self) -> Iterator[tuple[str, str]]:
+        """Name and release of everything that was ever registered."""
+        for key in self.bucket.keys("releases/"):
+            _, name, file = key.split("/", 2)
+            yield name, file.removesuffix(".json")
 
     def save_description(self, name: str, release: str, description: Description) -> None:
         self._save(f"models/{name}/{release}.json", description)

@@ -51,6 +51,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
         sweep_seconds=0.5,
         max_body_bytes=2_000_000,
         picture_prefixes=["probes/"],
+        weight_prefixes=["exports/"],
+        allow_programs=True,
+        cache=folder / "cache",
     )
     with run_stack(folder, settings) as running:
         yield running
@@ -74,6 +77,19 @@ def write_catalogue(folder: Path) -> Path:
 
 
 SMALL = """
+[[model]]
+name = "timm_cnn"
+architecture = "timm:resnet10t"
+classes = ["one", "two", "three"]
+preprocessing = { size = [64, 96] }
+
+[[model]]
+name = "vit"
+architecture = "timm:vit_tiny_patch16_224"
+arguments = { img_size = 64 }
+classes = ["one", "two", "three"]
+preprocessing = { size = [64, 64], interpolation = "bicubic" }
+
 [[model]]
 name = "slow"
 architecture = "factory:slow"

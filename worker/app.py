@@ -1,4 +1,4 @@
-"""The Celery application of a worker: `celery -A worker.app worker -Q interactive,bulk`. One task, and the sweep."""
+"""The Celery application of a worker: `celery -A worker.app worker -Q interactive,bulk`. Two tasks, and the sweep."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
-from shared.broker import RUN, create_broker
+from shared.broker import RUN, TRY, create_broker
 from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
 from shared.log import configure_logging
 from shared.process import die_with_parent
 from shared.records import Records
+from shared.registry import Registry
 from shared.settings import Settings
 from shared.storage import Storage
 from worker.sweep import Sweeper
@@ -32,23 +33,37 @@ def run(job_id: str) -> None:
     run_job(bench(), job_id)
 
 
+@app.task(name=TRY, acks_late=True)
+def try_release(name: str, release: str) -> None:
+    """Loads a release that was registered; what became of it is in the store."""
+    from worker.trial import try_registered
+
+    try_registered(bench(), name, release)
+
+
 @cache
 def bench() -> "Bench":
     """What this process works with. torch is imported here: only the pool's child needs it."""
     import torch
 
     from worker.attempt import Bench
-    from worker.networks import Networks
+    from worker.downloads import Cache
+    from worker.networks import Loader, Networks
     from worker.plans import Plans
+    from worker.weight_files import WeightFiles
 
     name = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     device = torch.device(name)
+    bucket = Bucket(settings)
+    storage = Storage(bucket)
+    files = WeightFiles(Cache(settings.cache, settings.max_weights_bytes), bucket)
+    loader = Loader(settings.factories, files, settings.allow_programs)
     return Bench(
         settings=settings,
         records=Records(settings),
-        storage=Storage(Bucket(settings)),
-        catalogue=load_catalogue(settings.catalogue),
-        networks=Networks(factories=settings.factories, device=device, limit=settings.loaded_networks),
+        storage=storage,
+        catalogue=load_catalogue(settings.catalogue, Registry(storage)),
+        networks=Networks(loader, device=device, memory=settings.network_memory),
         plans=Plans(settings.plans),
         device=device,
     )

@@ -18,11 +18,10 @@ import numpy as np
 import structlog
 import torch
 from celery.exceptions import SoftTimeLimitExceeded
-from PIL import Image
 from torch import nn
 
 from shared.bucket import Missing
-from shared.catalogue import Catalogue
+from shared.catalogue import Catalogue, Preprocessing
 from shared.checks import Checked, check_request, parse_request
 from shared.ending import end_job, ended
 from shared.errors import (
@@ -35,7 +34,7 @@ from shared.errors import (
     TimeLimitExceeded,
     Unavailable,
 )
-from shared.jobs import Artifact, Job, State, TargetClass
+from shared.jobs import Artifact, Job, Progress, State, TargetClass
 from shared.pictures import decode_picture
 from shared.records import Claim, ClaimLost, Records
 from shared.settings import Settings
@@ -45,10 +44,14 @@ from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.heartbeat import Cancelled, Heartbeat, keep_alive
 from worker.networks import Loaded, Networks
 from worker.plans import Plans, name_plan
+from worker.preprocess import Levels, to_levels
 from worker.sources import open_source
 from worker.task import Judge, Run, Task
 
 log = structlog.get_logger()
+
+MOST_WARNINGS = 20
+"""Of one job."""
 
 MEDIA_TYPES = {
     "png": "image/png",
@@ -56,6 +59,7 @@ MEDIA_TYPES = {
     "webp": "image/webp",
     "json": "application/json",
     "npz": "application/octet-stream",
+    "npy": "application/octet-stream",
 }
 
 
@@ -79,6 +83,12 @@ class Outcome:
     artifacts: list[Artifact] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def warn(self, sentence: str) -> None:
+        """Adds a sentence to the warnings in the job's metrics, up to a bound."""
+        warnings = self.metrics.setdefault("warnings", [])
+        if len(warnings) < MOST_WARNINGS:
+            warnings.append(sentence)
 
 
 def run_job(bench: Bench, job_id: str) -> None:
@@ -172,7 +182,7 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
     request = parse_request(load_body(bench.storage, claim.job_id))
     checked = check_request(request, bench.catalogue, bench.storage, prefixes=bench.settings.picture_prefixes)
     with ExitStack() as stack:
-        classifier, loaded = stack.enter_context(bench.networks.open(checked.release))
+        classifier, loaded = stack.enter_context(bench.networks.open(checked.release, partial(report_load, heartbeat)))
         stack.enter_context(interrupted_by(heartbeat, classifier.network))
         plan = bench.plans.find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
         judges = tuple(
@@ -180,13 +190,19 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
         )
         entries = stack.enter_context(open_source(checked.request, bench.storage))
         outcome.provenance = describe_provenance(bench, checked, loaded, plan)
+        opener = Opener(bench, checked.release.preprocessing, outcome)
         task = Task(
             request=checked.request, release=checked.release, targets=checked.targets, classifier=classifier,
             climber=as_planned(classifier, plan), batch=plan.batch, judges=judges,
-            load_picture=partial(load_picture, bench), save=Saver(bench.storage, claim, outcome),
-            entries=entries, decode=partial(decode, bench),
+            load_picture=opener.load, decode=opener.decode, save=Saver(bench.storage, claim, outcome),
+            load_original=partial(bench.networks.load_original, checked.release), entries=entries,
         )  # fmt: skip
-        outcome.metrics = step_through(find_method(request.method)(task), heartbeat)
+        outcome.metrics |= step_through(find_method(request.method)(task), heartbeat)
+
+
+def report_load(heartbeat: Heartbeat, done: int, total: int) -> None:
+    """Shows how much of a network's weights has been fetched, where they lie elsewhere; a cancellation stops it."""
+    heartbeat.report(Progress(done=done // 1_000_000, total=total // 1_000_000, unit="megabyte"))
 
 
 @contextmanager
@@ -237,14 +253,28 @@ def find_body(storage: Storage, job_id: str, looks: int = 5) -> bytes:
     return storage.load_request_json(job_id)
 
 
-def load_picture(bench: Bench, image_id: str) -> Image.Image:
-    """An uploaded picture, decoded with the same checks as when it was uploaded."""
-    return decode(bench, bench.storage.load_image(image_id))
+@dataclass(frozen=True)
+class Opener:
+    """Reads pictures for a release, and warns in the job's metrics where they are not what it was trained on."""
 
+    bench: Bench
+    preprocessing: Preprocessing
+    outcome: Outcome
 
-def decode(bench: Bench, data: bytes) -> Image.Image:
-    """A picture from a file's bytes."""
-    return decode_picture(data, max_pixels=bench.settings.max_image_pixels)[0]
+    def decode(self, data: bytes) -> Levels:
+        """A picture (H, W, C) in the network's channels from a file's bytes, with the same checks as at the edge."""
+        values, _ = decode_picture(data, max_pixels=self.bench.settings.max_image_pixels)
+        levels, outside = to_levels(values, self.preprocessing)
+        if outside:
+            low, high = self.preprocessing.range
+            self.outcome.warn(
+                f"{outside:.1%} of the values of a picture lie outside {low:g} to {high:g} and were clipped"
+            )
+        return levels
+
+    def load(self, image_id: str) -> Levels:
+        """An uploaded picture (H, W, C)."""
+        return self.decode(self.bench.storage.load_image(image_id))
 
 
 @dataclass(frozen=True)

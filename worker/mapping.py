@@ -23,6 +23,7 @@ from worker.engine.saliency.slope import Slope, in_parts
 from worker.engine.saliency.ten_crop import MapOf, average_ten_crops
 from worker.pairs import Pair
 from worker.preprocess import to_tensor
+from worker.task import choose_shown
 
 LARGER = 8 / 7
 """How much larger than the network's input the view is that ten crops are taken of: 256 for 224, as in the paper."""
@@ -32,8 +33,7 @@ SLOPES: dict[str, Slope] = {"gradient": gradient, "deconvnet": deconvnet, "guide
 
 def choose_shape(shape: Preprocessing, params: SaliencyParameters) -> Preprocessing:
     """How pictures become what a map is made of."""
-    if params.view == "whole":
-        shape = shape.model_copy(update={"fit": "stretch", "resize": None})
+    shape = choose_shown(shape, params.view)
     if params.crops == 1:
         return shape
     larger = {"size": (round(shape.size[0] * LARGER), round(shape.size[1] * LARGER))}

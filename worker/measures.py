@@ -18,8 +18,9 @@ from worker.engine.render import encode_png, render_traces
 from worker.engine.saliency.ten_crop import MapOf
 from worker.engine.transform import fit
 from worker.mapping import choose_map, map_pairs
-from worker.pairs import Looking, Pair
+from worker.pairs import Pair
 from worker.preprocess import to_tensor
+from worker.task import Task
 
 STEPS = 32
 """Shares of the pixels that are deleted or inserted one after another."""
@@ -71,7 +72,7 @@ class Measures:
         means = {name: mean_with_interval([float(each[name]) for each in self.taken if name in each]) for name in names}
         return {"measures": means} if means else {}
 
-    def save(self, task: Looking) -> None:
+    def save(self, task: Task[Any]) -> None:
         """The plot of the mean traces, where there are any."""
         if self.traces:
             means = {how: (total / len(self.taken)).tolist() for how, (total,) in self.traces.items()}

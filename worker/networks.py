@@ -1,30 +1,24 @@
 """Builds the network of a release, checks it, and keeps the ones in use."""
 
 import hashlib
-import importlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import structlog
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from shared.catalogue import Catalogue, Release
-from shared.errors import Problem, UnloadableModel
+from shared.errors import Problem
 from shared.storage import Description, Layer, Storage
+from worker.architectures import build_architecture, load_program, unloadable
+from worker.downloads import Report, ignore
 from worker.engine.classifier import Classifier, open_classifier, read_scores
 from worker.engine.prepare import prepare
-from worker.engine.torchvision_import import import_torchvision
-
-Weights = dict[str, torch.Tensor]
-
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Heads of torchvision's GoogLeNet and Inception that only serve training; the networks are built without them."""
+from worker.weight_files import WeightFiles
+from worker.weights import fill_weights, read_weights
 
 log = structlog.get_logger()
 
@@ -40,122 +34,92 @@ class Loaded:
     network: nn.Module
     sha256: str
 
+    @property
+    def bytes(self) -> int:
+        """What its weights and buffers take in memory."""
+        held = (*self.network.parameters(), *self.network.buffers())
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in held}.values())
 
-class Networks:
-    """Loaded networks, the least recently used one dropped when there are too many."""
 
-    def __init__(self, *, factories: dict[str, str], device: torch.device, limit: int) -> None:
-        self.factories = factories
-        self.device = device
-        self._limit = limit
-        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+@dataclass(frozen=True)
+class Loader:
+    """Loads networks.
 
-    def load(self, release: Release) -> Loaded:
-        """The release's network, prepared.
+    Attributes:
+        factories: Architectures of the operator's, name to "package.module:function".
+        files: Finds their weights.
+        programs: Whether exported programs, which are code, may be loaded.
+    """
+
+    factories: Mapping[str, str] = field(default_factory=dict)
+    files: WeightFiles = field(default_factory=WeightFiles)
+    programs: bool = False
+
+    def load(self, release: Release, device: torch.device, report: Report = ignore) -> Loaded:
+        """Builds a network, fills in its weights and tries it on two empty pictures.
 
         Raises:
             UnloadableModel: It cannot be built, its weights do not fit, or it does not give a score per class.
         """
+        file = self.files.find(release, report)
+        if release.architecture == "program":
+            if not self.programs:
+                raise unloadable(release, "exported programs are code, and not allowed; see ARCHETYPE_ALLOW_PROGRAMS")
+            if file is None:
+                raise unloadable(release, "an exported program needs weights, which are the program")
+            network = load_program(file[0], release)
+        else:
+            network = build_architecture(release, self.factories)
+            if file is not None:
+                fill_weights(network, read_weights(file[0], release), release)
+        network.to(device).eval()
+        _check_scores(network, release, device)
+        return Loaded(network, file[1] if file else _digest_of(network))
+
+
+class Networks:
+    """Loaded networks; the least recently used ones are dropped where all take more memory than they may.
+
+    Args:
+        memory: Bytes that networks may take; a larger one is kept alone.
+    """
+
+    def __init__(self, loader: Loader, *, device: torch.device, memory: int = 4_000_000_000) -> None:
+        self.loader = loader
+        self.device = device
+        self._memory = memory
+        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+
+    def load(self, release: Release, report: Report = ignore) -> Loaded:
+        """The release's network, prepared; raises as `Loader.load` does."""
         if release.reference not in self._loaded:
-            while len(self._loaded) >= self._limit:
-                self._loaded.popitem(last=False)
-            loaded = load_network(release, self.factories, self.device)
+            loaded = self.loader.load(release, self.device, report)
             self._loaded[release.reference] = Loaded(prepare(loaded.network, self.device), loaded.sha256)
+            self._make_room()
         self._loaded.move_to_end(release.reference)
         return self._loaded[release.reference]
 
+    def _make_room(self) -> None:
+        while len(self._loaded) > 1 and sum(one.bytes for one in self._loaded.values()) > self._memory:
+            reference, _ = self._loaded.popitem(last=False)
+            log.info("network.dropped", model=reference)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def load_original(self, release: Release) -> nn.Module:
+        """The release's network as it is, not prepared, not kept, on the CPU; raises as `load` does."""
+        return self.loader.load(release, torch.device("cpu")).network
+
     @contextmanager
-    def open(self, release: Release) -> Iterator[tuple[Classifier, Loaded]]:
+    def open(self, release: Release, report: Report = ignore) -> Iterator[tuple[Classifier, Loaded]]:
         """The release's network, ready to be looked into; raises as `load` does."""
-        loaded, shape = self.load(release), release.preprocessing
+        loaded, shape = self.load(release, report), release.preprocessing
         opened = open_classifier(
-            loaded.network, mean=shape.mean, std=shape.std, size=shape.size, device=self.device,
+            loaded.network, mean=shape.levels_mean, std=shape.levels_std, size=shape.size, device=self.device,
             score_layer=release.score_layer,
         )  # fmt: skip
         with opened as classifier:
             yield classifier, loaded
-
-
-def load_network(release: Release, factories: dict[str, str], device: torch.device) -> Loaded:
-    """Builds a network, fills in its weights and tries it on one empty picture. Raises `UnloadableModel`."""
-    try:
-        network = build_architecture(release, factories)
-    except UnloadableModel:
-        raise
-    except Exception as error:  # an architecture is anybody's code
-        raise _unloadable(release, f"{release.architecture} cannot be built: {error}") from error
-    path = _weights_path(release)
-    digest = _digest(path) if path else _digest_of(network)
-    if release.sha256 and release.sha256 != digest:
-        raise _unloadable(release, f"the weights have the digest {digest}, the catalogue says {release.sha256}")
-    if path:
-        fill_weights(network, read_weights(path, release), release)
-    network.to(device).eval()
-    _check_scores(network, release, device)
-    return Loaded(network, digest)
-
-
-def build_architecture(release: Release, factories: dict[str, str]) -> nn.Module:
-    """The network without its weights: built in, from torchvision or timm, or from a factory of the operator's."""
-    kind, _, name = release.architecture.partition(":")
-    if kind == "builtin":
-        module = importlib.import_module(f"worker.{name}.network")
-        network: nn.Module = getattr(module, f"{name.title()}Network")(len(release.classes))
-        return network
-    if kind == "torchvision":
-        models = import_torchvision().models
-        if name not in models.list_models(module=models):
-            raise _unloadable(release, f"torchvision has no classification model {name!r}")
-        built: nn.Module = models.get_model(
-            name, **{"num_classes": len(release.classes), **_plain(name), **release.arguments}
-        )
-        return built
-    if kind == "timm":
-        return _build_timm(release, name)
-    if name not in factories:
-        known = ", ".join(factories) or "none"
-        raise _unloadable(release, f"no factory {name!r} is named in ARCHETYPE_FACTORIES (named: {known})")
-    package, _, function = factories[name].partition(":")
-    made: nn.Module = getattr(importlib.import_module(package), function)(**release.arguments)
-    return made
-
-
-def _build_timm(release: Release, name: str) -> nn.Module:
-    import_torchvision()  # timm imports it, and would not find its operators
-    import timm
-
-    if not timm.is_model(name):
-        raise _unloadable(release, f"timm has no model {name!r}")
-    built: nn.Module = timm.create_model(name, num_classes=len(release.classes), **release.arguments)
-    return built
-
-
-def read_weights(path: Path, release: Release) -> Weights:
-    """A safetensors file or a state dict; the usual wrappings and training heads are taken off."""
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each format has errors of its own
-        raise _unloadable(release, f"the weights {path.name} cannot be read: {error}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise _unloadable(release, f"{path.name} holds no state dict; save the network's state_dict()")
-    names = {name: name.removeprefix("module.") for name in state}
-    return {short: state[name] for name, short in names.items() if not short.startswith(AUXILIARY)}
-
-
-def fill_weights(network: nn.Module, weights: Weights, release: Release) -> None:
-    """Copies the weights in; every name must fit, but for batch-norm counters that old checkpoints lack."""
-    missing, unexpected = network.load_state_dict(_only_shapes_that_fit(network, weights, release), strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise _unloadable(
-            release,
-            f"the weights do not fit {release.architecture}: "
-            f"missing {missing[:8] or 'none'}, unexpected {unexpected[:8] or 'none'}",
-        )
 
 
 def describe_releases(catalogue: Catalogue, networks: Networks, storage: Storage) -> None:
@@ -163,7 +127,7 @@ def describe_releases(catalogue: Catalogue, networks: Networks, storage: Storage
     for release in catalogue:
         try:
             if storage.load_description(release.name, release.release) is None:
-                loaded = load_network(release, networks.factories, networks.device)
+                loaded = networks.loader.load(release, networks.device)
                 description = describe_network(loaded, release, networks.device)
                 storage.save_description(release.name, release.release, description)
         except Problem as problem:
@@ -185,12 +149,18 @@ def describe_network(loaded: Loaded, release: Release, device: torch.device) -> 
         for hook in hooks:
             hook.remove()
     layers = [
-        Layer(name=name, kind=type(module).__name__, shape=shapes.get(name))
+        Layer(name=name, kind=type(module).__name__, shape=shapes.get(name), filters=count_filters(module))
         for name, module in loaded.network.named_modules()
         if name
     ]
     count = sum(weight.numel() for weight in loaded.network.parameters())
     return Description(sha256=loaded.sha256, parameters=count, layers=layers)
+
+
+def count_filters(module: nn.Module) -> int | None:
+    """How many filters of two dimensions a module has."""
+    weight = getattr(module, "weight", None)
+    return len(weight) if isinstance(weight, torch.Tensor) and weight.ndim == 4 else None
 
 
 def _note_shape(shapes: dict[str, list[int]], name: str, output: object) -> None:
@@ -203,44 +173,14 @@ def _check_scores(network: nn.Module, release: Release, device: torch.device) ->
         with torch.no_grad():
             scores = read_scores(network(_empty_picture(release, device)))
     except Exception as error:  # a network is anybody's code
-        raise _unloadable(release, f"it does not take a picture of {release.preprocessing.size}: {error}") from error
+        raise unloadable(release, f"it does not take a picture of {release.preprocessing.size}: {error}") from error
     if scores.shape[1] != len(release.classes):
-        raise _unloadable(release, f"it gives {scores.shape[1]} scores for {len(release.classes)} class names")
+        raise unloadable(release, f"it gives {scores.shape[1]} scores for {len(release.classes)} class names")
 
 
 def _empty_picture(release: Release, device: torch.device) -> torch.Tensor:
     shape = release.preprocessing
-    return torch.zeros(1, len(shape.mean), *shape.size, device=device)
-
-
-def _only_shapes_that_fit(network: nn.Module, weights: Weights, release: Release) -> Weights:
-    own = network.state_dict()
-    for name, value in weights.items():
-        if name in own and own[name].shape != value.shape:
-            shapes = f"{list(value.shape)}, {release.architecture} wants {list(own[name].shape)}"
-            raise _unloadable(release, f"weight {name!r} has shape {shapes}")
-    return weights
-
-
-def _plain(name: str) -> dict[str, bool]:
-    """torchvision's two networks with auxiliary heads are built without them: those only serve training."""
-    return {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
-
-
-def _weights_path(release: Release) -> Path | None:
-    if release.architecture.startswith("builtin:"):
-        return Path(__file__).parent / release.architecture.partition(":")[2] / "weights.safetensors"
-    return release.weights
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UnloadableModel(
-            f"the weights {path.name} cannot be read ({error.strerror}); check the catalogue"
-        ) from error
+    return torch.zeros(2, shape.channels, *shape.size, device=device)
 
 
 def _digest_of(network: nn.Module) -> str:
@@ -249,7 +189,3 @@ def _digest_of(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _unloadable(release: Release, detail: str) -> UnloadableModel:
-    return UnloadableModel(f"model {release.reference}: {detail}")

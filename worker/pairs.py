@@ -6,23 +6,20 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from shared.catalogue import Preprocessing
-from shared.checks import check_pairs
-from shared.errors import Problem, Unavailable
+from shared.errors import FieldError, InvalidRequest, Problem, Unavailable
 from shared.jobs import TargetClass
-from shared.methods import Localization, Saliency
 from shared.parameters.subjects import Picture, Top
+from shared.picture_checks import check_pairs
+from worker.engine.render import flatten_channels
 from worker.judgement import describe_verdict, score_views
-from worker.preprocess import Levels, View, open_view
+from worker.preprocess import Levels
 from worker.sources import Entry
 from worker.task import Task
+from worker.view import Opening, View, open_view
 
 PREVIEW = 640
 """Longest side in pixels of the picture that results are drawn on."""
-
-Looking = Task[Saliency] | Task[Localization]
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,12 @@ class Pair:
     target: int
     verdict: dict[str, Any]
 
-    def describe(self, target: TargetClass) -> dict[str, Any]:
-        """Picture, target and verdict, for the job's metrics."""
-        named = {} if self.name == self.picture.id else {"name": self.name}
-        return {"image": self.picture.id, **named, "target": target.model_dump(), **self.verdict}
+    def describe(self, target: TargetClass | None = None) -> dict[str, Any]:
+        """Picture, target and verdict, for the job's metrics; without a target, what the network predicts."""
+        named = {"image": self.picture.id} | ({} if self.name == self.picture.id else {"name": self.name})
+        if target is None:
+            return named | {"predicted": self.verdict["predicted"]}
+        return named | {"target": target.model_dump(), **self.verdict}
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,19 @@ class Pairs:
     """All pairs of a task.
 
     Attributes:
-        shape: How pictures become views.
+        opening: How pictures become views.
         failed: What is wrong with pictures that could not be read, by name; grows while pairs are read.
         first: The name that each picture was first read by, by its id.
+        at_once: Pictures that are held at a time; without it, a full batch.
         repeated: By name, the name of the same picture that came before it; it is looked at once.
     """
 
-    task: Looking
-    shape: Preprocessing
+    task: Task[Any]
+    opening: Opening
     failed: dict[str, Problem] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
     repeated: dict[str, str] = field(default_factory=dict)
+    at_once: int | None = None
 
     def count(self) -> int:
         """How many there are, if every picture can be read.
@@ -81,11 +82,12 @@ class Pairs:
     def read(self) -> Iterator[list[Pair]]:
         """Full batches of the size that is fastest here; a picture that cannot be read is left out and listed."""
         waiting: list[Pair] = []
-        for start in range(0, len(self.task.entries), self.task.batch):
-            waiting += self._pair(self.task.entries[start : start + self.task.batch])
-            while len(waiting) >= self.task.batch:
-                yield waiting[: self.task.batch]
-                del waiting[: self.task.batch]
+        size = self.at_once or self.task.batch
+        for start in range(0, len(self.task.entries), size):
+            waiting += self._pair(self.task.entries[start : start + size])
+            while len(waiting) >= size:
+                yield waiting[:size]
+                del waiting[:size]
         if waiting:
             yield waiting
 
@@ -96,24 +98,33 @@ class Pairs:
         release, classifier = self.task.release, self.task.classifier
         rows = score_views(classifier, [open_view(loaded, release.preprocessing).levels for _, _, loaded in opened])
         for (entry, picture, loaded), scores in zip(opened, rows, strict=True):
-            view, preview = open_view(loaded, self.shape), shrink(loaded)
+            view, preview = self.opening(loaded), shrink(loaded)
             ranked = scores.argsort(descending=True).tolist()
             for target in self._targets(picture) or ranked[: self._count_targets(picture)]:
                 yield Pair(entry.name, picture, view, preview, target, describe_verdict(release, scores, target))
 
-    def _open(self, entry: Entry) -> tuple[Picture, Image.Image] | None:
+    def _open(self, entry: Entry) -> tuple[Picture, Levels] | None:
         try:
             data = entry.read()
             picture = entry.identify(data)
             if self.first.setdefault(picture.id, entry.name) != entry.name:
                 self.repeated[entry.name] = self.first[picture.id]
                 return None
-            return picture, self.task.decode(data)
+            decoded = self.task.decode(data)
+            self._check(decoded)
+            return picture, decoded
         except Unavailable:
             raise
         except Problem as problem:
             self.failed[entry.name] = problem
             return None
+
+    def _check(self, picture: Levels) -> None:
+        """Raises `InvalidRequest` where the method cannot look at a picture of this size."""
+        fault = self.task.request.params.find_fault(picture.shape[1], picture.shape[0])
+        if fault is not None:
+            name, detail = fault
+            raise InvalidRequest(detail, FieldError(field=f"/params/{name}", detail=detail))
 
     def _targets(self, picture: Picture | None) -> list[int] | None:
         """Those that the request names; None where the model says which."""
@@ -121,17 +132,17 @@ class Pairs:
         return self.task.release.resolve_targets(named) if named else self.task.targets
 
     def _count_targets(self, picture: Picture | None) -> int:
-        named, wanted = self._targets(picture), self.task.request.targets
+        named, wanted = self._targets(picture), self.task.request.classes
         if named is not None:
             return len(named)
         return min(wanted.top, len(self.task.release.classes)) if isinstance(wanted, Top) else 1
 
 
-def shrink(picture: Image.Image) -> Levels:
-    """The picture in RGB (H, W, 3), no larger than a preview."""
-    levels = np.asarray(picture.convert("RGB"))
-    scale = PREVIEW / max(levels.shape[:2])
+def shrink(picture: Levels) -> Levels:
+    """The picture (H, W, C) as it can be looked at (H, W, 3), no larger than a preview."""
+    scale = PREVIEW / max(picture.shape[:2])
     if scale >= 1:
-        return levels
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return np.asarray(cv2.resize(levels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return flatten_channels(picture)
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return flatten_channels(small.reshape(*small.shape[:2], -1))

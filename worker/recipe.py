@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from worker.engine.ascend import Ascent, Slot
 from worker.engine.backward import Gentle
 from worker.engine.classifier import Classifier, takes
 from worker.engine.image import BoundedPixels, Image, Pixels
-from worker.engine.optimizer import SGD, Adam, NAdam, Optimizer, RMSProp
+from worker.engine.optimizer import SGD, Adam, NAdam, Normalized, Optimizer, RMSProp
 from worker.engine.schedule import Cosine, Schedule, Staircase, constant
 from worker.engine.spectrum import Fourier, Phases
 from worker.engine.start import Given, Normal, Start, Uniform, start_zero
@@ -83,13 +84,13 @@ def _plan_ascent(
         image=write_down(classifier, params, size, magnitudes),
         size=size,
         start=_choose_start(classifier, params, size, picture),
-        optimizer=choose_optimizer(params),
+        optimizer=choose_optimizer(params.optimizer, params.momentum),
         transform=choose_transform(classifier, params),
         views=params.views,
         gentle=Gentle(params.relu_leak, params.pool_spread),
         objective=choose_objective(params),
         priors=tuple(_choose_prior(part) for part in params.priors if not isinstance(part, parts.Blur)),
-        schedule=_choose_schedule(params, steps),
+        schedule=choose_schedule(params.schedule, steps),
         blur=next(((part.every, part.radius) for part in params.priors if isinstance(part, parts.Blur)), (0, 0.0)),
         eight_bits=params.eight_bits,
         keep_best=params.keep == "best",
@@ -130,15 +131,21 @@ def _choose_start(classifier: Classifier, params: ClassModelParameters, size: Si
     return starts[params.start]
 
 
-def choose_optimizer(params: ClassModelParameters) -> Callable[[Tensor], Optimizer]:
+def write_pixels(classifier: Classifier, unit: Literal["one", "std"]) -> Pixels:
+    """Pixels about the network's mean; in units of its standard deviation they are its inputs."""
+    return Pixels(classifier.mean, classifier.std if unit == "std" else torch.ones_like(classifier.std))
+
+
+def choose_optimizer(name: str, momentum: float) -> Callable[[Tensor], Optimizer]:
     """What begins the optimiser's memory for some parameters."""
     starts: dict[str, Callable[[Tensor], Optimizer]] = {
         "adam": Adam.start,
         "nadam": NAdam.start,
-        "sgd": partial(SGD.start, momentum=params.momentum),
+        "sgd": partial(SGD.start, momentum=momentum),
         "rmsprop": RMSProp.start,
+        "normalized": Normalized.start,
     }
-    return starts[params.optimizer]
+    return starts[name]
 
 
 def choose_transform(classifier: Classifier, params: ClassModelParameters) -> Transform:
@@ -209,10 +216,11 @@ def _choose_prior(part: parts.Prior) -> prior.Prior:
     return prior.PerPixel(chosen) if part.per_pixel else chosen
 
 
-def _choose_schedule(params: ClassModelParameters, steps: int) -> Schedule:
-    match params.schedule:
+def choose_schedule(wanted: parts.Schedule | None, steps: int) -> Schedule:
+    """How the step size changes over so many steps."""
+    match wanted:
         case parts.Staircase():
-            return Staircase(params.schedule.every, params.schedule.factor)
+            return Staircase(wanted.every, wanted.factor)
         case parts.Cosine():
-            return Cosine(steps, params.schedule.warm_up)
+            return Cosine(steps, wanted.warm_up)
     return constant

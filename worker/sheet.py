@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.engine.render import encode_png, render_contact_sheet
-from worker.pairs import Looking, Pair, Pairs
+from worker.pairs import Pair, Pairs
+from worker.task import Task
 
 ROWS, COLUMNS = 50, 9
 """So many pictures at most, and of each the first targets."""
@@ -19,8 +20,13 @@ Cell = tuple[NDArray[np.uint8], str]
 
 @dataclass(frozen=True)
 class Sheet:
-    """What it holds so far: cells by picture."""
+    """What it holds so far: cells by picture.
 
+    Attributes:
+        columns: How many a row may have when more are added.
+    """
+
+    columns: int = COLUMNS
     rows: dict[str, list[Cell]] = field(default_factory=dict)
 
     def add(self, pair: Pair, shown: NDArray[np.uint8], cells: Sequence[Cell]) -> None:
@@ -32,13 +38,13 @@ class Sheet:
         image = pair.picture.id
         if image in self.rows or len(self.rows) < ROWS:
             row = self.rows.setdefault(image, [(shown, "picture")])
-            row += cells if len(row) < COLUMNS else []
+            row += cells if len(row) < self.columns else []
 
-    def save(self, task: Looking) -> None:
+    def save(self, task: Task[Any]) -> None:
         task.save("contact-sheet.png", encode_png(render_contact_sheet(list(self.rows.values()), side=200)))
 
 
-def finish(task: Looking, pairs: Pairs, sheet: Sheet, metrics: dict[str, Any]) -> dict[str, Any]:
+def finish(task: Task[Any], pairs: Pairs, sheet: Sheet, metrics: dict[str, Any]) -> dict[str, Any]:
     """Saves the files of the whole job; its metrics, with what is wrong with the pictures that could not be read.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from shared.archives import read_member
-from shared.methods import AnyRequest, Localization, Saliency
+from shared.methods import AnyRequest, Looking
 from shared.parameters.subjects import Archive, Picture, Shelf
 from shared.pictures import is_named_like_picture
 from shared.storage import Storage
@@ -37,7 +37,7 @@ class Entry:
 @contextmanager
 def open_source(request: AnyRequest, storage: Storage) -> Iterator[Sequence[Entry]]:
     """The pictures that a request is to look at; an archive lies in a temporary file meanwhile."""
-    if not isinstance(request, Saliency | Localization):
+    if not isinstance(request, Looking):
         yield []
         return
     match request.images:

@@ -5,13 +5,17 @@ import threading
 import structlog
 from celery import Celery
 
-from shared.broker import count_messages, send_job
+from shared.broker import count_messages, send_job, send_release
 from shared.ending import end_job, ended
 from shared.errors import AttemptsExhausted, Problem
 from shared.jobs import State
 from shared.records import ClaimLost, Records
+from shared.registration import RegistrationState
 from shared.settings import Settings
 from shared.storage import Storage
+
+TRIAL_SECONDS = 120.0
+"""Between two looks for releases that nobody has decided about: to load one may take a while."""
 
 STALE_SECONDS = 10
 """A job that is queued for longer, while there are fewer messages than queued jobs, may have lost its message."""
@@ -30,6 +34,15 @@ def sweep(records: Records, storage: Storage, broker: Celery, *, max_attempts: i
             if job is not None and job.state is State.QUEUED:
                 log.warning("job.sent_again", job_id=job_id)
                 send_job(broker, job_id, job.priority)
+
+
+def send_trials(storage: Storage, broker: Celery) -> None:
+    """Sends every release again that was registered and that no worker has decided about."""
+    for name, release in storage.list_registrations():
+        registration = storage.load_registration(name, release)
+        if registration is not None and registration.state is RegistrationState.TRYING:
+            log.warning("release.sent_again", model=registration.entry.reference)
+            send_release(broker, name, release)
 
 
 def return_job(job_id: str, records: Records, storage: Storage, broker: Celery, *, max_attempts: int) -> None:
@@ -73,6 +86,8 @@ class Sweeper:
             try:
                 if self._records.take_turn("sweep", self._settings.sweep_seconds * 0.9):
                     sweep(self._records, self._storage, self._broker, max_attempts=self._settings.max_attempts)
+                if self._records.take_turn("trials", TRIAL_SECONDS):
+                    send_trials(self._storage, self._broker)
             except (Problem, ClaimLost) as error:
                 log.warning("sweep.interrupted", error=str(error))
             except Exception:  # the sweep must outlive what it finds

@@ -1,19 +1,19 @@
 """What a method is given, and what it may do with it."""
 
 import re
-import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from PIL import Image
+from torch import nn
 
-from shared.catalogue import Release
+from shared.catalogue import Preprocessing, Release
 from shared.jobs import Progress, TargetClass
 from shared.methods import AnyRequest
-from shared.pictures import decode_picture
+from shared.parameters.fields import Shown
 from worker.engine.classifier import Classifier
+from worker.preprocess import Levels
 from worker.sources import Entry
 
 
@@ -23,11 +23,6 @@ class Judge:
 
     release: Release
     classifier: Classifier
-
-
-def decode_anything(data: bytes) -> Image.Image:
-    """A picture of any size."""
-    return decode_picture(data, max_pixels=sys.maxsize)[0]
 
 
 R = TypeVar("R", bound=AnyRequest)
@@ -54,10 +49,11 @@ class Task(Generic[R]):
         climber: The network in the precision that is fastest here.
         batch: How many pictures it is fastest with at a time.
         judges: Networks that say what they see in the result.
-        load_picture: Fetches and decodes an uploaded picture by its id.
-        entries: The pictures to look at, not yet read.
-        decode: Reads a picture from a file's bytes.
+        load_picture: Fetches and decodes an uploaded picture (H, W, C) by its id.
+        decode: Reads a picture (H, W, C) in the network's channels from a file's bytes.
         save: Stores an artefact.
+        load_original: Reads the network again as the release's file has it, with nothing folded, on the CPU.
+        entries: The pictures to look at, not yet read.
     """
 
     request: R
@@ -67,10 +63,11 @@ class Task(Generic[R]):
     climber: Classifier
     batch: int
     judges: tuple[Judge, ...]
-    load_picture: Callable[[str], Image.Image]
+    load_picture: Callable[[str], Levels]
+    decode: Callable[[bytes], Levels]
     save: Save
+    load_original: Callable[[], nn.Module]
     entries: Sequence[Entry] = ()
-    decode: Callable[[bytes], Image.Image] = decode_anything
 
     @property
     def device(self) -> torch.device:
@@ -79,6 +76,16 @@ class Task(Generic[R]):
     def target(self, index: int) -> TargetClass:
         """The class of an index with its name."""
         return TargetClass(index=index, name=self.release.classes[index])
+
+
+def choose_shown(preprocessing: Preprocessing, view: Shown) -> Preprocessing:
+    """How pictures become views, where a request may want the network to be shown all of them."""
+    return preprocessing if view == "crop" else preprocessing.model_copy(update={"fit": "stretch", "resize": None})
+
+
+def file_name(name: str) -> str:
+    """A layer's name in a file's."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80] or "layer"
 
 
 def file_stem(target: TargetClass) -> str:

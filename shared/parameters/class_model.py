@@ -1,11 +1,12 @@
 """How to climb: the parameters of `class_model`."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from shared.parameters.fields import ImageId, Parameters, Seed, Side
-from shared.parameters.parts import Blur, Box, Crop, Objective, Prior, Schedule, Transform, Window
+from shared.parameters.parts import Blur, Box, ChannelMean, Crop, Neuron, Objective, Prior, Schedule, Transform, Window
 from shared.parameters.presets import DEFAULT, PRESETS, Preset
 
 MOST_PARTS = 16
@@ -151,6 +152,11 @@ class ClassModelParameters(Parameters):
             if wrong:
                 raise ValueError(wrong)
         return self
+
+    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+        for position, term in enumerate(self.objective):
+            if isinstance(term, ChannelMean | Neuron):
+                yield f"objective/{position}/layer", term.layer, term.channel
 
     @property
     def windowed(self) -> bool:

@@ -1,6 +1,7 @@
 """Fields that the parameters of several methods share."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -12,7 +13,33 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 LayerName = Annotated[str, Field(min_length=1, max_length=200, description="`GET /v1/models/{name}` lists them.")]
 
 
+Shown = Literal["crop", "whole"]
+SHOWN = "What the network is shown of a picture: what it was trained on, or all of it, stretched to fit."
+
+
 class Parameters(BaseModel):
     """Parameters of a method: frozen, and nothing that is not named here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+        """Every layer that is named: where in the parameters, its name, and the channel that is wanted of it."""
+        yield from ()
+
+
+class LookingParameters(Parameters):
+    """Parameters of a method that looks at pictures."""
+
+    @property
+    def files(self) -> int:
+        """How many files are made of each pair of picture and target."""
+        return 1
+
+    @property
+    def passes(self) -> int:
+        """How many ascents are made of each pair; 0 where nothing climbs."""
+        return 0
+
+    def find_fault(self, width: int, height: int) -> tuple[str, str] | None:  # noqa: ARG002
+        """What is wrong with these parameters for a picture of this size in pixels: which one, and a sentence."""
+        return None

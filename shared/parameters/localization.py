@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.parameters.fields import SHOWN, Shown
 from shared.parameters.saliency import SaliencyParameters
 
 Quantile = Annotated[float, Field(ge=0, le=1)]
@@ -15,10 +16,7 @@ class LocalizationParameters(SaliencyParameters):
     crops: Literal[1, 10] = Field(
         default=10, description="As in the paper: the mean map of four corners, the centre, and their reflections."
     )
-    view: Literal["crop", "whole"] = Field(
-        default="whole",
-        description="What the network is shown of a picture: what it was trained on, or all of it, stretched to fit.",
-    )
+    view: Shown = Field(default="whole", description=SHOWN)
     foreground: Quantile = Field(default=0.95, description="Above this quantile of the map a pixel is the object.")
     background: Quantile = Field(default=0.30, description="Below this one it is not.")
     probable: Quantile = Field(
@@ -29,6 +27,10 @@ class LocalizationParameters(SaliencyParameters):
     side: int = Field(
         default=112, ge=32, le=1024, description="Longest side in pixels at which the picture is segmented."
     )
+
+    @property
+    def files(self) -> int:
+        return len(self.outputs) + 3  # box, mask and JSON
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

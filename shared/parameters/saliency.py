@@ -1,10 +1,11 @@
 """How to look: the parameters of `saliency`."""
 
+from collections.abc import Iterator
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.parameters.fields import LayerName, Parameters
+from shared.parameters.fields import SHOWN, LayerName, LookingParameters, Seed, Shown
 
 Slope = Literal["gradient", "deconvnet", "guided"]
 Kind = Literal[
@@ -17,7 +18,7 @@ Measure = Literal["deletion", "insertion", "pointing", "randomization"]
 KINDS_WITH_SLOPES = ("gradient_x_input", "smoothgrad", "integrated_gradients")
 
 
-class SaliencyParameters(Parameters):
+class SaliencyParameters(LookingParameters):
     """How to look."""
 
     kind: Kind = Field(
@@ -39,15 +40,12 @@ class SaliencyParameters(Parameters):
         description="10: the mean map of four corners, the centre, and their reflections, as in the paper, of a view "
         "an eighth larger.",
     )
-    view: Literal["crop", "whole"] = Field(
-        default="crop",
-        description="What the network is shown of a picture: what it was trained on, or all of it, stretched to fit.",
-    )
+    view: Shown = Field(default="crop", description=SHOWN)
     samples: int = Field(default=24, ge=1, le=500, description="Noisy copies of `smoothgrad`.")
     noise: float = Field(
         default=0.25, gt=0, le=10, description="Standard deviation of its noise, in the network's normalised units."
     )
-    seed: int = Field(default=0, ge=0, le=2**31, description="Of its noise.")
+    seed: Seed = Field(default=0, description="Of its noise.")
     steps: int = Field(default=32, ge=2, le=500, description="Nodes of the path of `integrated_gradients`.")
     layer: LayerName | None = Field(
         default=None, description="Of `grad_cam`; without it, the last one whose features have places."
@@ -68,6 +66,14 @@ class SaliencyParameters(Parameters):
         "that the map ranks highest are deleted (low is good) or inserted (high is good), whether its peak lies in a "
         "true box, and its rank correlation with the map of the network with shuffled weights (near 0 is good).",
     )
+
+    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+        if self.layer is not None:
+            yield "layer", self.layer, None
+
+    @property
+    def files(self) -> int:
+        return len(self.outputs)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -33,7 +33,8 @@ def test_a_picture_is_stored_under_its_digest_and_comes_back(http: httpx2.Client
     stored = send(http, data)
     assert stored.status_code == 201
     digest = hashlib.sha256(data).hexdigest()
-    assert stored.json() == {"id": digest, "format": "JPEG", "width": 60, "height": 40, "bytes": len(data)}
+    facts = {"format": "JPEG", "width": 60, "height": 40, "channels": 3, "bytes": len(data)}
+    assert stored.json() == {"id": digest, **facts}
     fetched = http.get(stored.headers["Location"])
     assert (fetched.content, fetched.headers["Content-Type"]) == (data, "image/jpeg")
     assert http.get(f"/v1/images/{digest}", headers={"If-None-Match": f'"{digest}"'}).status_code == 304

@@ -52,8 +52,8 @@ def test_objects_are_found_in_an_archive(stack: Stack, tmp_path: Path) -> None:
 
 def test_the_menu_and_the_catalogue_are_shown(stack: Stack) -> None:
     assert "learning_rate" in archetype(stack, "methods").stdout
-    assert "shapes" in archetype(stack, "models").stdout
-    assert "sailing boat" in archetype(stack, "models", "shapes").stdout
+    assert "shapes" in archetype(stack, "models", "list").stdout
+    assert "sailing boat" in archetype(stack, "models", "show", "shapes").stdout
 
 
 def test_a_mistake_is_a_sentence_and_not_a_traceback(stack: Stack) -> None:
@@ -71,7 +71,7 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(stack: Stack) -> None:
 
 
 def test_no_service_is_said(tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).with_name("archetype")), "models", "--url", "http://127.0.0.1:1"]
+    command = [str(Path(sys.executable).with_name("archetype")), "models", "list", "--url", "http://127.0.0.1:1"]
     failed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert failed.returncode == 1
     assert "is the service running" in " ".join(failed.stderr.split())

@@ -8,8 +8,8 @@ import pytest
 from shared.catalogue import load_catalogue
 from shared.checks import check_request, parse_request
 from shared.errors import InvalidRequest, UnknownImage, UnknownModel, UnknownTarget
-from shared.methods import Saliency
-from shared.storage import ArchiveFacts, Description, Layer
+from shared.methods import MENU, Saliency
+from shared.storage import ArchiveFacts, Description, Image, Layer
 
 
 class Shelf:
@@ -18,8 +18,8 @@ class Shelf:
     def __init__(self, *images: str) -> None:
         self.images = images
 
-    def describe_image(self, image_id: str) -> object | None:
-        return image_id if image_id in self.images else None
+    def describe_image(self, image_id: str) -> Image | None:
+        return Image(id=image_id, format="PNG", width=80, height=60, bytes=1) if image_id in self.images else None
 
     def load_description(self, name: str, release: str) -> Description:  # noqa: ARG002
         return Description(
@@ -33,7 +33,7 @@ GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": [
 @pytest.mark.parametrize(
     ("change", "field", "given", "allowed"),
     [
-        ({"method": "dream"}, "/method", "dream", ["class_model", "saliency", "localization"]),
+        ({"method": "dream"}, "/method", "dream", list(MENU)),
         ({"params": {"steps": 10**9}}, "/params/steps", 10**9, {"le": 10000}),
         ({"params": {"steps": 0}}, "/params/steps", 0, {"ge": 1}),
         ({"params": {"learning_rate": -1}}, "/params/learning_rate", -1, {"gt": 0.0}),

@@ -85,14 +85,14 @@ def test_exif_orientation_is_applied(colours: Image.Image, orientation: int, cor
     exif[0x0112] = orientation
     picture, facts = decode_picture(encoded(colours, "JPEG", exif=exif, quality=95), max_pixels=LIMIT)
     assert np.abs(np.asarray(picture)[corner].astype(int) - [220, 30, 40]).max() < 25
-    assert (facts.width, facts.height) == picture.size == ((48, 32) if orientation < 5 else (32, 48))
+    assert (facts.width, facts.height) == picture.shape[1::-1] == ((48, 32) if orientation < 5 else (32, 48))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_every_format_is_read_and_named(colours: Image.Image, kind: str) -> None:
     picture, facts = decode_picture(encoded(colours, kind), max_pixels=LIMIT)
     assert facts.format == kind
-    assert picture.size == colours.size
+    assert picture.shape == (colours.height, colours.width, 3)
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -138,4 +138,40 @@ def test_any_damage_is_a_picture_or_a_problem(colours: Image.Image) -> None:
             picture, _ = decode_picture(bytes(data), max_pixels=1_000_000)
         except Problem:
             continue
-        assert picture.mode == "RGB"
+        assert (picture.dtype, picture.shape[2]) == (np.uint8, 3)
+
+
+def array(values: object) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 7)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float16, np.float64, np.bool_])
+def test_an_array_is_a_picture_of_any_channels(shape: tuple[int, ...], kind: type) -> None:
+    values = np.random.default_rng(0).integers(0, 2, shape).astype(kind)
+    picture, facts = decode_picture(array(values), max_pixels=LIMIT)
+    assert (facts.format, facts.width, facts.height, facts.channels) == ("NPY", 30, 20, (*shape, 1)[2])
+    assert picture.dtype == (np.uint8 if kind is np.uint8 else np.float32)
+    assert np.array_equal(picture.reshape(shape), values)
+
+
+BROKEN = {
+    "objects": array([[{}]]), "text": array([["a"]]), "complex": array([[1j]]), "one axis": array(np.zeros(9)),
+    "four axes": array(np.zeros((2, 2, 2, 2))), "channels": array(np.zeros((4, 4, 17))), "nan": array([[np.nan]]),
+    "infinite": array([[np.inf]]), "overflow": array([[1e300]]), "cut": array(np.zeros((9, 9)))[:-1],
+    "empty": array(np.zeros((0, 4, 3))), "header": b"\x93NUMPY\x01\x00\xff\xff{", "magic": b"\x93NUMPY",
+    "code": b"\x93NUMPY\x01\x00\x30\x00" + b"__import__('os').system('true')".ljust(48),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+def test_what_is_no_array_of_a_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(UnreadableImage):
+        decode_picture(data, max_pixels=LIMIT)
+
+
+def test_a_large_array_is_refused_by_its_header() -> None:
+    with pytest.raises(TooLarge):
+        decode_picture(array(np.zeros((1, 1)))[:-8].replace(b"(1, 1)", b"(9000, 9000)"), max_pixels=LIMIT)

@@ -145,7 +145,7 @@ def test_a_store_that_does_not_answer_costs_the_job_no_attempt(stack: Stack) -> 
 
     from shared.catalogue import load_catalogue
     from worker.attempt import Bench, run_job
-    from worker.networks import Networks
+    from worker.networks import Loader, Networks
     from worker.plans import Plans
 
     url = stack.settings.redis_url.removesuffix("/0") + "/5"
@@ -153,7 +153,7 @@ def test_a_store_that_does_not_answer_costs_the_job_no_attempt(stack: Stack) -> 
     records, cpu = Records(settings), torch.device("cpu")
     bench = Bench(
         settings=settings, records=records, storage=Storage(Bucket(settings)), catalogue=load_catalogue(None),
-        networks=Networks(factories={}, device=cpu, limit=1), plans=Plans(None), device=cpu,
+        networks=Networks(Loader(), device=cpu), plans=Plans(None), device=cpu,
     )  # fmt: skip
     job = Backdoor(stack).job(new_job_id())
     assert records.create(job) is True

@@ -11,7 +11,7 @@ from worker.engine.ascend import End
 from worker.engine.classifier import open_classifier
 from worker.engine.octaves import ascend_octaves
 from worker.engine.prepare import prepare
-from worker.networks import load_network
+from worker.networks import Loader
 from worker.recipe import plan_ascents, plan_slots
 
 STEPS = 16
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def test_alone_and_among_thirty_two_a_target_scores_the_same(models: Path, tmp_path: Path) -> None:
     release = load_catalogue(write_catalogue(tmp_path)).find("squeezenet")
     shape = release.preprocessing
-    network = prepare(load_network(release, {}, CPU).network, CPU)
+    network = prepare(Loader().load(release, CPU).network, CPU)
     params = ClassModelParameters(steps=STEPS)
     with open_classifier(network, mean=shape.mean, std=shape.std, size=shape.size, device=CPU) as classifier:
         ascents = plan_ascents(classifier, params, picture=None, magnitudes=None)

@@ -13,11 +13,13 @@ from shared.errors import UnloadableModel
 from tests.conftest import write_catalogue
 from tests.networks import Small, seeded
 from worker.engine.torchvision_import import import_torchvision
-from worker.networks import Networks, describe_network, load_network
-from worker.preprocess import crop_view, to_tensor
+from worker.networks import Loader, Networks, describe_network
+from worker.preprocess import to_tensor
+from worker.view import crop_levels
 
 CPU = torch.device("cpu")
 FACTORIES = {"small": "tests.networks:Small", "cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet"}
+LOADER = Loader(FACTORIES)
 
 
 def entry(**changes: object) -> Release:
@@ -35,7 +37,7 @@ def test_weights_are_read_with_the_usual_wrappings(tmp_path: Path) -> None:
     wrapped = {f"module.{name}": value for name, value in state.items() if "num_batches" not in name}
     torch.save({"state_dict": wrapped, "best": 91.5}, tmp_path / "wrapped.th")
     for name in ("plain.safetensors", "plain.pt", "wrapped.th"):
-        loaded = load_network(entry(weights=tmp_path / name), FACTORIES, CPU)
+        loaded = LOADER.load(entry(weights=tmp_path / name), CPU)
         assert torch.equal(loaded.network.classifier.weight, state["classifier.weight"])
 
 
@@ -56,7 +58,7 @@ class Code:
 )
 def test_what_cannot_be_built_says_why(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UnloadableModel, match=message):
-        load_network(entry(**changes), FACTORIES, CPU)
+        LOADER.load(entry(**changes), CPU)
 
 
 def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
@@ -74,17 +76,18 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
             name, f"{name}.pt"
         )
         with pytest.raises(UnloadableModel, match=expected):
-            load_network(entry(weights=tmp_path / f"{name}.pt"), FACTORIES, CPU)
+            LOADER.load(entry(weights=tmp_path / f"{name}.pt"), CPU)
 
 
 def test_a_digest_that_differs_is_refused(tmp_path: Path) -> None:
     save_file(seeded(Small).state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(UnloadableModel, match="digest"):
-        load_network(entry(weights=tmp_path / "w.safetensors", sha256="0" * 64), FACTORIES, CPU)
+        LOADER.load(entry(weights=tmp_path / "w.safetensors", sha256="0" * 64), CPU)
 
 
 def test_the_least_recently_used_network_is_dropped() -> None:
-    networks = Networks(factories=FACTORIES, device=CPU, limit=2)
+    size = LOADER.load(entry(), CPU).bytes
+    networks = Networks(LOADER, device=CPU, memory=2 * size)
     first = networks.load(entry(release="1"))
     networks.load(entry(release="2"))
     assert networks.load(entry(release="1")) is first
@@ -93,7 +96,7 @@ def test_the_least_recently_used_network_is_dropped() -> None:
 
 
 def test_a_description_lists_layers_with_their_shapes() -> None:
-    loaded = load_network(entry(), FACTORIES, CPU)
+    loaded = LOADER.load(entry(), CPU)
     description = describe_network(loaded, entry(), CPU)
     layer = next(layer for layer in description.layers if layer.name == "features.4")
     assert (layer.kind, layer.shape) == ("Conv2d", [8, 4, 4])
@@ -108,9 +111,9 @@ def test_torchvision_works_beside_this_torch() -> None:
 @pytest.mark.parametrize("depth", [20, 56])
 def test_real_cifar_checkpoints_are_loaded_and_see(models: Path, images: Path, tmp_path: Path, depth: int) -> None:
     release = load_catalogue(write_catalogue(tmp_path)).find(f"resnet{depth}")
-    loaded = load_network(release, FACTORIES, CPU)
+    loaded = LOADER.load(release, CPU)
     paths = sorted((images / "cifar10").glob("*.png"))
-    views = [crop_view(Image.open(path).convert("RGB"), release.preprocessing) for path in paths]
+    views = [crop_levels(np.asarray(Image.open(path).convert("RGB")), release.preprocessing) for path in paths]
     mean, std = (
         torch.tensor(values).view(3, 1, 1) for values in (release.preprocessing.mean, release.preprocessing.std)
     )
@@ -121,14 +124,18 @@ def test_real_cifar_checkpoints_are_loaded_and_see(models: Path, images: Path, t
 
 
 def test_the_view_is_the_centre_at_the_networks_size() -> None:
-    wide = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1))).convert("RGB")
-    view = crop_view(wide, Preprocessing(size=(50, 50)))
+    wide = np.tile(np.arange(200, dtype=np.uint8)[:, None], (100, 1, 3))
+    view = crop_levels(wide, Preprocessing(size=(50, 50)))
     assert view.shape == (50, 50, 3)
     assert abs(int(view[25, 0, 0]) - 50) <= 2
     assert abs(int(view[25, -1, 0]) - 149) <= 2
-    assert crop_view(wide, Preprocessing(size=(50, 50), fit="stretch"))[25, 0, 0] < 5
+    assert crop_levels(wide, Preprocessing(size=(50, 50), fit="stretch"))[25, 0, 0] < 5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 5)])
 def test_a_picture_of_any_shape_gives_a_view(size: tuple[int, int]) -> None:
-    assert crop_view(Image.new("RGB", size), Preprocessing(size=(32, 48), resize=64)).shape == (32, 48, 3)
+    assert crop_levels(np.zeros((size[1], size[0], 3), np.uint8), Preprocessing(size=(32, 48), resize=64)).shape == (
+        32,
+        48,
+        3,
+    )

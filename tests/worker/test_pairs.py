@@ -1,6 +1,7 @@
 """Pairs come in full batches, and only a batch of them is ever held."""
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from shared.catalogue import load_catalogue
 from shared.methods import Saliency
 from shared.parameters.saliency import SaliencyParameters
 from shared.parameters.subjects import Archive, Picture, Top
+from shared.pictures import decode_picture
 from worker.methods import saliency
-from worker.networks import Networks
+from worker.networks import Loader, Networks
 from worker.pairs import Pairs
+from worker.preprocess import Levels
 from worker.sources import Entry
 from worker.task import Task
+from worker.view import open_view
 
 CPU = torch.device("cpu")
 
@@ -28,13 +32,18 @@ def photograph(number: int, side: int = 600) -> bytes:
     return buffer.getvalue()
 
 
+def read(data: bytes) -> Levels:
+    return decode_picture(data, max_pixels=10**9)[0]
+
+
 def make_task(networks: Any, entries: list[Entry], batch: int, **options: Any) -> Task[Saliency]:
     release = load_catalogue(None).find("shapes")
     classifier, _ = networks
     request = Saliency(method="saliency", model="shapes", images=Archive(archive="0" * 64), **options)
     return Task(
         request=request, release=release, targets=None, classifier=classifier, climber=classifier, batch=batch,
-        judges=(), load_picture=lambda _: Image.new("RGB", (8, 8)), save=lambda *_, **__: None, entries=entries,
+        judges=(), load_picture=read, decode=read, load_original=lambda: classifier.network, save=lambda *_, **__: None,
+        entries=entries,
     )  # fmt: skip
 
 
@@ -48,7 +57,7 @@ def test_a_thousand_pictures_take_no_more_memory_than_a_hundred() -> None:
     data = photograph(0)
     # What follows the end of a JPEG is ignored: a thousand files, and as many digests, from one picture.
     entries = [Entry(f"{number}.jpg", None, lambda number=number: data + b"%d" % number) for number in range(1000)]
-    with Networks(factories={}, device=CPU, limit=1).open(load_catalogue(None).find("shapes")) as opened:
+    with Networks(Loader(), device=CPU).open(load_catalogue(None).find("shapes")) as opened:
         task = make_task(opened, entries, 16, params=SaliencyParameters(outputs=[]))
         resident = {progress.done: read_resident() for progress in saliency.run(task)}
     assert max(resident) == 1000
@@ -61,9 +70,10 @@ def test_batches_are_full_whatever_number_of_targets_pictures_have() -> None:
     data = photograph(1, 80)
     known = [Picture(id=f"{number:064x}", targets=[0] * 1 + list(range(1, 1 + number))) for number in range(5)]
     entries = [Entry(picture.id, picture, lambda: data) for picture in known]
-    with Networks(factories={}, device=CPU, limit=1).open(load_catalogue(None).find("shapes")) as opened:
+    with Networks(Loader(), device=CPU).open(load_catalogue(None).find("shapes")) as opened:
         pairs = Pairs(
-            make_task(opened, entries, 4, targets=Top(top=2)), load_catalogue(None).find("shapes").preprocessing
+            make_task(opened, entries, 4, targets=Top(top=2)),
+            partial(open_view, preprocessing=load_catalogue(None).find("shapes").preprocessing),
         )
         sizes = [len(batch) for batch in pairs.read()]
     assert sizes == [4, 4, 4, 3]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from shared.catalogue import Preprocessing
-from worker.preprocess import open_view
+from worker.preprocess import Levels
+from worker.view import open_view
 
 SHAPES = [
     Preprocessing(size=(32, 32)),
@@ -16,14 +16,14 @@ SHAPES = [
 SIZES = [(60, 100), (100, 60), (32, 32), (17, 300)]
 
 
-def picture_with_square(size: tuple[int, int]) -> Image.Image:
+def picture_with_square(size: tuple[int, int]) -> Levels:
     """Black, but for a white square up and left of the middle, a third of the shorter side."""
     height, width = size
     levels = np.zeros((height, width, 3), np.uint8)
     side = max(2, min(size) // 3)
     top, left = height // 2 - side, width // 2 - side
     levels[top : top + side, left : left + side] = 255
-    return Image.fromarray(levels)
+    return levels
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -58,7 +58,7 @@ def test_a_box_of_the_view_lands_on_the_pixels_that_it_came_from(shape: Preproce
 
 
 def test_what_the_network_was_not_shown_is_zero() -> None:
-    view = open_view(Image.new("RGB", (100, 50)), Preprocessing(size=(32, 32)))
+    view = open_view(np.zeros((50, 100, 3), np.uint8), Preprocessing(size=(32, 32)))
     placed = view.place_map(np.ones((32, 32), np.float32))
     assert view.area == (25, 0, 75, 50)
     assert placed[:, 25:75].min() == 1
@@ -66,5 +66,5 @@ def test_what_the_network_was_not_shown_is_zero() -> None:
 
 
 def test_a_preview_has_its_map_at_its_own_size() -> None:
-    view = open_view(Image.new("RGB", (1000, 500)), Preprocessing(size=(32, 32)))
+    view = open_view(np.zeros((500, 1000, 3), np.uint8), Preprocessing(size=(32, 32)))
     assert view.place_map(np.ones((32, 32), np.float32), (50, 100)).sum() == 50 * 50

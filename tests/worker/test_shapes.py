@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from shared.catalogue import load_catalogue
-from worker.networks import load_network
+from worker.networks import Loader
 from worker.shapes import drawing
 from worker.shapes.train import HELD_OUT_SEED, accuracy, train
 
@@ -16,7 +16,7 @@ def test_it_tells_held_out_drawings_apart() -> None:
     drawings = [drawing.draw_numbered(index, HELD_OUT_SEED) for index in range(600)]
     pictures = torch.stack([torch.from_numpy(np.array(drawn.picture)) for drawn in drawings]).permute(0, 3, 1, 2)
     labels = torch.tensor([drawn.label for drawn in drawings])
-    loaded = load_network(load_catalogue(None).find("shapes"), {}, CPU)
+    loaded = Loader().load(load_catalogue(None).find("shapes"), CPU)
     assert accuracy(loaded.network, (pictures, labels)) >= 0.97
 
 

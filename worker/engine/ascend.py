@@ -10,6 +10,7 @@ from torch import Tensor
 
 from worker.engine.backward import PLAIN, Gentle
 from worker.engine.blur import blur
+from worker.engine.bound import Bound
 from worker.engine.classifier import Classifier
 from worker.engine.image import Image
 from worker.engine.memory import run_in_parts
@@ -72,10 +73,14 @@ class Ascent:
         schedule: Factor of the step size at each step.
         blur: Every so many steps the pictures are blurred by so many pixels; 0 for never.
         eight_bits: The pictures are rounded to 8 bits after each step.
+        origins: Where each slot's picture comes from (N, C, H, W), for the bounds.
+        bounds: What brings pictures back after each step that went too far, in this order.
+        restarts: How often a slot without a gradient is started again from noise before it is given up.
         keep_best: Give the best picture that was looked at, and not the last.
         stop_probability: A target leaves when its picture, without transforms, has a larger one.
         stop_plateau: A target leaves when its best value is so many steps old.
         look_every: Steps between two looks at the pictures without transforms, for the three above.
+        as_saved: Those looks are at the pictures in 8 bits.
     """
 
     steps: int
@@ -91,10 +96,14 @@ class Ascent:
     schedule: Schedule = constant
     blur: tuple[int, float] = (0, 0.0)
     eight_bits: bool = False
+    origins: Tensor | None = None
+    bounds: tuple[Bound, ...] = ()
+    restarts: int = RESTARTS
     keep_best: bool = False
     stop_probability: float | None = None
     stop_plateau: int | None = None
     look_every: int = 10
+    as_saved: bool = False
 
     @property
     def looks(self) -> bool:
@@ -173,6 +182,7 @@ class Batch:
         slots: Their numbers.
         random: The transforms' numbers for all steps: (steps, N, views · draws), on the CPU.
         restarts: How often each was started again.
+        origins: Where their pictures come from (N, C, H, W); of no size where nothing is bounded.
         best: Parameters of the best picture that was looked at.
         best_worth: Its worth.
         best_step: The step it was found at.
@@ -186,6 +196,7 @@ class Batch:
     memory: Optimizer
     random: Tensor
     restarts: tuple[int, ...]
+    origins: Tensor
     best: Tensor
     best_worth: Tensor
     best_step: Tensor
@@ -199,7 +210,8 @@ class Batch:
             slots=tuple(self.slots[row] for row in rows), targets=self.targets[index], rates=self.rates[index],
             weights=self.weights[index], parameters=self.parameters[index], memory=self.memory.take(index),
             random=self.random[:, list(rows)], restarts=tuple(self.restarts[row] for row in rows),
-            best=self.best[index], best_worth=self.best_worth[index], best_step=self.best_step[index],
+            origins=self.origins[index], best=self.best[index], best_worth=self.best_worth[index],
+            best_step=self.best_step[index],
         )  # fmt: skip
 
 
@@ -276,6 +288,7 @@ def _begin(classifier: Classifier, ascent: Ascent, slots: Sequence[Slot]) -> Bat
         memory=ascent.optimizer(parameters),
         random=_draw(ascent, slots, pinned=device.type == "cuda"),
         restarts=(0,) * len(slots),
+        origins=torch.zeros(len(slots), 0, device=device) if ascent.origins is None else ascent.origins.to(device),
         best=parameters,
         best_worth=torch.full((len(slots),), -torch.inf, device=device),
         best_step=torch.zeros(len(slots), dtype=torch.int64, device=device),
@@ -292,7 +305,19 @@ def _draw(ascent: Ascent, slots: Sequence[Slot], *, pinned: bool) -> Tensor:
 
 def _move(ascent: Ascent, batch: Batch, climbed: Climb, index: int) -> Batch:
     change, memory = batch.memory.step(climbed.gradient, batch.rates * ascent.schedule(index))
-    return replace(batch, parameters=_round(ascent, batch.parameters + change), memory=memory)
+    return replace(
+        batch, parameters=_hold(ascent, _round(ascent, batch.parameters + change), batch.origins), memory=memory
+    )
+
+
+def _hold(ascent: Ascent, parameters: Tensor, origins: Tensor) -> Tensor:
+    """The parameters of pictures within all bounds."""
+    if not ascent.bounds:
+        return parameters
+    pictures = ascent.image.picture(parameters)
+    for bound in ascent.bounds:
+        pictures = bound(pictures, origins)
+    return ascent.image.parameters(pictures)
 
 
 def _penalise(ascent: Ascent, weights: Tensor, parameters: Tensor, pictures: Tensor) -> Tensor:
@@ -322,7 +347,8 @@ def _look(
     classifier: Classifier, ascent: Ascent, batch: Batch, taken: int, climbed: Climb | None = None
 ) -> tuple[Batch, dict[int, Reason]]:
     """Judges the pictures without transforms after `taken` steps: the batch with its best, and which rows may leave."""
-    if climbed is not None and ascent.transform == Chain(classifier.size) and not classifier.tail.clamps:
+    shown = ascent.transform == Chain(classifier.size) and not ascent.as_saved
+    if climbed is not None and shown and not classifier.tail.clamps:
         worth, scores = climbed.worth, climbed.scores  # they were just shown as they are
     else:
         worth, scores = _judge(classifier, ascent, batch)
@@ -345,7 +371,8 @@ def _look(
 def _judge(classifier: Classifier, ascent: Ascent, batch: Batch) -> tuple[Tensor, Tensor]:
     """Each picture's worth (N,) and the scores (N, K) that the whole network gives it, as it is."""
     pictures = ascent.image.picture(batch.parameters)
-    inputs = classifier.normalise(fit(pictures, classifier.size))
+    seen = pictures.clamp(0, 1).mul(255).round() / 255 if ascent.as_saved else pictures
+    inputs = classifier.normalise(fit(seen, classifier.size))
     outputs = classifier.look(inputs, ascent.objective.layers)
     worth = ascent.objective(outputs, batch.targets) - _penalise(ascent, batch.weights, batch.parameters, pictures)
     return worth, classifier.scores(inputs) if classifier.tail.clamps else outputs.scores
@@ -362,7 +389,7 @@ def _restart(
         seed = slots[batch.slots[row]].seed + RESTART_SEED * restarts[row]
         fresh = Normal(RESTART_NOISE)(ascent.image, (classifier.channels, *ascent.size), [seed])
         parameters[row] = _round(ascent, fresh.to(parameters))[0]
-    dead: dict[int, Reason] = {row: "dead" for row in rows if last or restarts[row] > RESTARTS}
+    dead: dict[int, Reason] = {row: "dead" for row in rows if last or restarts[row] > ascent.restarts}
     return replace(batch, parameters=parameters, restarts=tuple(restarts)), dead
 
 

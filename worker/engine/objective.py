@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.classifier import Outputs
+from worker.engine.row_sum import sum_rows
 
 
 class Objective(Protocol):
@@ -39,6 +40,16 @@ class ClassProbability:
 
     def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
         return outputs.scores.softmax(1).gather(1, targets[:, None]).squeeze(1)
+
+
+@dataclass(frozen=True)
+class LogProbability:
+    """The logarithm of the target's probability: the score, less what all classes have together."""
+
+    layers: frozenset[str] = frozenset()
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        return outputs.scores.log_softmax(1).gather(1, targets[:, None]).squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,66 @@ class Neuron:
 
 
 @dataclass(frozen=True)
+class LayerNorm:
+    """The Euclidean length of all that a layer gives for a picture (Mordvintsev et al. 2015)."""
+
+    layer: str
+
+    @property
+    def layers(self) -> frozenset[str]:
+        return frozenset([self.layer])
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:  # noqa: ARG002
+        # In float32: the squares of a large layer are more than half precision can hold.
+        return sum_rows(outputs.activations[self.layer].float().square()).clamp_min(1e-30).sqrt()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Features that pictures are to have.
+
+    Attributes:
+        layer: Whose they are.
+        features: Of one picture: (…).
+    """
+
+    layer: str
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class FeatureMatch:
+    """−‖Φ(I) − Φ₀‖², each slot's own layer and features (Mahendran and Vedaldi 2014, arXiv 1412.0035, equation 1).
+
+    Attributes:
+        wanted: A slot's target is its place in here.
+        relative: Whether the distance is divided by ‖Φ₀‖², so that it means the same for every layer.
+    """
+
+    wanted: Sequence[Wanted]
+    relative: bool = True
+
+    @property
+    def layers(self) -> frozenset[str]:
+        return frozenset(each.layer for each in self.wanted)
+
+    def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        # Every layer's distance is taken for every slot, and its own kept: no GPU waits to hear which that is.
+        total = torch.zeros(len(targets), device=targets.device)
+        for layer in sorted(self.layers):
+            own = [place for place, each in enumerate(self.wanted) if each.layer == layer]
+            rows = torch.zeros(len(self.wanted), dtype=torch.int64, device=targets.device)
+            chosen = torch.zeros(len(self.wanted), dtype=torch.bool, device=targets.device)
+            rows[own], chosen[own] = torch.arange(len(own), device=targets.device), True
+            features = torch.stack([self.wanted[place].features for place in own])[rows[targets]].float()
+            distance = sum_rows((outputs.activations[layer].float() - features).square())
+            if self.relative:
+                distance = distance / sum_rows(features.square()).clamp_min(1e-12)
+            total = total - torch.where(chosen[targets], distance, 0)
+        return total
+
+
+@dataclass(frozen=True)
 class WeightedSum:
     """Σ weight · objective."""
 
@@ -100,11 +171,12 @@ class WeightedSum:
 
 
 def pick_channel(activation: Tensor, layer: str, channel: int | None, targets: Tensor) -> Tensor:
-    """Each picture's channel (N, …) of an activation (N, C, …): the same for all, or each target's own.
+    """Each picture's channel (N, …) of features (N, C, …) or tokens (N, T, C): the same for all, or each target's own.
 
     Raises:
         ValueError: The layer has no such channel.
     """
+    activation = activation.transpose(1, 2) if activation.ndim == 3 else activation
     largest = int(targets.max()) if channel is None else channel
     if largest >= activation.shape[1]:
         raise ValueError(f"layer {layer!r} has {activation.shape[1]} channels, there is no channel {largest}")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from worker.engine.ascend import Ascent, End, Slot, Step, ascend
 from worker.engine.classifier import Classifier
@@ -12,12 +13,22 @@ from worker.engine.transform import fit
 
 
 def ascend_octaves(
-    classifier: Classifier, ascents: Sequence[Ascent], slots: Sequence[Slot], *, at_once: int | None = None
+    classifier: Classifier,
+    ascents: Sequence[Ascent],
+    slots: Sequence[Slot],
+    *,
+    at_once: int | None = None,
+    pictures: Tensor | None = None,
 ) -> Iterator[Step]:
     """Climbs one ascent after another; large shapes are found on a small canvas, details on a large one.
 
     The octaves of Mordvintsev et al. 2015 ("Inceptionism"). A slot that leaves an octave before its last step has
     ended; the others go on from their picture, enlarged.
+
+    Args:
+        at_once: How many slots go through the network at a time at most.
+        pictures: What each slot begins with (N, C, H, W). With them, each octave begins with the picture at its own
+            size and what the one before has changed: what was lost on the smaller canvas is back.
 
     Yields:
         The steps of all ascents, counted through, with the numbers that the slots have in `slots`.
@@ -40,4 +51,10 @@ def ascend_octaves(
         if following is None or not carried:
             return
         numbers, taken = sorted(carried), taken + ascent.steps
-        start = Given(fit(torch.stack([carried[number].picture for number in numbers]), following.size))
+        found = torch.stack([carried[number].picture for number in numbers])
+        if pictures is None:
+            start = Given(fit(found, following.size))
+        else:
+            given = pictures[numbers]
+            changed = fit(found - fit(given, ascent.size), following.size)
+            start = Given(fit(given, following.size) + changed)

@@ -119,6 +119,21 @@ class RMSProp(Memory):
         return rate * unit / (square + 1e-7).sqrt(), replace(self, square=square)
 
 
+@dataclass(frozen=True)
+class Normalized(Memory):
+    """Gradients whose mean magnitude is one (Mordvintsev et al. 2015, the code beside "Inceptionism")."""
+
+    count: Tensor
+
+    @classmethod
+    def start(cls, parameters: Tensor) -> Self:
+        return cls(_per_slot(parameters))
+
+    def step(self, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Self]:
+        magnitude = sum_rows(gradient.abs()) / gradient[0].numel()
+        return rate * gradient / magnitude.clamp_min(1e-12).view(self.count.shape), self
+
+
 def _per_slot(parameters: Tensor) -> Tensor:
     """A zero per slot, in the shape that multiplies the parameters: (N, 1, …)."""
     return parameters.new_zeros([len(parameters)] + [1] * (parameters.ndim - 1))

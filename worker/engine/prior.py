@@ -21,6 +21,23 @@ def l2(deviation: Tensor) -> Tensor:
     return sum_rows(deviation.square())
 
 
+def absolute_variation(deviation: Tensor) -> Tensor:
+    """Σ|Δ↓| + Σ|Δ→|: flat areas, and edges as sharp as they like, along the axes."""
+    down = (deviation[..., 1:, :] - deviation[..., :-1, :]).abs()
+    right = (deviation[..., :, 1:] - deviation[..., :, :-1]).abs()
+    return sum_rows(down) + sum_rows(right)
+
+
+@dataclass(frozen=True)
+class PowerSum:
+    """Σ|x|^α: a large α holds the largest values (Mahendran and Vedaldi 2014, arXiv 1412.0035, section 3)."""
+
+    alpha: float
+
+    def __call__(self, deviation: Tensor) -> Tensor:
+        return sum_rows(deviation.abs().pow(self.alpha))
+
+
 @dataclass(frozen=True)
 class Lp:
     """(Σ|x|ᵖ)^(1/p): a large p holds the largest values and leaves the rest alone (Mahendran and Vedaldi 2016)."""

@@ -37,6 +37,13 @@ def to_rgb(levels: NDArray[np.uint8]) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(levels, (*levels.shape[:2], 3)))
 
 
+def flatten_channels(levels: NDArray[np.uint8]) -> Pixels:
+    """Levels (H, W, C) as one picture of their size (H, W, 3): of other channels than one or three, their mean."""
+    if levels.shape[2] not in (1, 3):
+        levels = np.rint(levels.mean(2, keepdims=True)).astype(np.uint8)
+    return to_rgb(levels)
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """The bytes of a PNG file of (H, W, 3) or (H, W) pixels."""
     buffer = io.BytesIO()
@@ -135,6 +142,48 @@ def render_object(
         for left, top, right, bottom in boxes:
             draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=thick)
     return np.asarray(picture)
+
+
+def render_boxes(pixels: Pixels, boxes: Sequence[Edges]) -> Pixels:
+    """A picture (H, W, 3) with numbered boxes, the first drawn last and brightest."""
+    picture = Image.fromarray(pixels)
+    draw, thick = ImageDraw.Draw(picture), max(1, round(max(picture.size) / 200))
+    font = ImageFont.load_default(max(10, round(max(picture.size) / 32)))
+    for number, (left, top, right, bottom) in reversed(list(enumerate(boxes, 1))):
+        colour = FOUND if number == 1 else TRUE
+        edges = (left, top, max(left, right - 1), max(top, bottom - 1))
+        draw.rectangle(edges, outline=colour, width=thick)
+        text = str(number)
+        spot = (left + 2 * thick, top + thick)
+        draw.rectangle(draw.textbbox(spot, text, font), fill=INK)
+        draw.text(spot, text, colour, font)
+    return np.asarray(picture)
+
+
+def render_difference(before: NDArray[np.uint8], after: NDArray[np.uint8], amplify: float) -> NDArray[np.uint8]:
+    """What has changed (H, W, C), so many times as large, about mid grey."""
+    change = after.astype(np.float32) - before.astype(np.float32)
+    shown: NDArray[np.uint8] = np.clip(np.rint(127.5 + change * amplify), 0, 255).astype(np.uint8)
+    return shown
+
+
+def render_tiles(maps: NDArray[np.float32], side: int = 1024) -> Pixels:
+    """Maps (K, h, w) in 0..1 as grey tiles in a square, each value a square of pixels: (H, W, 3).
+
+    Args:
+        side: What the square's side is at most, as far as its tiles are not larger already.
+    """
+    count, height, width = maps.shape
+    columns = max(1, round((count * height / width) ** 0.5))
+    rows = -(-count // columns)
+    each = max(1, side // max(columns * width, rows * height))
+    gap = 2 if height * width > 1 else 0
+    sheet = np.full((rows * (height * each + gap) + gap, columns * (width * each + gap) + gap), 255, np.uint8)
+    for number, values in enumerate(np.rint(maps * 255).astype(np.uint8)):
+        top = gap + number // columns * (height * each + gap)
+        left = gap + number % columns * (width * each + gap)
+        sheet[top : top + height * each, left : left + width * each] = values.repeat(each, 0).repeat(each, 1)
+    return np.repeat(sheet[..., None], 3, axis=2)
 
 
 def render_contact_sheet(cells: Sequence[Sequence[tuple[Pixels, str]]], side: int = 224) -> Pixels:

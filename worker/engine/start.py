@@ -54,9 +54,15 @@ class Given:
 
     Attributes:
         pictures: (1 or N, C, H or 1, W or 1), in 0..1; a colour is spread over the whole picture.
+        noise: Standard deviation of normal noise on top, each target's own.
     """
 
     pictures: Tensor
+    noise: float = 0.0
 
     def __call__(self, image: Image, shape: Shape, seeds: Sequence[int]) -> Tensor:
-        return image.parameters(self.pictures.expand(len(seeds), *shape)).clone()
+        pictures = self.pictures.expand(len(seeds), *shape)
+        if self.noise:
+            drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+            pictures = pictures + self.noise * torch.stack(drawn)
+        return image.parameters(pictures).clone()

@@ -229,6 +229,32 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Roll:
+    """The picture moved round, what leaves at one edge coming back at the other, and as much of it as the size holds.
+
+    Attributes:
+        size: Height and width of the views in pixels.
+        pixels: It moves by up to so many either way.
+    """
+
+    size: Size
+    pixels: int
+    draws: int = 2
+
+    def __call__(self, pictures: Tensor, random: Tensor) -> Tensor:
+        if not self.pixels:
+            return pictures[..., : self.size[0], : self.size[1]]
+        height, width = pictures.shape[2:]
+        shift = ((2 * random - 1) * self.pixels).round().long()  # (N, 2), on the CPU
+        rows = (torch.arange(self.size[0]) + shift[:, :1]) % height  # (N, h)
+        columns = (torch.arange(self.size[1]) + shift[:, 1:]) % width  # (N, w)
+        rows, columns = (places.to(pictures.device, non_blocking=True) for places in (rows, columns))
+        slots = torch.arange(len(pictures), device=pictures.device)[:, None, None]
+        rolled = pictures.permute(0, 2, 3, 1)[slots, rows[:, :, None], columns[:, None, :]]  # (N, h, w, C)
+        return rolled.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
 class Both:
     """One transform after another."""
 

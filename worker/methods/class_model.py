@@ -9,18 +9,15 @@ from torch import Tensor
 from shared.errors import DeadTarget, Problem
 from shared.jobs import Progress
 from shared.methods import ClassModel
-from worker.engine.ascend import End
-from worker.engine.octaves import ascend_octaves
+from worker.climbing import climb, wants_extras
 from worker.engine.render import Pixels, arrange, encode_png, render_contact_sheet, to_rgb
 from worker.engine.spectrum import default_magnitudes, measure_magnitudes
-from worker.preprocess import crop_view, read_folder, to_tensor
+from worker.preprocess import read_folder, to_tensor
 from worker.recipe import choose_canvas, plan_ascents, plan_slots
 from worker.recording import Recording, choose_frames, shrink
 from worker.task import Run, Task
 from worker.tries import Try, judge_tries, save_metrics, save_tries
-
-SMALL_JOB = 32
-"""A job of more pictures keeps no animations, curves and floats unless it is asked to."""
+from worker.view import crop_levels
 
 
 def run(task: Task[ClassModel]) -> Run:
@@ -34,7 +31,7 @@ def run(task: Task[ClassModel]) -> Run:
         yield Progress(done=number * params.steps, total=total, unit="step")
         tries = yield from climb_batch(task, batch, done=number * params.steps, total=total)
         for target in batch:
-            found[target] = sorted((one for one in tries if one.slot.target == target), key=Try.place)
+            found[target] = sorted((one for one in tries if one.target == target), key=Try.place)
             for _ in save_tries(task, target, found[target]):
                 yield Progress(done=(number + 1) * params.steps, total=total, unit="step")
             cells += [make_cell(task, one, choose_side(len(targets))) for one in found[target][:1]]
@@ -52,16 +49,11 @@ def climb_batch(
     """Climbs some targets and yields progress; returns the tries that came to something."""
     params = task.request.params
     slots = plan_slots(params, targets)
-    recording = Recording(
-        choose_frames(params.steps, params.frames) if wants_extras(task) else None, params.stills_every
-    )
+    extras = wants_extras(params.extras, len(task.targets or []) * len(params.seeds))
+    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, params.stills_every)
     ascents = plan_ascents(task.climber, params, picture=load_start(task), magnitudes=find_magnitudes(task))
-    ends: dict[int, End] = {}
-    for step in ascend_octaves(task.climber, ascents, slots, at_once=task.batch):
-        recording.note(step)
-        ends |= {end.slot: end for end in step.ended}
-        yield Progress(done=done + step.index, total=total, unit="step")
-    return judge_tries(task, slots, ends, recording)
+    climbed = yield from climb(task.climber, ascents, slots, recording, at_once=task.batch, done=done, total=total)
+    return judge_tries(task, slots, climbed)
 
 
 def split_evenly(targets: Sequence[int], most: int) -> list[Sequence[int]]:
@@ -71,16 +63,10 @@ def split_evenly(targets: Sequence[int], most: int) -> list[Sequence[int]]:
     return [targets[start:end] for start, end in pairwise(edges)]
 
 
-def wants_extras(task: Task[ClassModel]) -> bool:
-    """Whether animations, curves and floats are kept."""
-    params = task.request.params
-    return len(task.targets or []) * len(params.seeds) <= SMALL_JOB if params.extras is None else params.extras
-
-
 def load_start(task: Task[ClassModel]) -> Tensor | None:
     """The picture to start from (C, H, W), where the request names one."""
     image = task.request.params.start_image
-    return None if image is None else to_tensor(crop_view(task.load_picture(image), task.release.preprocessing))
+    return None if image is None else to_tensor(crop_levels(task.load_picture(image), task.release.preprocessing))
 
 
 def find_magnitudes(task: Task[ClassModel]) -> Tensor | None:
@@ -91,14 +77,15 @@ def find_magnitudes(task: Task[ClassModel]) -> Tensor | None:
     size = choose_canvas(task.classifier.size, params)
     if release.pictures is None:
         return default_magnitudes(task.classifier.channels, size)
-    views = (crop_view(picture, release.preprocessing) for picture in read_folder(release.pictures))
+    pictures = read_folder(release.pictures, release.preprocessing)
+    views = (crop_levels(picture, release.preprocessing) for picture in pictures)
     return measure_magnitudes((to_tensor(view) for view in views), size)
 
 
 def make_cell(task: Task[ClassModel], best: Try, side: int) -> tuple[Pixels, str]:
     """A target's place on the contact sheet."""
-    name = task.target(best.slot.target).name
-    return shrink(to_rgb(best.levels), side), f"{name} {best.verdict['probability']:.0%}"
+    name = task.target(best.target).name
+    return shrink(to_rgb(best.climbed.levels), side), f"{name} {best.verdict['probability']:.0%}"
 
 
 def choose_columns(count: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import cv2
@@ -19,6 +20,7 @@ from worker.measures import begin_measures
 from worker.pairs import Pair, Pairs
 from worker.sheet import Sheet, finish
 from worker.task import Run, Task, file_stem
+from worker.view import open_view
 
 Map = NDArray[np.float32]
 
@@ -53,7 +55,7 @@ class Found:
 def run(task: Task[Localization]) -> Run:
     """Maps in full batches as saliency makes them, and of each map the object that it points at."""
     params = task.request.params
-    pairs = Pairs(task, choose_shape(task.release.preprocessing, params))
+    pairs = Pairs(task, partial(open_view, preprocessing=choose_shape(task.release.preprocessing, params)))
     total = pairs.count()
     yield Progress(done=0, total=total, unit="box")
     map_of = choose_map(task.classifier, params, task.batch)

@@ -1,5 +1,6 @@
 """`saliency`: which pixels of a picture a class score depends on."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,19 @@ from torch import Tensor
 
 from shared.jobs import Progress
 from shared.methods import Saliency
-from worker.engine.render import encode_png, render_heat_map, render_overlay, to_rgb
+from worker.engine.render import encode_png, flatten_channels, render_heat_map, render_overlay
 from worker.mapping import choose_map, choose_shape, map_pairs, pack_map
 from worker.measures import begin_measures
 from worker.pairs import Pair, Pairs
 from worker.sheet import Sheet, finish
 from worker.task import Run, Task, file_stem
+from worker.view import open_view
 
 
 def run(task: Task[Saliency]) -> Run:
     """Takes the pictures in turn, every pair of picture and target in full batches."""
     params = task.request.params
-    pairs = Pairs(task, choose_shape(task.release.preprocessing, params))
+    pairs = Pairs(task, partial(open_view, preprocessing=choose_shape(task.release.preprocessing, params)))
     total = pairs.count()
     yield Progress(done=0, total=total, unit="map")
     map_of = choose_map(task.classifier, params, task.batch)
@@ -46,7 +48,8 @@ def run(task: Task[Saliency]) -> Run:
 def save_pair(task: Task[Saliency], pair: Pair, values: NDArray[np.float32], sheet: Sheet) -> dict[str, Any]:
     """The files of one pair, its cells of the contact sheet, and what is said of it."""
     target, image, outputs = task.target(pair.target), pair.picture.id, task.request.params.outputs
-    heat_map, overlay = render_heat_map(np.abs(values)), render_overlay(to_rgb(pair.view.levels), np.abs(values))
+    shown = flatten_channels(pair.view.levels)
+    heat_map, overlay = render_heat_map(np.abs(values)), render_overlay(shown, np.abs(values))
     stem = f"{image[:12]}-{file_stem(target)}"
     if "heat_map" in outputs:
         task.save(f"{stem}-heat-map.png", encode_png(heat_map), target=target, image=image)
@@ -55,7 +58,7 @@ def save_pair(task: Task[Saliency], pair: Pair, values: NDArray[np.float32], she
     if "raw" in outputs:
         task.save(f"{stem}.npz", pack_map(pair, values), target=target, image=image)
     label = f"{target.name} {pair.verdict['probability']:.0%}"
-    sheet.add(pair, to_rgb(pair.view.levels), [(heat_map, label), (overlay, "overlay")])
+    sheet.add(pair, shown, [(heat_map, label), (overlay, "overlay")])
     return pair.describe(target)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.engine.transform import Both, Box, Chain, Crop, Jitter, Noise, Pad, Rotate, Scale, Window, fit
+from worker.engine.transform import Both, Box, Chain, Crop, Jitter, Noise, Pad, Roll, Rotate, Scale, Window, fit
 
 MIDDLE = torch.full((1, 4), 0.5)
 
@@ -109,3 +109,13 @@ def test_a_turn_keeps_shapes_as_they_are(size: tuple[int, int]) -> None:
     height, width = size
     middle = ramp(*size)[:, :, height // 2 - 3 : height // 2 + 3, width // 2 - 3 : width // 2 + 3]
     torch.testing.assert_close(seen, middle.rot90(1, (2, 3)), atol=1e-3, rtol=1e-3)
+
+
+def test_roll_moves_each_picture_round_by_its_own_numbers() -> None:
+    pictures = torch.rand(2, 3, 10, 14, generator=torch.Generator().manual_seed(0))
+    random = torch.tensor([[1.0, 0.5], [0.25, 0.0]])
+    rolled = Roll((10, 14), 4)(pictures, random)
+    assert torch.equal(rolled[0], pictures[0].roll((-4, 0), (1, 2)))
+    assert torch.equal(rolled[1], pictures[1].roll((2, 4), (1, 2)))
+    assert torch.equal(Roll((6, 5), 0)(pictures, random), pictures[..., :6, :5])
+    assert torch.equal(Roll((6, 5), 4)(pictures, random)[0], pictures[0].roll((-4, 0), (1, 2))[:, :6, :5])

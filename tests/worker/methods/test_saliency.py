@@ -19,9 +19,10 @@ from shared.parameters.subjects import Picture, Top, TrueBox
 from tests.attributions import assert_equals_captum
 from tests.conftest import write_catalogue
 from worker.engine.saliency.gradient import gradient
-from worker.networks import load_network
-from worker.preprocess import crop_view, to_tensor
+from worker.networks import Loader
+from worker.preprocess import to_tensor
 from worker.shapes.drawing import CLASSES, draw_numbered, draw_picture
+from worker.view import crop_levels
 
 
 def drawn(label: int, seed: int) -> bytes:
@@ -155,9 +156,11 @@ def test_a_network_without_relus_says_so(client: Client) -> None:
 
 def test_squeezenets_saliency_equals_captums_on_real_pictures(models: Path, images: Path, tmp_path: Path) -> None:
     release = load_catalogue(write_catalogue(tmp_path)).find("squeezenet")
-    network = load_network(release, {}, torch.device("cpu")).network
+    network = Loader().load(release, torch.device("cpu")).network
     paths = [images / "imagenet" / name for name in ("951_lemon.jpg", "130_flamingo.jpg", "340_zebra.jpg")]
-    views = [to_tensor(crop_view(Image.open(path).convert("RGB"), release.preprocessing)) for path in paths]
+    views = [
+        to_tensor(crop_levels(np.asarray(Image.open(path).convert("RGB")), release.preprocessing)) for path in paths
+    ]
     mean, std = (
         torch.tensor(values).view(3, 1, 1) for values in (release.preprocessing.mean, release.preprocessing.std)
     )

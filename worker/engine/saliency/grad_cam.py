@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.engine.classifier import Classifier, watch
+from worker.engine.grid import to_grid
 
 
 def grad_cam(classifier: Classifier, inputs: Tensor, targets: Tensor, layer: str) -> Tensor:
@@ -55,35 +56,6 @@ def find_layer(classifier: Classifier) -> str:
     raise ValueError(
         "no layer of the network gives features with places; name one in params.layer, or ask for gradient"
     )
-
-
-def to_grid(values: Tensor, *, ratio: float) -> Tensor | None:
-    """A layer's output as features with places (N, K, h, w); None where it has none.
-
-    Args:
-        ratio: Height by width of the picture, which a grid of tokens shares.
-    """
-    if values.ndim == 4:
-        # Swin transformers keep their features last: only then are the first two axes in the picture's ratio, and the
-        # last two not.
-        first, second, third = values.shape[1:]
-        if _in_ratio(first, second, ratio) and not _in_ratio(second, third, ratio):
-            return values.permute(0, 3, 1, 2)
-        return values if _in_ratio(second, third, ratio) else None
-    if values.ndim != 3:
-        return None
-    tokens = values.shape[1]
-    for extra in (0, 1, 2, 5):  # class token, distillation token, registers
-        width = round(((tokens - extra) / ratio) ** 0.5)
-        if width > 1 and (tokens - extra) % width == 0 and _in_ratio((tokens - extra) // width, width, ratio):
-            grid: Tensor = values[:, extra:].unflatten(1, (-1, width))
-            return grid.permute(0, 3, 1, 2)  # (N, K, h, w)
-    return None
-
-
-def _in_ratio(height: int, width: int, ratio: float) -> bool:
-    """Whether a grid has the picture's ratio, up to what padding adds."""
-    return abs(height - width * ratio) <= 1
 
 
 def _features_and_slopes(

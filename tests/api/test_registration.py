@@ -1,0 +1,179 @@
+"""Releases are registered by operators, tried by a worker, and never change."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import torch
+from safetensors.torch import save
+
+from deploy.local import Stack
+from shared.bucket import Bucket
+from shared.client import Client
+from shared.jobs import State
+from shared.methods import ClassModel
+from tests.networks import Small, seeded, small
+
+STATE = small(3).state_dict()
+ENTRY: dict[str, Any] = {
+    "name": "mine", "architecture": "factory:small", "arguments": {"channels": 3}, "classes": ["one", "two", "three"],
+    "preprocessing": {"size": [16, 16]},
+}  # fmt: skip
+
+
+@pytest.fixture
+def http(stack: Stack):
+    token = stack.settings.operator_token.get_secret_value()
+    with httpx2.Client(base_url=stack.url, timeout=90, headers={"Authorization": f"Bearer {token}"}) as connected:
+        yield connected
+
+
+def upload(http: httpx2.Client, data: bytes) -> str:
+    answer = http.post("/v1/weights", files={"file": ("weights", data)})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def pickled(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def test_a_release_that_works_is_accepted_and_can_be_used_at_once(http: httpx2.Client, client: Client) -> None:
+    for release, data in (
+        ("1", save(STATE)),
+        ("2", pickled({"state_dict": {f"module.{k}": v for k, v in STATE.items()}})),
+    ):
+        answer = http.post("/v1/models", json=ENTRY | {"release": release, "upload": upload(http, data)})
+        assert answer.status_code == 201, answer.text
+        assert answer.headers["Location"] == f"/v1/models/mine@{release}"
+    model = client.model("mine")
+    assert [one["release"] for one in model["releases"]] == ["1", "2"]
+    assert model["release"] == "2"
+    assert client.model("mine@1")["release"] == "1"
+    layers = {layer["name"]: layer for layer in model["layers"]}
+    assert (layers["features.4"]["kind"], layers["features.4"]["shape"]) == ("Conv2d", [8, 4, 4])
+    request = ClassModel(method="class_model", model="mine", targets=["two"], params={"steps": 2})
+    job = client.wait(client.submit(request).id, timeout=60)
+    assert job.state is State.SUCCEEDED, job.error
+    assert job.model == "mine@2"
+
+
+def test_a_release_never_changes(http: httpx2.Client) -> None:
+    body = ENTRY | {"name": "fixed", "upload": upload(http, save(STATE))}
+    assert http.post("/v1/models", json=body).status_code == 201
+    for again in (body, body | {"classes": ["a", "b", "c"]}, body | {"name": "shapes"}):
+        answer = http.post("/v1/models", json=again)
+        assert answer.status_code == 409
+        assert "never change" in answer.json()["detail"]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "classes": ({"classes": ["a", "b"]}, "3 scores for 2"),
+    "architecture": ({"architecture": "factory:none", "arguments": {}}, "no factory 'none'"),
+    "arguments": ({"arguments": {"depth": 2}}, "cannot be built"),
+    "weights": ({"architecture": "torchvision:squeezenet1_0", "arguments": {}}, "missing"),
+    "digest": ({"sha256": "0" * 64}, "digest"),
+    "channels": ({"preprocessing": {"size": [16, 16], "mean": [0.5], "std": [0.5]}}, "does not take a picture"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_one_that_does_not_work_is_refused_with_the_reason_and_may_be_corrected(http: httpx2.Client, case: str) -> None:
+    change, reason = REFUSED[case]
+    digest = upload(http, save(STATE))
+    body = ENTRY | {"name": f"bad-{case}", "key": None, "upload": digest} | change
+    if case == "digest":
+        Bucket_put(http, digest)
+    answer = http.post("/v1/models", json={name: value for name, value in body.items() if value is not None})
+    if case == "digest":
+        assert answer.status_code == 201  # what was uploaded is named by its own digest
+        return
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["type"] == "/problems/refused-release"
+    assert reason in answer.json()["detail"]
+    assert http.get(f"/v1/models/bad-{case}").status_code == 404
+    corrected = ENTRY | {"name": f"bad-{case}", "upload": digest}
+    assert http.post("/v1/models", json=corrected).status_code == 201
+
+
+def Bucket_put(_http: httpx2.Client, _digest: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"upload": "0" * 64}, "/upload"),
+        ({"key": "jobs/x"}, "/key"),
+        ({"key": "exports/none"}, "/key"),
+        ({"upload": "0" * 64, "published": True}, ""),
+        ({}, ""),
+        ({"upload": "0" * 64, "weights": "/etc/passwd"}, "/weights"),
+        ({"upload": "0" * 64, "architecture": "os:system"}, "/architecture"),
+        ({"upload": "0" * 64, "name": "../x"}, "/name"),
+        ({"upload": "0" * 64, "classes": "flowers"}, "/classes"),
+        ({"upload": "0" * 64, "preprocessing": {"size": [16, 16], "range": [1, 0]}}, "/preprocessing"),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_said_at_once(http: httpx2.Client, change: dict[str, Any], field: str) -> None:
+    answer = http.post("/v1/models", json=ENTRY | {"name": "wrong"} | change)
+    assert answer.status_code == 422
+    assert field in [error["field"] for error in answer.json()["errors"]]
+
+
+def test_a_key_of_an_allowed_place_may_be_registered(http: httpx2.Client, stack: Stack) -> None:
+    Bucket(stack.settings).put("exports/small.safetensors", save(STATE), media_type="application/octet-stream")
+    answer = http.post("/v1/models", json=ENTRY | {"name": "keyed", "key": "exports/small.safetensors"})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["releases"][0]["sha256"]
+
+
+def test_only_operators_may(stack: Stack) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}):
+        for answer in (
+            httpx2.post(f"{stack.url}/v1/models", json=ENTRY, headers=headers),
+            httpx2.post(f"{stack.url}/v1/weights", files={"file": b"x"}, headers=headers),
+        ):
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_program_is_loaded_where_the_operator_allows_code(
+    http: httpx2.Client, client: Client, tmp_path: Path
+) -> None:
+    batch = torch.export.Dim("batch", min=2)
+    network = seeded(Small, classes=3).eval()
+    program = torch.export.export(network, (torch.zeros(2, 3, 16, 16),), dynamic_shapes=[{0: batch}])
+    torch.export.save(program, tmp_path / "small.pt2")
+    body = {name: value for name, value in ENTRY.items() if name != "arguments"}
+    body |= {
+        "name": "program",
+        "architecture": "program",
+        "upload": upload(http, (tmp_path / "small.pt2").read_bytes()),
+    }
+    answer = http.post("/v1/models", json=body)
+    assert answer.status_code == 201, answer.text
+    request = ClassModel(method="class_model", model="program", targets=[1], params={"steps": 2})
+    assert client.wait(client.submit(request).id, timeout=60).state is State.SUCCEEDED
+
+
+def test_it_is_one_command(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "small.safetensors").write_bytes(save(STATE))
+    (tmp_path / "classes.txt").write_text("one\ntwo\nthree\n")
+    command = [
+        Path(sys.executable).with_name("archetype"), "models", "add", "commanded", "--release", "2026",
+        "--architecture", "factory:small", "-a", "channels=3", "--weights", tmp_path / "small.safetensors",
+        "--classes", tmp_path / "classes.txt", "-p", "size=[16,16]", "--url", stack.url,
+    ]  # fmt: skip
+    token = stack.settings.operator_token.get_secret_value()
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False,
+        env={"ARCHETYPE_OPERATOR_TOKEN": token, "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "commanded@2026 works: 3 classes" in done.stdout

@@ -1,0 +1,63 @@
+"""Every method of the menu on every kind of network: of three libraries, of one, three and seven channels."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.client import Client
+from shared.jobs import State
+from shared.methods import MENU, REQUEST
+from tests.tasks import encode, noise
+
+ARCHIVED = ["squeezenet", "mobilenetv2", "resnet20", "resnet32", "resnet44", "resnet56"]
+OTHERS = ["shapes", "timm_cnn", "vit", "grey", "multispectral"]
+
+SHORT: dict[str, dict[str, Any]] = {
+    "class_model": {"targets": [1], "params": {"steps": 3, "frames": 2}},
+    "saliency": {},
+    "localization": {"targets": [0], "params": {"crops": 1}},
+    "patches": {"params": {"count": 2, "stride": 30, "square": 30}},
+    "fool": {"targets": [1], "params": {"steps": 3, "frames": 2}},
+    "feature_inversion": {"params": {"steps": 3, "frames": 2}},
+    "deep_dream": {"params": {"steps": 4, "octaves": 2, "frames": 2, "side": 96}},
+    "activations": {},
+    "filters": {"params": {"count": 9}},
+}
+
+
+def test_every_method_is_tried() -> None:
+    assert set(SHORT) == set(MENU)
+
+
+@pytest.mark.parametrize("method", SHORT)
+@pytest.mark.parametrize("model", OTHERS)
+def test_every_method_works_on_any_network(client: Client, model: str, method: str) -> None:
+    run(client, model, method)
+
+
+@pytest.mark.parametrize("method", SHORT)
+@pytest.mark.parametrize("model", ARCHIVED)
+def test_every_method_works_on_real_networks(client: Client, models: Path, model: str, method: str) -> None:
+    run(client, model, method)
+
+
+def run(client: Client, model: str, method: str) -> None:
+    """A short job ends well, and all that it made can be read."""
+    pictures = [noise(60, 90, 7 if model == "multispectral" else 3, seed) for seed in (1, 2)]
+    looks = "images" in MENU[method].model_fields
+    images = {"images": [client.upload(encode(levels)).id for levels in pictures]} if looks else {}
+    request = REQUEST.validate_python({"method": method, "model": model, **images, **SHORT[method]})
+    job = client.wait(client.submit(request).id, timeout=120)
+    assert job.state is State.SUCCEEDED, job.error
+    assert job.progress.done == job.progress.total > 0
+    assert "metrics.json" in {artifact.name for artifact in job.artifacts}
+    for artifact in job.artifacts:
+        data = client.fetch(artifact)
+        if artifact.name.endswith((".npz", ".npy")):
+            assert np.load(io.BytesIO(data)) is not None
+        elif not artifact.name.endswith(".json"):
+            Image.open(io.BytesIO(data)).load()
