@@ -48,6 +48,8 @@ class NewRelease(Document):
     def _has_one_source(self) -> Self:
         if (self.upload is not None) + (self.key is not None) + bool(self.published) != 1:
             raise ValueError("give upload, key or published, one of them")
+        if self.upload is not None and self.sha256 not in (None, self.upload):
+            raise ValueError("an upload's id is its SHA-256, and sha256 is another one")
         return self
 
     def to_release(self, classes: list[str]) -> Release:
