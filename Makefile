@@ -43,6 +43,9 @@ format: install ## Put the code into the one format
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
+pictures: install ## Make the pictures of the README's table of methods again
+	@$(BIN)/python -m deploy.gallery
+
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
 
@@ -73,4 +76,4 @@ lock: ## Write the lock files anew, with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo serve test check format train bench bench-quality bench-localization lock clean
+.PHONY: help install demo serve test check format pictures train bench bench-quality bench-localization lock clean

@@ -1,6 +1,7 @@
 """What tests share: a running stack, the networks and pictures beside the checkout, and small networks."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,19 @@ def client(stack: "Stack") -> "Iterator[Client]":
 
     with Client(stack.url) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def described(client: "Client") -> Callable[[str], None]:
+    """Waits until a worker has looked at a model, so that the API knows its layers."""
+
+    def wait(model: str) -> None:
+        limit = time.monotonic() + 120
+        while client.model(model)["layers"] is None:
+            assert time.monotonic() < limit, f"no worker has described {model}"
+            time.sleep(0.2)
+
+    return wait
 
 
 def write_catalogue(folder: Path) -> Path:

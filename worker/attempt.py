@@ -21,7 +21,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from torch import nn
 
 from shared.bucket import Missing
-from shared.catalogue import Catalogue, Preprocessing
+from shared.catalogue import Catalogue, Preprocessing, Release
 from shared.checks import Checked, check_request, parse_request
 from shared.ending import end_job, ended
 from shared.errors import (
@@ -33,6 +33,7 @@ from shared.errors import (
     Problem,
     TimeLimitExceeded,
     Unavailable,
+    UnloadableModel,
 )
 from shared.jobs import Artifact, Job, Progress, State, TargetClass
 from shared.pictures import decode_picture
@@ -183,6 +184,7 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
     checked = check_request(request, bench.catalogue, bench.storage, prefixes=bench.settings.picture_prefixes)
     with ExitStack() as stack:
         classifier, loaded = stack.enter_context(bench.networks.open(checked.release, partial(report_load, heartbeat)))
+        check_unchanged(bench.storage, checked.release, loaded)
         stack.enter_context(interrupted_by(heartbeat, classifier.network))
         plan = bench.plans.find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
         judges = tuple(
@@ -198,6 +200,17 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
             load_original=partial(bench.networks.load_original, checked.release), entries=entries,
         )  # fmt: skip
         outcome.metrics |= step_through(find_method(request.method)(task), heartbeat)
+
+
+def check_unchanged(storage: Storage, release: Release, loaded: Loaded) -> None:
+    """Raises `UnloadableModel` where a release's weights are not those that it had when a worker first saw it."""
+    described = storage.load_description(release.name, release.release)
+    has_file = release.weights is not None or release.published
+    if described is not None and has_file and described.sha256 != loaded.sha256:
+        raise UnloadableModel(
+            f"the weights of {release.reference} have changed from {described.sha256[:16]}… to {loaded.sha256[:16]}…; "
+            "releases never change: put them back, or give the new ones a release of their own"
+        )
 
 
 def report_load(heartbeat: Heartbeat, done: int, total: int) -> None:

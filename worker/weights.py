@@ -28,10 +28,9 @@ def read_weights(path: Path, release: Release) -> Weights:
     Raises:
         UnloadableModel: The file is neither, or holds more than tensors.
     """
+    content: Any
     try:
-        content: Any = (
-            load_file(path) if is_safetensors(path) else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        content = load_file(path) if is_safetensors(path) else _load_pickle(path)
     except Exception as error:  # each format has errors of its own
         raise unloadable(release, f"the weights {path.name} cannot be read: {error}") from error
     for wrapping in WRAPPINGS if isinstance(content, dict) else ():
@@ -42,6 +41,11 @@ def read_weights(path: Path, release: Release) -> Weights:
         raise unloadable(release, f"{path.name} holds no state dict; save the network's state_dict()")
     names = {name: _rename(name) for name in content}
     return {short: content[name] for name, short in names.items() if not short.startswith(AUXILIARY)}
+
+
+def _load_pickle(path: Path) -> Any:
+    with path.open("rb") as file:  # torch would go by the file's name
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def is_safetensors(path: Path) -> bool:

@@ -1,21 +1,25 @@
 """Networks are built, filled and tried; what does not fit is said."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from shared.catalogue import Preprocessing, Release, load_catalogue
 from shared.errors import UnloadableModel
 from tests.conftest import write_catalogue
 from tests.networks import Small, seeded
+from worker import published
+from worker.downloads import Cache
 from worker.engine.torchvision_import import import_torchvision
 from worker.networks import Loader, Networks, describe_network
 from worker.preprocess import to_tensor
 from worker.view import crop_levels
+from worker.weight_files import WeightFiles
 
 CPU = torch.device("cpu")
 FACTORIES = {"small": "tests.networks:Small", "cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet"}
@@ -108,7 +112,7 @@ def test_torchvision_works_beside_this_torch() -> None:
     assert models.squeezenet1_0().eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
 
 
-@pytest.mark.parametrize("depth", [20, 56])
+@pytest.mark.parametrize("depth", [20, 32, 44, 56])
 def test_real_cifar_checkpoints_are_loaded_and_see(models: Path, images: Path, tmp_path: Path, depth: int) -> None:
     release = load_catalogue(write_catalogue(tmp_path)).find(f"resnet{depth}")
     loaded = LOADER.load(release, CPU)
@@ -139,3 +143,61 @@ def test_a_picture_of_any_shape_gives_a_view(size: tuple[int, int]) -> None:
         48,
         3,
     )
+
+
+def test_published_weights_are_fetched_and_fill_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = entry(architecture="timm:resnet10t.c3_in1k", published=True, preprocessing=Preprocessing(size=(64, 64)))
+    state = LOADER.load(release.model_copy(update={"published": False}), CPU).network.state_dict()
+    data = save({name: value + 1 for name, value in state.items()})
+    asked = []
+
+    def open_url(url: str):
+        asked.append(url)
+        yield data, len(data)
+
+    monkeypatch.setattr(published, "open_url", open_url)
+    loader = Loader(files=WeightFiles(Cache(tmp_path)))
+    for _ in range(2):
+        loaded = loader.load(release, CPU)
+        assert torch.equal(loaded.network.fc.bias, state["fc.bias"] + 1)
+    assert asked == ["https://huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors"]
+    damaged = release.model_copy(update={"architecture": "torchvision:squeezenet1_0"})
+    with pytest.raises(UnloadableModel, match="should begin with"):
+        loader.load(damaged, CPU)
+
+
+def test_published_weights_of_an_old_densenet_are_renamed(tmp_path: Path) -> None:
+    release = entry(architecture="torchvision:densenet121", preprocessing=Preprocessing(size=(32, 32)))
+    state = LOADER.load(release, CPU).network.state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value for name, value in state.items()}
+    assert set(old) != set(state)
+    save_file({name: value.clone() for name, value in old.items()}, tmp_path / "old.safetensors")
+    LOADER.load(release.model_copy(update={"weights": tmp_path / "old.safetensors"}), CPU)
+
+
+def test_weights_are_recognised_by_what_they_are_not_by_their_name(tmp_path: Path) -> None:
+    state = seeded(Small).state_dict()
+    save_file(state, tmp_path / "weights.bin")
+    torch.save({"model": state}, tmp_path / "weights.safetensors")
+    for name in ("weights.bin", "weights.safetensors"):
+        LOADER.load(entry(weights=tmp_path / name), CPU)
+
+
+def test_half_precision_fills_a_network_of_single(tmp_path: Path) -> None:
+    save_file({name: value.half() for name, value in seeded(Small).state_dict().items()}, tmp_path / "half.safetensors")
+    loaded = LOADER.load(entry(weights=tmp_path / "half.safetensors"), CPU)
+    assert {weight.dtype for weight in loaded.network.parameters()} == {torch.float32}
+
+
+def test_without_weights_a_network_is_the_same_every_time() -> None:
+    release = entry(architecture="timm:resnet10t", preprocessing=Preprocessing(size=(64, 64)))
+    assert LOADER.load(release, CPU).sha256 == LOADER.load(release, CPU).sha256
+
+
+def test_programs_are_code_and_not_loaded_unless_that_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "small.pt2").write_bytes(b"PK")
+    release = entry(architecture="program", weights=tmp_path / "small.pt2")
+    with pytest.raises(UnloadableModel, match="ARCHETYPE_ALLOW_PROGRAMS"):
+        LOADER.load(release, CPU)
+    with pytest.raises(UnloadableModel, match="no program"):
+        Loader(programs=True).load(release, CPU)

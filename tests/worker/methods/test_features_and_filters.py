@@ -1,5 +1,8 @@
 """`activations` and `filters`, beyond what timm-vis does."""
 
+import io
+from collections.abc import Callable
+
 import httpx2
 import numpy as np
 import pytest
@@ -26,7 +29,8 @@ def test_the_strongest_channels_come_first() -> None:
         assert len(set(layer["channels"])) == 5
 
 
-def test_tokens_are_laid_out_as_a_grid(client: Client) -> None:
+def test_tokens_are_laid_out_as_a_grid(client: Client, described: Callable[[str], None]) -> None:
+    described("vit")
     images = [client.upload(encode(noise(64, 64, seed=seed))).id for seed in range(3)]
     params = {"layers": ["blocks.5", "patch_embed.proj", "head"], "channels": [0, 7]}
     request = Activations(method="activations", model="vit", images=images, params=params)
@@ -39,7 +43,10 @@ def test_tokens_are_laid_out_as_a_grid(client: Client) -> None:
     assert shapes == {"blocks.5": [192, 4, 4], "patch_embed.proj": [192, 4, 4], "head": [3, 1, 1]}
 
 
-def test_an_unknown_layer_is_refused_with_the_nearest(stack: Stack, client: Client) -> None:
+def test_an_unknown_layer_is_refused_with_the_nearest(
+    stack: Stack, client: Client, described: Callable[[str], None]
+) -> None:
+    described("shapes")
     image = client.upload(encode(noise(20, 20))).id
     for method, params in (("activations", {"layers": ["feature.1"]}), ("filters", {"layer": "feature.1"})):
         body = {"method": method, "model": "shapes", "params": params} | (
@@ -51,7 +58,8 @@ def test_an_unknown_layer_is_refused_with_the_nearest(stack: Stack, client: Clie
         assert "features.1" in error["allowed"]
 
 
-def test_what_is_no_convolution_is_refused_with_one(stack: Stack) -> None:
+def test_what_is_no_convolution_is_refused_with_one(stack: Stack, described: Callable[[str], None]) -> None:
+    described("shapes")
     body = {"method": "filters", "model": "shapes", "params": {"layer": "classifier"}}
     answer = httpx2.post(f"{stack.url}/v1/jobs", json=body)
     assert answer.status_code == 422
@@ -90,3 +98,23 @@ def test_a_network_says_which_convolutions_it_has() -> None:
     assert find_filters(seeded(Functional), None)[0] == "first"
     with pytest.raises(InvalidRequest, match="no convolution"):
         find_filters(torch.nn.Linear(2, 2), None)
+
+
+def test_a_job_warns_of_values_outside_the_range_that_the_network_was_trained_on(client: Client) -> None:
+    values = np.random.default_rng(0).uniform(-0.5, 1.5, (40, 28, 7)).astype(np.float32)
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    image = client.upload(buffer.getvalue()).id
+    job = client.wait(client.submit(Activations(method="activations", model="multispectral", images=[image])).id)
+    assert job.state is State.SUCCEEDED, job.error
+    (warning,) = job.metrics["warnings"]
+    assert "outside 0 to 1" in warning
+
+
+def test_pictures_of_other_channels_are_refused_at_once(stack: Stack, client: Client) -> None:
+    image = client.upload(encode(noise(20, 20))).id
+    body = {"method": "saliency", "model": "multispectral", "images": [image]}
+    answer = httpx2.post(f"{stack.url}/v1/jobs", json=body)
+    assert answer.status_code == 422
+    assert "(height, width, 7)" in answer.json()["detail"]
+    assert answer.json()["errors"][0]["field"] == "/images/0"
