@@ -10,6 +10,7 @@ from flask import current_app
 from shared.broker import create_broker
 from shared.bucket import Bucket
 from shared.catalogue import Catalogue, load_catalogue
+from shared.presence import Presence
 from shared.records import Records
 from shared.registry import Registry
 from shared.settings import Settings
@@ -22,6 +23,7 @@ class Services:
 
     Attributes:
         registry: The releases that were registered; the catalogue has them too.
+        presence: Which workers hold which networks.
         waiters: Requests that may wait for a job to end; the other threads stay free to answer.
         decoders: Pictures that may be decoded at a time; each can take some hundred megabytes.
     """
@@ -32,6 +34,7 @@ class Services:
     broker: Celery
     catalogue: Catalogue
     registry: Registry
+    presence: Presence
     waiters: BoundedSemaphore
     decoders: BoundedSemaphore
 
@@ -40,9 +43,11 @@ def connect(settings: Settings) -> Services:
     """Builds the clients; none of them connects before it is used."""
     storage = Storage(Bucket(settings))
     registry = Registry(storage)
+    records = Records(settings)
     return Services(
         settings=settings,
-        records=Records(settings),
+        records=records,
+        presence=Presence(records),
         storage=storage,
         broker=create_broker(settings),
         catalogue=load_catalogue(settings.catalogue, registry),

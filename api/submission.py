@@ -12,6 +12,7 @@ from shared.checks import check_request, parse_request
 from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, QueueFull, Unavailable
 from shared.jobs import Job, State, links_of, new_job_id, now
 from shared.methods import AnyRequest
+from shared.presence import name_queue
 
 log = structlog.get_logger()
 
@@ -52,10 +53,18 @@ def enqueue(job_id: str, request: AnyRequest, services: Services) -> Job:
     )
     if services.records.create(job):
         try:
-            send_job(services.broker, job_id, request.priority)
+            send_job(services.broker, job_id, choose_queue(request, services))
         except Unavailable as problem:  # it is accepted, and the sweep sends what was not sent
             log.warning("job.unsent", job_id=job_id, error=problem.detail)
     return job
+
+
+def choose_queue(request: AnyRequest, services: Services) -> str:
+    """That of an idle worker which holds the network, where one is known; bulk jobs wait for whoever has the time."""
+    if request.priority != "interactive":
+        return request.priority
+    worker = services.presence.find_idle(request.model)
+    return request.priority if worker is None else name_queue(worker)
 
 
 def check_room(services: Services) -> None:

@@ -50,13 +50,14 @@ class Stack:
 
 
 @contextmanager
-def run_stack(folder: Path, settings: Settings, *, port: int = 0) -> Iterator[Stack]:
+def run_stack(folder: Path, settings: Settings, *, port: int = 0, workers: int = 1) -> Iterator[Stack]:
     """Starts Redis, the object store, the worker and the API, in this order; stops them in the reverse order.
 
     Args:
         folder: Where data and logs lie; a later stack in the same folder finds the results of this one.
         settings: Of all parts. Where they do not fix the ports of Redis and the store, free ones are taken.
         port: Of the API on the loopback; 0 takes a free one.
+        workers: How many of them; each has a process of its own for its work.
 
     Raises:
         RuntimeError: A part did not start, or another stack runs in the folder; says which and where its log is.
@@ -73,7 +74,9 @@ def run_stack(folder: Path, settings: Settings, *, port: int = 0) -> Iterator[St
         stack.enter_context(family.run("store", _store_command(folder / "s3", settings)))
         family.wait_for("redis", Records(settings).ping)
         family.wait_for("store", Bucket(settings).create)
-        stack.enter_context(family.run("worker", WORKER))
+        for number in range(1, workers + 1):
+            name = "worker" if number == 1 else f"worker-{number}"
+            stack.enter_context(family.run(name, [*WORKER, "--hostname", f"{name}@%h"]))
         port = port or free_port()
         stack.enter_context(family.run("api", [*API, "--bind", f"{HOST}:{port}"]))
         url = f"http://{HOST}:{port}"

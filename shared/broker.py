@@ -53,9 +53,9 @@ def create_broker(settings: Settings) -> Celery:
     return app
 
 
-def send_job(broker: Celery, job_id: str, priority: str) -> None:
+def send_job(broker: Celery, job_id: str, queue: str) -> None:
     """Sends the message that points at a job. Raises `Unavailable`."""
-    _send(broker, RUN, [job_id], priority)
+    _send(broker, RUN, [job_id], queue)
 
 
 def send_release(broker: Celery, name: str, release: str) -> None:

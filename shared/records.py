@@ -56,6 +56,12 @@ class Records:
             for name in ("create", "claim", "renew", "finish", "give_back", "release")
         }
 
+    @contextmanager
+    def connection(self) -> Iterator[redis.Redis]:
+        """The client, for what is no job; raises `Unavailable` when Redis does not answer."""
+        with _translated():
+            yield self._redis
+
     def ping(self) -> None:
         with _translated():
             self._redis.ping()

@@ -1,15 +1,18 @@
 """The Celery application of a worker: `celery -A worker.app worker -Q interactive,bulk`. Two tasks, and the sweep."""
 
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_process_init, worker_ready, worker_shutting_down
 
 from shared.broker import RUN, TRY, create_broker
 from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
+from shared.errors import Unavailable
 from shared.log import configure_logging
+from shared.presence import Presence, name_queue
 from shared.process import die_with_parent
 from shared.records import Records
 from shared.registry import Registry
@@ -18,6 +21,8 @@ from shared.storage import Storage
 from worker.sweep import Sweeper
 
 if TYPE_CHECKING:
+    from celery import Task
+
     from worker.attempt import Bench
 
 log = structlog.get_logger()
@@ -25,12 +30,28 @@ settings = Settings()
 app = create_broker(settings)
 
 
-@app.task(name=RUN, acks_late=True)
-def run(job_id: str) -> None:
+@app.task(name=RUN, acks_late=True, bind=True)
+def run(self: "Task[[str], None]", job_id: str) -> None:
     """Makes an attempt at a job. What goes wrong is in the job's record, not in Celery's."""
     from worker.attempt import run_job
 
-    run_job(bench(), job_id)
+    worker = str(self.request.hostname)
+    report(worker, busy=True)
+    try:
+        run_job(bench(), job_id)
+    finally:
+        report(worker, busy=False)
+
+
+def report(worker: str, *, busy: bool) -> None:
+    """Says which networks this worker holds; it works as well where nobody hears it."""
+    with suppress(Unavailable):
+        presence().report(worker, bench().networks.references, busy=busy)
+
+
+@cache
+def presence() -> Presence:
+    return Presence(Records(settings))
 
 
 @app.task(name=TRY, acks_late=True)
@@ -79,10 +100,22 @@ def prepare_child(**_: Any) -> None:
     describe_releases(bench().catalogue, bench().networks, bench().storage)
 
 
+@celeryd_after_setup.connect
+def add_own_queue(sender: str, instance: Any, **_: Any) -> None:
+    """This worker's own queue, looked at before all others: whoever sends there knows why."""
+    queues = instance.app.amqp.queues
+    others = list(queues.consume_from)
+    queues.select_add(name_queue(sender))
+    queues.select([name_queue(sender), *others])
+
+
 @worker_ready.connect
-def start_sweeping(**_: Any) -> None:
+def start_sweeping(sender: Any, **_: Any) -> None:
     """In the parent, which has no torch and no job: it can always look after what the child lost."""
     configure_logging(settings)
+    with suppress(Unavailable):
+        presence().report(sender.hostname, [], busy=False)
+    sweeper().also(partial(presence().renew, sender.hostname))
     sweeper().start()
     log.info("worker.ready")
 

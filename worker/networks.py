@@ -106,6 +106,11 @@ class Networks:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
+    @property
+    def references(self) -> list[str]:
+        """The releases that are in memory."""
+        return list(self._loaded)
+
     def load_original(self, release: Release) -> nn.Module:
         """The release's network as it is, not prepared, not kept, on the CPU; raises as `load` does."""
         return self.loader.load(release, torch.device("cpu")).network

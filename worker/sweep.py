@@ -1,6 +1,7 @@
 """Finds what got lost and puts it back: jobs whose worker fell silent, and jobs whose message never arrived."""
 
 import threading
+from collections.abc import Callable
 
 import structlog
 from celery import Celery
@@ -71,8 +72,13 @@ class Sweeper:
         self._records = records
         self._storage = storage
         self._broker = broker
+        self._chores: list[Callable[[], None]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def also(self, chore: Callable[[], None]) -> None:
+        """Something else to do each time, in every process."""
+        self._chores.append(chore)
 
     def start(self) -> None:
         self._thread.start()
@@ -84,6 +90,8 @@ class Sweeper:
     def _run(self) -> None:
         while not self._stop.wait(self._settings.sweep_seconds):
             try:
+                for chore in self._chores:
+                    chore()
                 if self._records.take_turn("sweep", self._settings.sweep_seconds * 0.9):
                     sweep(self._records, self._storage, self._broker, max_attempts=self._settings.max_attempts)
                 if self._records.take_turn("trials", TRIAL_SECONDS):

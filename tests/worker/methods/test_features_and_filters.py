@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -68,7 +69,7 @@ def test_what_is_no_convolution_is_refused_with_one(stack: Stack, described: Cal
     assert httpx2.post(f"{stack.url}/v1/jobs", json=body).json()["errors"][0]["field"] == "/params/filters"
 
 
-def test_filters_are_those_of_the_file_not_folded(client: Client) -> None:
+def test_filters_are_those_of_the_file_not_folded(client: Client, models: Path) -> None:
     job = client.wait(client.submit(Filters(method="filters", model="resnet20", params={"count": 3})).id, timeout=60)
     assert job.state is State.SUCCEEDED, job.error
     assert job.metrics["layer"] == "conv1"
