@@ -3,17 +3,20 @@
 import time
 
 import structlog
+from pydantic import ValidationError
 
 from api.services import Services
 from shared.broker import send_release
-from shared.bucket import Taken
-from shared.catalogue import read_classes
+from shared.catalogue import Release, read_classes
 from shared.errors import FieldError, InvalidRequest, ReleaseTaken, Unavailable
+from shared.explanation import explain
 from shared.registration import NewRelease, Registration, RegistrationState
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.1
+STORE_SECONDS = 30
+"""No registration takes longer to store."""
 
 
 def register(new: NewRelease, services: Services) -> Registration:
@@ -28,18 +31,26 @@ def register(new: NewRelease, services: Services) -> Registration:
         field = FieldError(field="/classes", detail="no such list", given=new.classes, allowed=["imagenet", "cifar10"])
         raise InvalidRequest(f"there is no list of classes {new.classes!r}; give the names, or one of these", field)
     check_source(new, services)
-    registration = Registration(entry=new.to_release(classes))
-    check_free(registration, services)
-    try:
-        earlier = services.storage.load_registration(new.name, new.release)
-        services.storage.save_registration(registration, once=earlier is None)
-    except Taken as error:
-        raise _taken(registration) from error
+    registration = Registration(entry=make_entry(new, classes))
+    # A store that ignores If-None-Match would take both of two that come at once.
+    with services.records.alone(f"release:{registration.entry.reference}", STORE_SECONDS) as alone:
+        if not alone:
+            raise _taken(registration)
+        check_free(registration, services)
+        services.storage.save_registration(registration)
     try:
         send_release(services.broker, new.name, new.release)
     except Unavailable as problem:  # it is stored, and the sweep sends what was not sent
         log.warning("release.unsent", model=registration.entry.reference, error=problem.detail)
     return registration
+
+
+def make_entry(new: NewRelease, classes: list[str]) -> Release:
+    """The entry of the catalogue. Raises `InvalidRequest` where it is none."""
+    try:
+        return new.to_release(classes)
+    except ValidationError as error:
+        raise explain(error) from error
 
 
 def check_free(registration: Registration, services: Services) -> None:

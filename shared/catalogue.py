@@ -21,6 +21,12 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 Side = Annotated[int, Field(ge=8, le=2048)]
 
+LOADING = {
+    "weights", "weights_backbone", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path",
+    "cache_dir",
+}  # fmt: skip
+"""Arguments by which torchvision's and timm's architectures would fetch or read weights past all checks."""
+
 
 class Preprocessing(BaseModel):
     """How a picture becomes an input: what the network was trained with."""
@@ -122,6 +128,13 @@ class Release(BaseModel):
             raise ValueError("give weights, key or published, one of them")
         if self.published and not self.architecture.startswith(("torchvision:", "timm:")):
             raise ValueError("only torchvision's and timm's architectures have published weights")
+        return self
+
+    @model_validator(mode="after")
+    def _check_arguments(self) -> Self:
+        loading = sorted(LOADING & set(self.arguments))
+        if loading:
+            raise ValueError(f"arguments must not load weights ({', '.join(loading)}); give weights, key or published")
         return self
 
     @property

@@ -236,6 +236,19 @@ class Records:
                 return value
             return cast("str | None", self._redis.get(name)) or value
 
+    @contextmanager
+    def alone(self, what: str, seconds: int) -> Iterator[bool]:
+        """Whether nobody else in the whole system does the same meanwhile, for so many seconds at most."""
+        name = _key(f"alone:{what}")
+        with _translated():
+            free = bool(self._redis.set(name, 1, nx=True, ex=seconds))
+        try:
+            yield free
+        finally:
+            if free:
+                with _translated():
+                    self._redis.delete(name)
+
     def _now_ms(self) -> int:
         seconds, micros = self._redis.time()
         return seconds * 1000 + micros // 1000

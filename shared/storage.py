@@ -169,11 +169,9 @@ class Storage:
         """Whether there is an object under exactly this key."""
         return key in self.bucket.keys(key)
 
-    def save_registration(self, registration: Registration, *, once: bool = False) -> None:
-        """Stores what became of a release. Raises `Taken` where `once` is asked for and there is one."""
+    def save_registration(self, registration: Registration) -> None:
         entry = registration.entry
-        key = f"releases/{entry.name}/{entry.release}.json"
-        self.bucket.put(key, registration.model_dump_json().encode(), media_type=JSON, once=once)
+        self._save(f"releases/{entry.name}/{entry.release}.json", registration)
 
     def load_registration(self, name: str, release: str) -> Registration | None:
         return self._load(f"releases/{name}/{release}.json", Registration)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import DeadTarget, InvalidRequest, Problem
 from worker.engine.render import encode_png, render_contact_sheet
 from worker.pairs import Pair, Pairs
 from worker.task import Task
@@ -44,14 +45,23 @@ class Sheet:
         task.save("contact-sheet.png", encode_png(render_contact_sheet(list(self.rows.values()), side=200)))
 
 
+def explain_nothing(task: Task[Any], pairs: Pairs) -> Problem:
+    """Why there is nothing to show."""
+    if pairs.failed:
+        return next(iter(pairs.failed.values()))
+    if not task.entries:
+        return InvalidRequest("there are no pictures in that place; name one that has some")
+    return DeadTarget("nothing has a gradient at these pictures; try another layer, target, noise or learning_rate")
+
+
 def finish(task: Task[Any], pairs: Pairs, sheet: Sheet, metrics: dict[str, Any]) -> dict[str, Any]:
     """Saves the files of the whole job; its metrics, with what is wrong with the pictures that could not be read.
 
     Raises:
-        Problem: Of the first picture, where none could be read.
+        Problem: Of the first picture, where none could be read; or there is none, or nothing came of any.
     """
     if not sheet.rows:
-        raise next(iter(pairs.failed.values()))
+        raise explain_nothing(task, pairs)
     if pairs.failed:
         failed = pairs.failed.items()
         metrics["failed"] = [

@@ -22,6 +22,9 @@ def try_registered(bench: Bench, name: str, release: str) -> None:
         registration = registration.model_copy(update={"attempt": registration.attempt + 1})
         bench.storage.save_registration(registration)
         decided = decide(bench, registration)
+        now = bench.storage.load_registration(name, release)
+        if now is None or now.state is not RegistrationState.TRYING or now.entry != registration.entry:
+            return  # another worker was faster, and what it decided holds
         bench.storage.save_registration(decided)
         log.info("release.decided", model=decided.entry.reference, state=decided.state)
     except Unavailable as problem:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.parameters.fields import SHOWN, LayerName, LookingParameters, Seed, Shown
+from shared.parameters.fields import SHOWN, LayerName, LookingParameters, NamedLayer, Seed, Shown
 
 Chosen = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=1024)]
 
@@ -29,10 +29,10 @@ class ActivationsParameters(LookingParameters):
     outputs: list[Literal["tiles", "raw"]] = Field(default=["tiles", "raw"], description="Which files there are.")
     seed: Seed = Field(default=0, description="Of the choice at random.")
 
-    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+    def named_layers(self) -> Iterator[NamedLayer]:
         largest = max(self.channels) if isinstance(self.channels, list) else None
         for position, layer in enumerate(self.layers):
-            yield f"layers/{position}", layer, largest
+            yield NamedLayer(f"layers/{position}", layer, largest, "channels")
 
     @property
     def files(self) -> int:

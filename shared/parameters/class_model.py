@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.parameters.fields import ImageId, Parameters, Seed, Side
+from shared.parameters.fields import ImageId, NamedLayer, Parameters, Seed, Side
 from shared.parameters.parts import Blur, Box, ChannelMean, Crop, Neuron, Objective, Prior, Schedule, Transform, Window
 from shared.parameters.presets import DEFAULT, PRESETS, Preset
 
@@ -153,10 +153,11 @@ class ClassModelParameters(Parameters):
                 raise ValueError(wrong)
         return self
 
-    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+    def named_layers(self) -> Iterator[NamedLayer]:
         for position, term in enumerate(self.objective):
             if isinstance(term, ChannelMean | Neuron):
-                yield f"objective/{position}/layer", term.layer, term.channel
+                place = f"objective/{position}"
+                yield NamedLayer(f"{place}/layer", term.layer, term.channel, f"{place}/channel")
 
     @property
     def windowed(self) -> bool:

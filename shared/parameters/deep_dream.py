@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.parameters.ascent import AscentParameters, Clip, Optimizer, Rate, Steps, Unit
-from shared.parameters.fields import LayerName, Parameters
+from shared.parameters.fields import LayerName, NamedLayer, Parameters
 
 
 class Norm(Parameters):
@@ -75,6 +75,7 @@ class DeepDreamParameters(AscentParameters):
         description="Longest side of the result in pixels; null: what the network was trained on, at its size.",
     )
 
-    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+    def named_layers(self) -> Iterator[NamedLayer]:
         if not isinstance(self.objective, ClassScore) and self.objective.layer is not None:
-            yield "objective/layer", self.objective.layer, getattr(self.objective, "channel", None)
+            channel = getattr(self.objective, "channel", None)
+            yield NamedLayer("objective/layer", self.objective.layer, channel, "objective/channel")

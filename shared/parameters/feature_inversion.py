@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.parameters.ascent import AscentParameters, Optimizer, Rate, Steps
-from shared.parameters.fields import SHOWN, LayerName, Parameters, Shown
+from shared.parameters.fields import SHOWN, LayerName, NamedLayer, Parameters, Shown
 
 
 class AlphaNorm(Parameters):
@@ -62,9 +62,9 @@ class FeatureInversionParameters(AscentParameters):
     )
     view: Shown = Field(default="crop", description=SHOWN)
 
-    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+    def named_layers(self) -> Iterator[NamedLayer]:
         for position, layer in enumerate(self.layers):
-            yield f"layers/{position}", layer, None
+            yield NamedLayer(f"layers/{position}", layer)
 
     @property
     def passes(self) -> int:

@@ -1,6 +1,7 @@
 """Fields that the parameters of several methods share."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -17,13 +18,29 @@ Shown = Literal["crop", "whole"]
 SHOWN = "What the network is shown of a picture: what it was trained on, or all of it, stretched to fit."
 
 
+@dataclass(frozen=True)
+class NamedLayer:
+    """A layer that a request names.
+
+    Attributes:
+        place: Where among the parameters, as `objective/0/layer`.
+        channel: The largest that is wanted of it.
+        channel_place: Where that stands.
+    """
+
+    place: str
+    name: str
+    channel: int | None = None
+    channel_place: str = ""
+
+
 class Parameters(BaseModel):
     """Parameters of a method: frozen, and nothing that is not named here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
-        """Every layer that is named: where in the parameters, its name, and the channel that is wanted of it."""
+    def named_layers(self) -> Iterator[NamedLayer]:
+        """Every layer that is named."""
         yield from ()
 
 

@@ -1,13 +1,15 @@
 """Which filters to draw: the parameters of `filters`."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from shared.parameters.fields import LayerName, Parameters, Seed
+from shared.parameters.fields import LayerName, NamedLayer, Parameters, Seed
 
 MOST_TILES = 1024
+MOST_PIXELS = 20_000_000
+"""Of all tiles of a sheet."""
 
 Chosen = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MOST_TILES)]
 
@@ -28,6 +30,14 @@ class FiltersParameters(Parameters):
     side: int = Field(default=128, ge=8, le=512, description="Of a tile in pixels.")
     seed: Seed = Field(default=0, description="Of the choice at random.")
 
-    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+    @model_validator(mode="after")
+    def _fits_on_a_sheet(self) -> Self:
+        count = len(self.filters) if isinstance(self.filters, list) else self.count
+        if min(count, self.count) * self.side**2 > MOST_PIXELS:
+            raise ValueError(f"count tiles of side pixels make more than {MOST_PIXELS} pixels; give less of one")
+        return self
+
+    def named_layers(self) -> Iterator[NamedLayer]:
         if self.layer is not None:
-            yield "layer", self.layer, max(self.filters) if isinstance(self.filters, list) else None
+            largest = max(self.filters) if isinstance(self.filters, list) else None
+            yield NamedLayer("layer", self.layer, largest, "filters")

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.parameters.fields import SHOWN, LayerName, LookingParameters, Seed, Shown
+from shared.parameters.fields import SHOWN, LayerName, LookingParameters, NamedLayer, Seed, Shown
 
 Slope = Literal["gradient", "deconvnet", "guided"]
 Kind = Literal[
@@ -67,9 +67,9 @@ class SaliencyParameters(LookingParameters):
         "true box, and its rank correlation with the map of the network with shuffled weights (near 0 is good).",
     )
 
-    def named_layers(self) -> Iterator[tuple[str, str, int | None]]:
+    def named_layers(self) -> Iterator[NamedLayer]:
         if self.layer is not None:
-            yield "layer", self.layer, None
+            yield NamedLayer("layer", self.layer)
 
     @property
     def files(self) -> int:

@@ -85,3 +85,17 @@ def test_the_lists_that_come_with_the_service_are_whole(tmp_path: Path) -> None:
     classes = load_catalogue(path).find("one").classes
     assert len(classes) == 1000
     assert (classes[951], classes[130], classes[104]) == ("lemon", "flamingo", "wallaby")
+
+
+@pytest.mark.parametrize("argument", ["pretrained", "checkpoint_path", "weights", "pretrained_cfg"])
+def test_arguments_load_no_weights_past_the_checks(argument: str) -> None:
+    with pytest.raises(ValueError, match="must not load weights"):
+        Release(name="one", architecture="timm:resnet18", arguments={argument: "x"}, classes=["a", "b"])
+
+
+def test_weights_come_from_one_place() -> None:
+    for given in ({"key": "x", "published": True}, {"key": "x", "weights": "y"}):
+        with pytest.raises(ValueError, match="one of them"):
+            Release(name="one", architecture="timm:resnet18", classes=["a", "b"], **given)
+    with pytest.raises(ValueError, match="published"):
+        Release(name="one", architecture="factory:mine", classes=["a", "b"], published=True)

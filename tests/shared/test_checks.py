@@ -7,7 +7,7 @@ import pytest
 
 from shared.catalogue import load_catalogue
 from shared.checks import check_request, parse_request
-from shared.errors import InvalidRequest, UnknownImage, UnknownModel, UnknownTarget
+from shared.errors import InvalidRequest, Problem, UnknownImage, UnknownModel, UnknownTarget
 from shared.methods import MENU, Saliency
 from shared.storage import ArchiveFacts, Description, Image, Layer
 
@@ -25,6 +25,10 @@ class Shelf:
         return Description(
             sha256="0" * 64, parameters=1, layers=[Layer(name="features.0", kind="Conv2d", shape=[16, 80, 80])]
         )
+
+
+def check(body: dict[str, Any], shelf: Shelf) -> None:
+    check_request(parse_request(body), load_catalogue(None), shelf)
 
 
 GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"]}
@@ -190,3 +194,57 @@ def test_models_are_pinned_to_their_releases() -> None:
     checked = check_request(request, load_catalogue(None), Shelf())
     assert (checked.request.model, checked.request.params.judges) == ("shapes@1", ["shapes@1"])
     assert [judge.reference for judge in checked.judges] == ["shapes@1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"method": "patches", "params": {"square": 10, "stride": 11}}, "/params"),
+        ({"method": "patches", "params": {"fill": "red"}}, "/params/fill"),
+        ({"method": "patches", "params": {"fill": 2}}, "/params/fill"),
+        ({"method": "patches", "params": {"square": 61}}, "/params/square"),
+        ({"method": "fool"}, "/targets"),
+        ({"method": "fool", "targets": []}, "/targets"),
+        ({"method": "fool", "targets": ["lemming"]}, "/targets/0"),
+        ({"method": "fool", "targets": [1], "params": {"bound": {"kind": "l3", "radius": 1}}}, "/params/bound/kind"),
+        (
+            {"method": "fool", "targets": [1], "params": {"bound": {"kind": "linf", "radius": 0}}},
+            "/params/bound/radius",
+        ),
+        ({"method": "fool", "targets": [1], "params": {"bound": {"kind": "l2", "weight": 1}}}, "/params/bound/weight"),
+        ({"method": "fool", "targets": [1], "params": {"min_prob": 1}}, "/params/min_prob"),
+        ({"method": "fool", "targets": [1], "params": {"preset": "lucid"}}, "/params/preset"),
+        ({"method": "deep_dream", "params": {"objective": {"kind": "class"}}}, ""),
+        (
+            {"method": "deep_dream", "params": {"objective": {"kind": "channel", "layer": "x"}}},
+            "/params/objective/channel",
+        ),
+        ({"method": "deep_dream", "params": {"objective": {"kind": "norm", "layer": "x"}}}, "/params/objective/layer"),
+        ({"method": "deep_dream", "params": {"side": 5000}}, "/params/side"),
+        ({"method": "feature_inversion", "params": {"layers": ["x"]}}, "/params/layers/0"),
+        ({"method": "feature_inversion", "targets": [1]}, "/targets"),
+        ({"method": "feature_inversion", "params": {"alpha_norm": {"alpha": 6}}}, "/params/alpha_norm/weight"),
+        ({"method": "activations", "params": {"layers": ["features.0", "features.1"]}}, "/params/layers/1"),
+        ({"method": "activations", "params": {"channels": [16], "layers": ["features.0"]}}, "/params/channels"),
+        ({"method": "activations", "params": {"channels": "best"}}, "/params/channels"),
+    ],
+)
+def test_every_method_says_what_is_wrong(change: dict[str, Any], field: str) -> None:
+    image = "a" * 64
+    with pytest.raises(Problem) as refused:
+        check({"model": "shapes", "images": [image], **change}, Shelf(image))
+    assert field in [error.field for error in refused.value.document.errors], refused.value.document
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"layer": "features.9"}, "/params/layer"), ({"filters": []}, "/params/filters"),
+        ({"filters": [-1]}, "/params/filters/0"), ({"side": 512, "count": 1024}, "/params"),
+        ({"count": 0}, "/params/count"),
+    ],
+)  # fmt: skip
+def test_filters_says_what_is_wrong(params: dict[str, Any], field: str) -> None:
+    with pytest.raises(Problem) as refused:
+        check({"method": "filters", "model": "shapes", "params": params}, Shelf())
+    assert field in [error.field for error in refused.value.document.errors], refused.value.document

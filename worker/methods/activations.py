@@ -25,10 +25,12 @@ from worker.view import open_view
 def run(task: Task[Activations]) -> Run:
     """Shows the network full batches of pictures, and draws of each what every layer made of it."""
     params, classifier = task.request.params, task.classifier
-    pairs = Pairs(task, partial(open_view, preprocessing=choose_shown(task.release.preprocessing, params.view)))
+    layers = params.layers or [find_layer(classifier)]
+    opening = partial(open_view, preprocessing=choose_shown(task.release.preprocessing, params.view))
+    # What many layers make of many pictures is more than memory should hold.
+    pairs = Pairs(task, opening, at_once=max(1, task.batch // len(layers)))
     total = pairs.count()
     yield Progress(done=0, total=total, unit="picture")
-    layers = params.layers or [find_layer(classifier)]
     found: list[dict[str, Any]] = []
     sheet = Sheet()
     for batch in pairs.read():

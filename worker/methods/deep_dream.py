@@ -44,7 +44,7 @@ def run(task: Task[DeepDream]) -> Run:
     sheet = Sheet()
     yield Progress(done=0, total=count * params.steps, unit="step")
     for batch in pairs.read():
-        for group in group_by_size(batch):
+        for group in group_by_size(batch, task):
             done, total = len(found) * params.steps, count * params.steps
             pictures = torch.stack([to_tensor(pair.view.levels) for pair in group])
             climbed = yield from dream(task, group, pictures, wish, done, total, extras)
@@ -78,9 +78,12 @@ def choose_wish(classifier: Classifier, params: DeepDreamParameters) -> objectiv
     return objective.LayerNorm(params.objective.layer or layers[len(layers) * 4 // 5])
 
 
-def group_by_size(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
-    """Pairs whose pictures have the same size, in their order."""
-    return (list(group) for _, group in groupby(pairs, key=lambda pair: pair.view.levels.shape))
+def group_by_size(pairs: Sequence[Pair], task: Task[DeepDream]) -> Iterator[list[Pair]]:
+    """Pairs whose pictures have the same size, in their order; of large ones as many as take the memory of a batch."""
+    for (height, width, _), group in groupby(pairs, key=lambda pair: pair.view.levels.shape):
+        same, size = list(group), task.climber.size
+        most = max(1, round(task.batch * size[0] * size[1] / (height * width)))
+        yield from (same[start : start + most] for start in range(0, len(same), most))
 
 
 def dream(
@@ -97,11 +100,9 @@ def dream(
     ascents = plan_ascents(climber, params, pictures, wish)
     slots = [Slot(pair.target, params.seed, params.learning_rate) for pair in group]
     recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None)
-    larger = pictures.shape[2] * pictures.shape[3] / (climber.size[0] * climber.size[1])
-    at_once = max(1, min(task.batch, round(task.batch / larger)))
     return (
         yield from climb(
-            climber, ascents, slots, recording, at_once=at_once, done=done, total=total, each=len(group),
+            climber, ascents, slots, recording, at_once=task.batch, done=done, total=total, each=len(group),
             pictures=pictures,
         )
     )  # fmt: skip
