@@ -16,7 +16,7 @@ def check_operator() -> None:
         Unauthorized: The token is missing or wrong.
     """
     token = services().settings.operator_token
-    if token is None:
+    if token is None or not token.get_secret_value().strip():
         raise Forbidden("this service has no operators; set ARCHETYPE_OPERATOR_TOKEN where it is started")
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     expected = token.get_secret_value().encode()

@@ -48,9 +48,13 @@ def register(new: NewRelease, services: Services) -> Registration:
 def make_entry(new: NewRelease, classes: list[str]) -> Release:
     """The entry of the catalogue. Raises `InvalidRequest` where it is none."""
     try:
-        return new.to_release(classes)
+        entry = new.to_release(classes)
+        entry.model_dump_json()  # what JSON gave may be nothing that JSON can carry, as half a character
     except ValidationError as error:
         raise explain(error) from error
+    except ValueError as error:
+        raise InvalidRequest(f"the entry cannot be stored: {error}; write it in valid Unicode") from error
+    return entry
 
 
 def check_free(registration: Registration, services: Services) -> None:

@@ -155,8 +155,10 @@ def _make_token(folder: Path) -> SecretStr:
     path = folder / "operator-token"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        fresh = path.with_suffix(".new")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(24))
+        fresh.replace(path)  # whole or not at all
     return SecretStr(path.read_text().strip())
 
 

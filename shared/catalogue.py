@@ -3,11 +3,11 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -132,7 +132,8 @@ class Release(BaseModel):
 
     @model_validator(mode="after")
     def _check_arguments(self) -> Self:
-        loading = sorted(LOADING & set(self.arguments))
+        library = self.architecture.startswith(("torchvision:", "timm:"))
+        loading = sorted(LOADING & set(self.arguments)) if library else []
         if loading:
             raise ValueError(f"arguments must not load weights ({', '.join(loading)}); give weights, key or published")
         return self
@@ -192,6 +193,13 @@ class Release(BaseModel):
         )
 
 
+class Registered(Protocol):
+    """Knows the releases that were registered."""
+
+    def __call__(self, *, fresh: bool) -> Sequence[Release]:
+        """All of them, oldest first; `fresh` where one was asked for that was not among them."""
+
+
 class Catalogue:
     """Releases by reference. The last release of a name is its newest.
 
@@ -200,7 +208,7 @@ class Catalogue:
         registered: Gives those that were registered since, oldest first.
     """
 
-    def __init__(self, releases: Iterable[Release], registered: Callable[[], Sequence[Release]] = tuple) -> None:
+    def __init__(self, releases: Iterable[Release], registered: Registered | None = None) -> None:
         self._written = tuple(releases)
         self._registered = registered
         twice = [reference for reference, count in Counter(map(_refer, self._written)).items() if count > 1]
@@ -217,11 +225,12 @@ class Catalogue:
 
     def releases(self, name: str) -> list[Release]:
         """Every release of a model, oldest first; none where the name is unknown."""
-        return list(self._by_name().get(name, {}).values())
+        known = self._by_name().get(name) or self._by_name(fresh=True).get(name, {})
+        return list(known.values())
 
-    def _by_name(self) -> dict[str, dict[str, Release]]:
+    def _by_name(self, *, fresh: bool = False) -> dict[str, dict[str, Release]]:
         names: dict[str, dict[str, Release]] = {}
-        for release in (*self._written, *self._registered()):
+        for release in (*self._written, *(self._registered(fresh=fresh) if self._registered else ())):
             names.setdefault(release.name, {}).setdefault(release.release, release)
         return names
 
@@ -233,6 +242,8 @@ class Catalogue:
         """
         name, _, wanted = reference.partition("@")
         known = self._by_name()
+        if not _has(known, name, wanted):
+            known = self._by_name(fresh=True)
         releases = known.get(name)
         if releases is None:
             near = nearest(name, known) or list(known)[:20]
@@ -246,6 +257,10 @@ class Catalogue:
         return releases[wanted]
 
 
+def _has(known: dict[str, dict[str, Release]], name: str, release: str) -> bool:
+    return name in known and (not release or release in known[name])
+
+
 def _refer(release: Release) -> str:
     return release.reference
 
@@ -255,7 +270,7 @@ def _unknown_model(detail: str, field: str, given: str, allowed: list[str]) -> U
     return UnknownModel(f"{detail}; GET /v1/models lists what there is, for example {', '.join(allowed[:5])}", error)
 
 
-def load_catalogue(path: Path | None, registered: Callable[[], Sequence[Release]] = tuple) -> Catalogue:
+def load_catalogue(path: Path | None, registered: Registered | None = None) -> Catalogue:
     """The built-in releases, those of the operator's file, and those that were registered since.
 
     Raises:

@@ -163,6 +163,8 @@ def add_model(
     weights: Annotated[Path | None, typer.Option(help="A file to upload.", exists=True, dir_okay=False)] = None,
     key: Annotated[str | None, typer.Option(help="Or where in the bucket they lie.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Or the library's own.")] = False,
+    sha256: Annotated[str | None, typer.Option(help="Of the weights; checked when given.")] = None,
+    score_layer: Annotated[str | None, typer.Option(help="The layer of the class scores.")] = None,
     argument: Annotated[list[str], typer.Option("--argument", "-a", help="name=value, of the architecture.")] = [],
     preprocessing: Params = [],
     token: Annotated[str, typer.Option(envvar="ARCHETYPE_OPERATOR_TOKEN", help="Of the operators.")] = "",
@@ -179,6 +181,7 @@ def add_model(
         body["classes"] = [line.strip() for line in body["classes"] if line.strip()]
     with _told(), Client(url, operator_token=token) as client:
         sources = {"key": key, "upload": client.upload_weights(weights) if weights else None}
+        sources |= {"sha256": sha256, "score_layer": score_layer}
         body |= {source: value for source, value in sources.items() if value is not None}
         model = client.register(parse_release(body))
     out.print(f"{name}@{release} works: {len(model['class_names'])} classes, {len(model['layers'])} layers")

@@ -39,15 +39,15 @@ def _refuse_unknown(named: NamedLayer, known: list[str], release: Release) -> No
 
 
 def _check_channel(named: NamedLayer, layer: Layer, release: Release) -> None:
-    channel = named.channel
-    if not layer.shape or channel is None:
-        return
-    count = layer.shape[-1] if len(layer.shape) == 2 else layer.shape[0]  # tokens have their features last
-    if channel >= count:
-        detail = f"layer {layer.name!r} of {release.reference} has {count} channels"
-        field = f"/params/{named.channel_place}"
-        error = FieldError(field=field, detail=detail, given=channel, allowed=f"0 to {count - 1}")
-        raise InvalidRequest(f"{detail}, there is no channel {channel}", error)
+    if layer.shape is None:
+        detail = f"layer {layer.name!r} of {release.reference} gives no features of its own for each picture"
+        error = FieldError(field=f"/params/{named.place}", detail=detail, given=layer.name)
+        raise InvalidRequest(f"{detail}; name one inside it, or after it", error)
+    if named.channel is not None and layer.channels is not None and named.channel >= layer.channels:
+        detail = f"layer {layer.name!r} of {release.reference} has {layer.channels} channels"
+        field, allowed = f"/params/{named.channel_place}", f"0 to {layer.channels - 1}"
+        error = FieldError(field=field, detail=detail, given=named.channel, allowed=allowed)
+        raise InvalidRequest(f"{detail}, there is no channel {named.channel}", error)
 
 
 def _check_filters(named: NamedLayer, layer: Layer, layers: list[Layer], release: Release) -> None:

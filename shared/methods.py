@@ -47,6 +47,11 @@ class Looking(Submission):
     params: LookingParameters
 
     @property
+    def asks_for_classes(self) -> bool:
+        """Whether what is made of a picture depends on a class."""
+        return "targets" in type(self).model_fields
+
+    @property
     def pictures(self) -> list[Picture]:
         """The pictures that are named, with what is known of them, each once."""
         found: dict[str, Picture] = {}
@@ -113,6 +118,10 @@ class DeepDream(Looking):
     method: Literal["deep_dream"] = Field(examples=["deep_dream"])
     targets: Targets | None = Field(default=None, description='Classes, where the objective is `{"kind": "class"}`.')
     params: DeepDreamParameters = DeepDreamParameters()
+
+    @property
+    def asks_for_classes(self) -> bool:
+        return isinstance(self.params.objective, ClassScore)
 
     @model_validator(mode="after")
     def _names_classes_where_they_matter(self) -> Self:

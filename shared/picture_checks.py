@@ -41,7 +41,11 @@ def check_pictures(request: Looking, release: Release, store: Store, prefixes: S
         case images:
             for position, image in enumerate(images):
                 if isinstance(image, Picture) and image.targets is not None:
-                    release.resolve_targets(image.targets, field=f"/images/{position}/targets")
+                    field = f"/images/{position}/targets"
+                    release.resolve_targets(image.targets, field=field)
+                    if not request.asks_for_classes:
+                        detail = "what is asked for does not depend on a class; leave the targets out"
+                        raise InvalidRequest(detail, FieldError(field=field, detail=detail, given=image.targets))
             check_images(dict(_name_images(images)), request.params, release, store)
             return len(request.pictures)
 

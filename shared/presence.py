@@ -50,6 +50,7 @@ class Presence:
             for worker, entry in zip(workers, entries, strict=True):
                 if entry is None:
                     redis.srem(WORKERS, worker)
+                    redis.delete(name_queue(worker))  # what was in it, the sweep sends to everybody
                     continue
                 said = json.loads(entry)
                 free = release in said["releases"] and not said["busy"]

@@ -249,6 +249,11 @@ class Records:
                 with _translated():
                     self._redis.delete(name)
 
+    def keep_alone(self, what: str, seconds: int) -> None:
+        """For so many seconds more."""
+        with _translated():
+            self._redis.expire(_key(f"alone:{what}"), seconds)
+
     def _now_ms(self) -> int:
         seconds, micros = self._redis.time()
         return seconds * 1000 + micros // 1000

@@ -9,7 +9,10 @@ from shared.registration import Registration, RegistrationState
 from shared.storage import Storage
 
 FRESH_SECONDS = 2.0
-"""For so long a look at the store is good enough: a release that another process registered appears after it."""
+"""For so long a look at the store is good enough: a newer release of a known name appears after it."""
+
+MISSED_SECONDS = 0.2
+"""The same for what is asked for by name and not known: another process may just have accepted it."""
 
 
 class Registry:
@@ -22,15 +25,21 @@ class Registry:
         self._accepted: dict[tuple[str, str], Registration] = {}
         self._looked: float | None = None
 
-    def __call__(self) -> Sequence[Release]:
+    def __call__(self, *, fresh: bool = False) -> Sequence[Release]:
+        """All that are known.
+
+        Args:
+            fresh: Look at the store again, unless that was just done: for something that is not among them.
+        """
         with self._lock:
-            if self._looked is None or self._clock() - self._looked > FRESH_SECONDS:
+            age = FRESH_SECONDS + 1 if self._looked is None else self._clock() - self._looked
+            if age > (MISSED_SECONDS if fresh else FRESH_SECONDS):
                 self._look()
             accepted = sorted(self._accepted.values(), key=lambda one: one.registered_at)
         return [registration.entry for registration in accepted]
 
     def forget(self) -> None:
-        """The next call looks at the store again."""
+        """The next call looks at the store."""
         with self._lock:
             self._looked = None
 

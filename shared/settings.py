@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -69,6 +69,12 @@ class Settings(BaseSettings):
 
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("operator_token", mode="before")
+    @classmethod
+    def _is_none_if_blank(cls, given: Any) -> Any:
+        """`ARCHETYPE_OPERATOR_TOKEN=` means that there is no token, and not that everybody knows it."""
+        return None if isinstance(given, str) and not given.strip() else given
 
     def environment(self) -> dict[str, str]:
         """The environment variables from which another process builds the same settings."""

@@ -60,6 +60,7 @@ class Layer(Document):
     name: str
     kind: str = Field(examples=["Conv2d"])
     shape: list[int] | None = Field(default=None, description="Of its output for one picture, without the batch.")
+    channels: int | None = Field(default=None, description="Of its output; null where it gives no row per picture.")
     filters: int | None = Field(default=None, description="Of a convolution: how many it has.")
 
 

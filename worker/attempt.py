@@ -183,15 +183,16 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
     request = parse_request(load_body(bench.storage, claim.job_id))
     checked = check_request(request, bench.catalogue, bench.storage, prefixes=bench.settings.picture_prefixes)
     with ExitStack() as stack:
-        classifier, loaded = stack.enter_context(bench.networks.open(checked.release, partial(report_load, heartbeat)))
-        check_unchanged(bench.storage, checked.release, loaded)
+        report = partial(report_load, heartbeat)
+        classifier, loaded = stack.enter_context(bench.networks.open(checked.release, report))
+        describe_or_compare(bench.storage, checked.release, loaded)
         stack.enter_context(interrupted_by(heartbeat, classifier.network))
         plan = bench.plans.find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
-        judges = tuple(
-            Judge(release, stack.enter_context(bench.networks.open(release))[0]) for release in checked.judges
-        )
+        opened = [stack.enter_context(bench.networks.open(release, report)) for release in checked.judges]
+        judges = tuple(Judge(release, judge) for release, (judge, _) in zip(checked.judges, opened, strict=True))
         entries = stack.enter_context(open_source(checked.request, bench.storage))
-        outcome.provenance = describe_provenance(bench, checked, loaded, plan)
+        digests = {release.reference: other.sha256 for release, (_, other) in zip(checked.judges, opened, strict=True)}
+        outcome.provenance = describe_provenance(bench, checked, loaded, plan) | {"judges": digests}
         opener = Opener(bench, checked.release.preprocessing, outcome)
         task = Task(
             request=checked.request, release=checked.release, targets=checked.targets, classifier=classifier,
@@ -202,11 +203,14 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
         outcome.metrics |= step_through(find_method(request.method)(task), heartbeat)
 
 
-def check_unchanged(storage: Storage, release: Release, loaded: Loaded) -> None:
-    """Raises `UnloadableModel` where a release's weights are not those that it had when a worker first saw it."""
+def describe_or_compare(storage: Storage, release: Release, loaded: Loaded) -> None:
+    """Describes a release that no worker has; raises `UnloadableModel` where its weights are not those it had then."""
     described = storage.load_description(release.name, release.release)
-    has_file = release.weights is not None or release.published
-    if described is not None and has_file and described.sha256 != loaded.sha256:
+    if described is None:
+        storage.save_description(release.name, release.release, loaded.description)
+        return
+    has_file = release.weights is not None or release.key is not None or release.published
+    if has_file and described.sha256 != loaded.sha256:
         raise UnloadableModel(
             f"the weights of {release.reference} have changed from {described.sha256[:16]}… to {loaded.sha256[:16]}…; "
             "releases never change: put them back, or give the new ones a release of their own"
@@ -326,7 +330,6 @@ def describe_provenance(bench: Bench, checked: Checked, loaded: Loaded, plan: Pl
     return {
         "request": checked.request.model_dump(mode="json"),
         "model": {"reference": release.reference, "architecture": release.architecture, "sha256": loaded.sha256},
-        "judges": {judge.reference: bench.networks.load(judge).sha256 for judge in checked.judges},
         "plan": asdict(plan),
         "device": torch.cuda.get_device_name(bench.device) if on_gpu else f"cpu ({platform.machine()})",
         "versions": {

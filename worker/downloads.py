@@ -19,7 +19,8 @@ log = structlog.get_logger()
 Report = Callable[[int, int], None]
 """Is told how many bytes there are, and how many there will be, 0 where that is not known; may raise to stop."""
 
-TRIES, PAUSE_SECONDS = 3, 1.0
+TRIES, PAUSES, PAUSE_SECONDS = 3, 4, 0.25
+TIMEOUT = httpx2.Timeout(15, connect=4)
 CHUNK = 1 << 20
 
 
@@ -33,14 +34,14 @@ class Source:
 
     Attributes:
         name: What it is called for people.
-        place: Names the file among all others; the cache remembers the digest of what it gave.
         open: Gives the file in chunks, and how many bytes they will be, 0 where that is not known.
+        place: Names a file that never changes, among all others; the cache remembers the digest of what it gave.
         digest: What its SHA-256 begins with, where that is known.
     """
 
     name: str
-    place: str
     open: Callable[[], Iterator[tuple[bytes, int]]]
+    place: str | None = None
     digest: str = ""
 
 
@@ -52,38 +53,49 @@ class Cache:
     most_bytes: int = 5_000_000_000
 
     def fetch(self, source: Source, report: Report = ignore) -> Path:
-        """The file, fetched if it is not there; two processes never fetch the same one at once.
+        """The file, under its digest, fetched if it is not there; two processes never fetch the same one at once.
 
         Raises:
             UnloadableModel: It cannot be fetched, is too large, or is not what it should be.
         """
-        place = self.folder / "places" / hashlib.sha256(source.place.encode()).hexdigest()
+        place = self._place(source)
         try:
             for folder in (place.parent, self.folder / "sha256"):
                 folder.mkdir(parents=True, exist_ok=True)
-            with self._locked(place):
-                return self._find(place, source) or self._fetch(place, source, report)
+            with self._locked(place, report):
+                return self.find(source) or self._fetch(place, source, report)
         except OSError as error:
             raise UnloadableModel(
                 f"the cache {self.folder} cannot be written ({error}); set ARCHETYPE_CACHE"
             ) from error
 
+    def find(self, source: Source) -> Path | None:
+        """The file if it is there already, whole and the right one."""
+        place = self._place(source)
+        remembered = place.read_text().strip() if source.place is not None and place.is_file() else source.digest
+        path = self.folder / "sha256" / remembered
+        if len(remembered) != 64 or not remembered.startswith(source.digest) or not path.is_file():
+            return None
+        return path if hash_file(path) == remembered else None
+
+    def _place(self, source: Source) -> Path:
+        return self.folder / "places" / hashlib.sha256((source.place or source.name).encode()).hexdigest()
+
     @contextmanager
-    def _locked(self, place: Path) -> Iterator[None]:
+    def _locked(self, place: Path, report: Report) -> Iterator[None]:
+        """Waits while another process fetches the same; whoever is told may stop that."""
         with place.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    report(0, 0)
+                    time.sleep(0.1)
             yield
 
-    def _find(self, place: Path, source: Source) -> Path | None:
-        """The file that is there already, whole and the right one."""
-        digest = place.read_text().strip() if place.is_file() else source.digest
-        path = self.folder / "sha256" / digest
-        if len(digest) != 64 or not digest.startswith(source.digest) or not path.is_file():
-            return None
-        return path if hash_file(path) == digest else None
-
     def _fetch(self, place: Path, source: Source, report: Report) -> Path:
-        partial = self.folder / f"partial-{os.getpid()}-{place.name[:16]}"
+        partial = place.with_suffix(".partial")  # what a process that died has left is written over
         try:
             digest = self._write(partial, source, report)
             if not digest.startswith(source.digest):
@@ -93,9 +105,10 @@ class Cache:
                 )
             path = self.folder / "sha256" / digest
             partial.replace(path)  # whole or not at all, whoever looks
-            remembered = partial.with_suffix(".place")
-            remembered.write_text(digest)
-            remembered.replace(place)
+            if source.place is not None:
+                remembered = place.with_suffix(".new")
+                remembered.write_text(digest)
+                remembered.replace(place)
         finally:
             partial.unlink(missing_ok=True)
         log.info("weights.fetched", name=source.name, sha256=digest, bytes=path.stat().st_size)
@@ -118,19 +131,20 @@ class Cache:
         return digest.hexdigest()
 
 
-def open_url(url: str, timeout: httpx2.Timeout | float = 30.0) -> Iterator[tuple[bytes, int]]:
-    """A file from the web in chunks; begins again where the connection breaks, up to a bound.
+def open_url(url: str) -> Iterator[tuple[bytes, int]]:
+    """A file from the web in chunks, empty ones while nothing comes; goes on where the connection broke, up to a bound.
 
     Raises:
         UnloadableModel: There is no connection, or no such file.
     """
     done, failure = 0, ""
     for attempt in range(TRIES):
-        if attempt:
-            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
+        for _ in range(attempt * PAUSES):
+            time.sleep(PAUSE_SECONDS)
+            yield b"", 0
         headers = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"}
         try:
-            with httpx2.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as answer:
+            with httpx2.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
                 if answer.status_code in (404, 401, 403, 410):
                     raise UnloadableModel(
                         f"{url} answered {answer.status_code}: there are no such weights for everybody"

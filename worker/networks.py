@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from shared.catalogue import Catalogue, Release
-from shared.errors import Problem
 from shared.storage import Description, Layer, Storage
 from worker.architectures import build_architecture, load_program, unloadable
 from worker.downloads import Report, ignore
-from worker.engine.classifier import Classifier, open_classifier, read_scores
+from worker.engine.classifier import Classifier, open_classifier, read_scores, watch
+from worker.engine.grid import to_channels
+from worker.engine.memory import is_out_of_memory
 from worker.engine.prepare import prepare
 from worker.weight_files import WeightFiles
 from worker.weights import fill_weights, read_weights
@@ -28,11 +29,16 @@ class Loaded:
     """A network with its weights, in memory.
 
     Attributes:
-        sha256: Digest of the weights' file, or of the weights themselves where the network needs none.
+        description: What there was to see when it was loaded, before it was prepared.
     """
 
     network: nn.Module
-    sha256: str
+    description: Description
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the weights' file, or of the weights themselves where the network needs none."""
+        return self.description.sha256
 
     @property
     def bytes(self) -> int:
@@ -73,8 +79,7 @@ class Loader:
             if file is not None:
                 fill_weights(network, read_weights(file[0], release), release)
         network.to(device).eval()
-        _check_scores(network, release, device)
-        return Loaded(network, file[1] if file else _digest_of(network))
+        return Loaded(network, describe_network(network, file[1] if file else _digest_of(network), release, device))
 
 
 class Networks:
@@ -93,11 +98,24 @@ class Networks:
     def load(self, release: Release, report: Report = ignore) -> Loaded:
         """The release's network, prepared; raises as `Loader.load` does."""
         if release.reference not in self._loaded:
-            loaded = self.loader.load(release, self.device, report)
-            self._loaded[release.reference] = Loaded(prepare(loaded.network, self.device), loaded.sha256)
+            loaded = self._load(release, report)
+            self._loaded[release.reference] = Loaded(prepare(loaded.network, self.device), loaded.description)
             self._make_room()
         self._loaded.move_to_end(release.reference)
         return self._loaded[release.reference]
+
+    def _load(self, release: Release, report: Report) -> Loaded:
+        try:
+            return self.loader.load(release, self.device, report)
+        except RuntimeError as error:
+            if not self._loaded or not is_out_of_memory(error):
+                raise
+        # Outside the handler: the error holds on to what was allocated.
+        log.warning("networks.dropped", models=self.references)
+        self._loaded.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self.loader.load(release, self.device, report)
 
     def _make_room(self) -> None:
         while len(self._loaded) > 1 and sum(one.bytes for one in self._loaded.values()) > self._memory:
@@ -128,64 +146,57 @@ class Networks:
 
 
 def describe_releases(catalogue: Catalogue, networks: Networks, storage: Storage) -> None:
-    """Loads every release that no worker has described yet, and stores what there is to see: the API has no torch."""
+    """Stores what there is to see of every release that no worker has described yet: the API has no torch.
+
+    What would have to be fetched first is left for its first job.
+    """
     for release in catalogue:
         try:
-            if storage.load_description(release.name, release.release) is None:
+            known = storage.load_description(release.name, release.release)
+            if known is None and networks.loader.files.is_here(release):
                 loaded = networks.loader.load(release, networks.device)
-                description = describe_network(loaded, release, networks.device)
-                storage.save_description(release.name, release.release, description)
-        except Problem as problem:
-            log.warning("release.undescribed", model=release.reference, error=problem.detail)
+                storage.save_description(release.name, release.release, loaded.description)
+        except Exception as error:  # one release must not keep the others from being described
+            log.warning("release.undescribed", model=release.reference, error=str(error))
 
 
-def describe_network(loaded: Loaded, release: Release, device: torch.device) -> Description:
-    """Every named layer with its kind and the shape of its output for one picture."""
-    shapes: dict[str, list[int]] = {}
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, output, name=name: _note_shape(shapes, name, output))
-        for name, module in loaded.network.named_modules()
-        if name
-    ]
+def describe_network(network: nn.Module, digest: str, release: Release, device: torch.device) -> Description:
+    """Tries a network on two empty pictures: every named layer with its kind and the shape of its output.
+
+    Raises:
+        UnloadableModel: It does not take such pictures, or does not give a score per class.
+    """
+    layers = [name for name, _ in network.named_modules() if name]
+    shape = release.preprocessing
+    pictures = torch.zeros(2, shape.channels, *shape.size, device=device)
     try:
-        with torch.no_grad():
-            loaded.network(_empty_picture(release, device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    layers = [
-        Layer(name=name, kind=type(module).__name__, shape=shapes.get(name), filters=count_filters(module))
-        for name, module in loaded.network.named_modules()
-        if name
-    ]
-    count = sum(weight.numel() for weight in loaded.network.parameters())
-    return Description(sha256=loaded.sha256, parameters=count, layers=layers)
+        with torch.no_grad(), watch(network, layers, strict=False) as seen:
+            scores = read_scores(network(pictures))
+    except Exception as error:  # a network is anybody's code
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        raise unloadable(release, f"it does not take a picture of {shape.size}: {error}") from error
+    if scores.shape[1] != len(release.classes):
+        raise unloadable(release, f"it gives {scores.shape[1]} scores for {len(release.classes)} class names")
+    described = [_describe_layer(name, module, seen.get(name), shape.size) for name, module in network.named_modules()]
+    count = sum(weight.numel() for weight in network.parameters())
+    return Description(sha256=digest, parameters=count, layers=described[1:])  # the first is the network itself
+
+
+def _describe_layer(name: str, module: nn.Module, output: torch.Tensor | None, size: tuple[int, int]) -> Layer:
+    if output is None or output.ndim < 2 or len(output) != 2:  # no row per picture: it is no place to look
+        return Layer(name=name, kind=type(module).__name__, filters=count_filters(module))
+    channels = to_channels(output, ratio=size[0] / size[1]).shape[1]
+    return Layer(
+        name=name, kind=type(module).__name__, shape=list(output.shape[1:]), channels=channels,
+        filters=count_filters(module),
+    )  # fmt: skip
 
 
 def count_filters(module: nn.Module) -> int | None:
     """How many filters of two dimensions a module has."""
     weight = getattr(module, "weight", None)
     return len(weight) if isinstance(weight, torch.Tensor) and weight.ndim == 4 else None
-
-
-def _note_shape(shapes: dict[str, list[int]], name: str, output: object) -> None:
-    if isinstance(output, torch.Tensor):
-        shapes[name] = list(output.shape[1:])
-
-
-def _check_scores(network: nn.Module, release: Release, device: torch.device) -> None:
-    try:
-        with torch.no_grad():
-            scores = read_scores(network(_empty_picture(release, device)))
-    except Exception as error:  # a network is anybody's code
-        raise unloadable(release, f"it does not take a picture of {release.preprocessing.size}: {error}") from error
-    if scores.shape[1] != len(release.classes):
-        raise unloadable(release, f"it gives {scores.shape[1]} scores for {len(release.classes)} class names")
-
-
-def _empty_picture(release: Release, device: torch.device) -> torch.Tensor:
-    shape = release.preprocessing
-    return torch.zeros(2, shape.channels, *shape.size, device=device)
 
 
 def _digest_of(network: nn.Module) -> str:

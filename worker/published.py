@@ -22,8 +22,8 @@ def find_published(release: Release) -> Source:
     hashed = re.search(r"-([0-9a-f]{8,64})\.\w+$", url)
     return Source(
         name=f"{release.architecture}'s published weights",
-        place=url,
         open=partial(open_url, url),
+        place=url,
         digest=release.sha256 or (hashed.group(1) if hashed else ""),
     )
 

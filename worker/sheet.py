@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from shared.errors import DeadTarget, InvalidRequest, Problem
 from worker.engine.render import encode_png, render_contact_sheet
 from worker.pairs import Pair, Pairs
+from worker.recording import shrink
 from worker.task import Task
+
+SIDE = 200
+"""Of a cell in pixels."""
 
 ROWS, COLUMNS = 50, 9
 """So many pictures at most, and of each the first targets."""
@@ -38,11 +42,11 @@ class Sheet:
         """
         image = pair.picture.id
         if image in self.rows or len(self.rows) < ROWS:
-            row = self.rows.setdefault(image, [(shown, "picture")])
-            row += cells if len(row) < self.columns else []
+            row = self.rows.setdefault(image, [(shrink(shown, SIDE), "picture")])
+            row += [(shrink(pixels, SIDE), label) for pixels, label in cells] if len(row) < self.columns else []
 
     def save(self, task: Task[Any]) -> None:
-        task.save("contact-sheet.png", encode_png(render_contact_sheet(list(self.rows.values()), side=200)))
+        task.save("contact-sheet.png", encode_png(render_contact_sheet(list(self.rows.values()), side=SIDE)))
 
 
 def explain_nothing(task: Task[Any], pairs: Pairs) -> Problem:

@@ -1,6 +1,7 @@
 """What a method is given, and what it may do with it."""
 
 import re
+import zlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -84,8 +85,10 @@ def choose_shown(preprocessing: Preprocessing, view: Shown) -> Preprocessing:
 
 
 def file_name(name: str) -> str:
-    """A layer's name in a file's."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:80] or "layer"
+    """A layer's name in a file's, another for every layer."""
+    short = name.replace(".", "-")
+    plain = re.fullmatch(r"[A-Za-z0-9_-]{1,80}", short) and "-" not in name
+    return short if plain else f"{re.sub(r'[^A-Za-z0-9_-]', '-', short)[:60]}-{zlib.crc32(name.encode()):08x}"
 
 
 def file_stem(target: TargetClass) -> str:

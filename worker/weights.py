@@ -37,7 +37,7 @@ def read_weights(path: Path, release: Release) -> Weights:
         if isinstance(content.get(wrapping), dict):
             content = content[wrapping]
             break
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(map(_is_weight, content.items())):
         raise unloadable(release, f"{path.name} holds no state dict; save the network's state_dict()")
     names = {name: _rename(name) for name in content}
     return {short: content[name] for name, short in names.items() if not short.startswith(AUXILIARY)}
@@ -53,6 +53,10 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(9)
     return len(start) == 9 and start[8:] == b"{" and not start.startswith(b"PK")
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], torch.Tensor)
 
 
 def _rename(name: str) -> str:

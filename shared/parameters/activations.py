@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.parameters.fields import SHOWN, LayerName, LookingParameters, NamedLayer, Seed, Shown
+from shared.parameters.fields import SHOWN, Layers, LookingParameters, NamedLayer, Seed, Shown
 
 Chosen = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=1024)]
 
@@ -13,7 +13,7 @@ Chosen = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_le
 class ActivationsParameters(LookingParameters):
     """Which channels of which layers, and how they are drawn."""
 
-    layers: list[LayerName] = Field(
+    layers: Layers = Field(
         default=[], max_length=16, description="Any layers; without one, the last whose features have places."
     )
     channels: Literal["first", "strongest", "random"] | Chosen = Field(

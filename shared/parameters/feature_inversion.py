@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.parameters.ascent import AscentParameters, Optimizer, Rate, Steps
-from shared.parameters.fields import SHOWN, LayerName, NamedLayer, Parameters, Shown
+from shared.parameters.fields import SHOWN, Layers, NamedLayer, Parameters, Shown
 
 
 class AlphaNorm(Parameters):
@@ -33,7 +33,7 @@ class FeatureInversionParameters(AscentParameters):
         },
     }
 
-    layers: list[LayerName] = Field(
+    layers: Layers = Field(
         default=[], max_length=16, description="Each gives a picture; without any, four from the first to the last."
     )
     steps: Steps = 200

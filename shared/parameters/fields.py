@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 ImageId = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(description="What `POST /v1/images` answered as `id`.")
@@ -14,6 +14,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 LayerName = Annotated[str, Field(min_length=1, max_length=200, description="`GET /v1/models/{name}` lists them.")]
 
 
+def _are_different(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("each layer once")
+    return names
+
+
+Layers = Annotated[list[LayerName], AfterValidator(_are_different)]
 Shown = Literal["crop", "whole"]
 SHOWN = "What the network is shown of a picture: what it was trained on, or all of it, stretched to fit."
 

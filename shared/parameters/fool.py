@@ -13,7 +13,7 @@ class LInf(Parameters):
     """No value of the picture changes by more than `radius`."""
 
     kind: Literal["linf"]
-    radius: float = Field(gt=0, le=1, description="Of the whole range: 8 levels of 255 are 0.0314.")
+    radius: float = Field(ge=1 / 255, le=1, description="Of the whole range: a level of 255 is 0.00393.")
 
 
 class L2(Parameters):

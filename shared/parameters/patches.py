@@ -44,6 +44,8 @@ class PatchesParameters(LookingParameters):
         square, stride = self.sides(width, height)
         if square > min(width, height):
             return "square", f"a square of {square} pixels does not fit into a picture of {width} x {height}"
+        if stride > square:
+            return "stride", f"a stride of {stride} is larger than the square of {square}: pixels are never covered"
         squares = ((width - square) // stride + 1) * ((height - square) // stride + 1)
         if squares > MOST_SQUARES:
             return "stride", f"{squares} squares are more than the {MOST_SQUARES} of one picture of {width} x {height}"

@@ -1,6 +1,7 @@
 """Releases are registered by operators, tried by a worker, and never change."""
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from api.app import create_app
 from deploy.local import Stack
 from shared.bucket import Bucket
+from shared.catalogue import Release, load_catalogue
 from shared.client import Client
 from shared.jobs import State
 from shared.methods import ClassModel
+from shared.registration import Registration, RegistrationState
+from shared.registry import Registry
+from shared.settings import Settings
+from shared.storage import Storage
 from tests.networks import Small, seeded, small
 
 STATE = small(3).state_dict()
@@ -69,6 +76,21 @@ def test_a_release_never_changes(http: httpx2.Client) -> None:
         answer = http.post("/v1/models", json=again)
         assert answer.status_code == 409
         assert "never change" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "content", [{0: torch.zeros(1)}, {"a": 1}, [1], torch.zeros(3)], ids=["keys", "values", "list", "tensor"]
+)
+def test_weights_that_are_no_state_dict_are_refused_at_once(http: httpx2.Client, content: object) -> None:
+    answer = http.post("/v1/models", json=ENTRY | {"name": "odd", "upload": upload(http, pickled(content))})
+    assert answer.status_code == 422
+    assert "no state dict" in answer.json()["detail"]
+
+
+def test_half_a_character_is_no_entry(http: httpx2.Client) -> None:
+    body = json.dumps(ENTRY | {"name": "half", "upload": upload(http, save(STATE)), "arguments": {"a": "\ud800"}})
+    answer = http.post("/v1/models", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -130,6 +152,28 @@ def test_only_operators_may(stack: Stack) -> None:
         ):
             assert answer.status_code == 401
             assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_token_lets_nobody_in(blank: str) -> None:
+    app = create_app(Settings(operator_token=blank))
+    for header in ("Bearer ", "Bearer", f"Bearer {blank}"):
+        answer = app.test_client().post("/v1/models", json=ENTRY, headers={"Authorization": header})
+        assert answer.status_code == 403
+
+
+def test_a_release_that_another_process_registered_is_found_when_it_is_asked_for(stack: Stack) -> None:
+    now = 100.0
+    storage = Storage(Bucket(stack.settings))
+    registry = Registry(storage, clock=lambda: now)
+    catalogue = load_catalogue(None, registry)
+    assert "elsewhere" not in catalogue.names
+    entry = Release(name="elsewhere", architecture="factory:small", classes=["a", "b", "c"])
+    storage.save_registration(Registration(entry=entry, state=RegistrationState.ACCEPTED))
+    now += 1
+    assert catalogue.find("elsewhere@1") == entry
+    now += 1
+    assert "elsewhere" in catalogue.names
 
 
 def test_a_program_is_loaded_where_the_operator_allows_code(

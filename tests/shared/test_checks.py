@@ -22,9 +22,15 @@ class Shelf:
         return Image(id=image_id, format="PNG", width=80, height=60, bytes=1) if image_id in self.images else None
 
     def load_description(self, name: str, release: str) -> Description:  # noqa: ARG002
-        return Description(
-            sha256="0" * 64, parameters=1, layers=[Layer(name="features.0", kind="Conv2d", shape=[16, 80, 80])]
-        )
+        layers = [
+            Layer(name="features", kind="ModuleList"),
+            Layer(name="features.0", kind="Conv2d", shape=[16, 80, 80], channels=16, filters=16),
+        ]
+        return Description(sha256="0" * 64, parameters=1, layers=layers)
+
+
+FINE = {"kind": "linf", "radius": 0.003}
+"""Less than a level."""
 
 
 def check(body: dict[str, Any], shelf: Shelf) -> None:
@@ -227,6 +233,15 @@ def test_models_are_pinned_to_their_releases() -> None:
         ({"method": "activations", "params": {"layers": ["features.0", "features.1"]}}, "/params/layers/1"),
         ({"method": "activations", "params": {"channels": [16], "layers": ["features.0"]}}, "/params/channels"),
         ({"method": "activations", "params": {"channels": "best"}}, "/params/channels"),
+        ({"method": "activations", "params": {"layers": ["features"]}}, "/params/layers/0"),
+        ({"method": "activations", "params": {"layers": ["features.0", "features.0"]}}, "/params/layers"),
+        ({"method": "activations", "images": [{"id": "a" * 64, "targets": [1]}]}, "/images/0/targets"),
+        ({"method": "deep_dream", "images": [{"id": "a" * 64, "targets": [1]}]}, "/images/0/targets"),
+        ({"method": "patches", "params": {"stride": 50}}, "/params/stride"),
+        (
+            {"method": "fool", "targets": [1], "params": {"bound": {"kind": "linf", "radius": 0.003}}},
+            "/params/bound/radius",
+        ),
     ],
 )
 def test_every_method_says_what_is_wrong(change: dict[str, Any], field: str) -> None:

@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(downloads, "PAUSE_SECONDS", 0.001)
     running = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
@@ -56,7 +56,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def source(server: Server, path: str = "/weights", digest: str = "") -> Source:
     url = f"http://127.0.0.1:{server.server_address[1]}{path}"
-    return Source("the weights", url, lambda: open_url(url), digest)
+    return Source("the weights", lambda: open_url(url), url, digest)
 
 
 def test_a_file_is_fetched_once_and_lies_under_its_digest(server: Server, tmp_path: Path) -> None:
@@ -68,12 +68,12 @@ def test_a_file_is_fetched_once_and_lies_under_its_digest(server: Server, tmp_pa
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert cache.fetch(source(server, digest=DIGEST[:8])) == path
     assert server.asked == 1
-    assert not list(tmp_path.glob("partial-*"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_file_with_a_known_digest_is_found_wherever_it_came_from(server: Server, tmp_path: Path) -> None:
     Cache(tmp_path).fetch(source(server))
-    again = Source("the weights", "elsewhere", lambda: iter(()), DIGEST)
+    again = Source("the weights", lambda: iter(()), "elsewhere", DIGEST)
     assert Cache(tmp_path).fetch(again).read_bytes() == DATA
 
 
@@ -88,7 +88,7 @@ def test_a_wrong_digest_is_refused_and_nothing_is_kept(server: Server, tmp_path:
     with pytest.raises(UnloadableModel, match="should begin with 0000"):
         Cache(tmp_path).fetch(source(server, digest="00000000"))
     assert not list((tmp_path / "sha256").iterdir())
-    assert not list(tmp_path.glob("partial-*"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_connection_that_breaks_is_taken_up_where_it_broke(server: Server, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_one_that_always_breaks_is_given_up(server: Server, tmp_path: Path) -> N
 def test_without_the_internet_it_is_said_what_to_do(server: Server, tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9/weights"
     with pytest.raises(UnloadableModel, match="connect the worker to the internet"):
-        Cache(tmp_path).fetch(Source("the weights", nowhere, lambda: open_url(nowhere)))
+        Cache(tmp_path).fetch(Source("the weights", lambda: open_url(nowhere), nowhere))
     with pytest.raises(UnloadableModel, match="404"):
         Cache(tmp_path).fetch(source(server, "/none"))
 
@@ -123,7 +123,7 @@ def test_whoever_is_told_may_stop_it(server: Server, tmp_path: Path) -> None:
 
     with pytest.raises(UnloadableModel):
         Cache(tmp_path).fetch(source(server), stop)
-    assert not list(tmp_path.glob("partial-*"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
@@ -133,3 +133,24 @@ def test_two_at_once_fetch_it_once(server: Server, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert server.asked == 1
+
+
+def test_what_may_change_is_fetched_each_time_unless_its_digest_is_known(tmp_path: Path) -> None:
+    stored = {"file": b"old"}
+    changing = Source("a key", lambda: iter([(stored["file"], 0)]))
+    assert Cache(tmp_path).fetch(changing).read_bytes() == b"old"
+    stored["file"] = b"new"
+    assert Cache(tmp_path).fetch(changing).read_bytes() == b"new"
+    known = Source("a key", lambda: iter([(b"other", 0)]), digest=hashlib.sha256(b"old").hexdigest())
+    assert Cache(tmp_path).fetch(known).read_bytes() == b"old"
+
+
+def test_who_waits_for_another_process_may_stop_waiting(server: Server, tmp_path: Path) -> None:
+    cache, wanted = Cache(tmp_path), source(server)
+
+    def stop(_done: int, _total: int) -> None:
+        raise TimeoutError("waited enough")
+
+    cache.fetch(wanted)
+    with cache._locked(cache._place(wanted), downloads.ignore), pytest.raises(UnloadableModel, match="waited enough"):
+        cache.fetch(wanted, stop)

@@ -16,7 +16,7 @@ from tests.networks import Small, seeded
 from worker import published
 from worker.downloads import Cache
 from worker.engine.torchvision_import import import_torchvision
-from worker.networks import Loader, Networks, describe_network
+from worker.networks import Loader, Networks
 from worker.preprocess import to_tensor
 from worker.view import crop_levels
 from worker.weight_files import WeightFiles
@@ -101,7 +101,7 @@ def test_the_least_recently_used_network_is_dropped() -> None:
 
 def test_a_description_lists_layers_with_their_shapes() -> None:
     loaded = LOADER.load(entry(), CPU)
-    description = describe_network(loaded, entry(), CPU)
+    description = loaded.description
     layer = next(layer for layer in description.layers if layer.name == "features.4")
     assert (layer.kind, layer.shape) == ("Conv2d", [8, 4, 4])
     assert not any(module._forward_hooks for module in loaded.network.modules())

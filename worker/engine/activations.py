@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.engine.classifier import Classifier, watch
+from worker.engine.classifier import Classifier, check_rows, watch
 from worker.engine.grid import to_grid
 
 Maps = NDArray[np.float32]
@@ -27,13 +27,12 @@ def read_maps(classifier: Classifier, inputs: Tensor, layers: Sequence[str]) -> 
     doubled = inputs if len(inputs) > 1 else torch.cat([inputs, inputs])  # see Classifier.look
     with watch(classifier.network, layers) as seen:
         classifier.scores(doubled)
+    check_rows(seen, layers, len(doubled))
     ratio = inputs.shape[2] / inputs.shape[3]
-    return {layer: _lay_out(seen[layer], layer, len(doubled), ratio)[: len(inputs)].float().cpu() for layer in layers}
+    return {layer: _lay_out(seen[layer], ratio)[: len(inputs)].float().cpu() for layer in layers}
 
 
-def _lay_out(values: Tensor, layer: str, count: int, ratio: float) -> Tensor:
-    if len(values) != count or values.ndim < 2:
-        raise ValueError(f"layer {layer!r} gives {tuple(values.shape)} for {count} pictures, not a row for each")
+def _lay_out(values: Tensor, ratio: float) -> Tensor:
     grid = to_grid(values, ratio=ratio)
     if grid is not None:
         return grid

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.engine.backward import PLAIN, Gentle
 from worker.engine.blur import blur
-from worker.engine.bound import Bound
+from worker.engine.bound import Bound, clip
 from worker.engine.classifier import Classifier
 from worker.engine.image import Image
 from worker.engine.memory import run_in_parts
@@ -104,6 +104,11 @@ class Ascent:
     stop_plateau: int | None = None
     look_every: int = 10
     as_saved: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        """Whether pictures are held near their origins."""
+        return any(bound is not clip for bound in self.bounds)
 
     @property
     def looks(self) -> bool:
@@ -278,7 +283,9 @@ def climb(classifier: Classifier, ascent: Ascent, batch: Batch, index: int, rows
 def _begin(classifier: Classifier, ascent: Ascent, slots: Sequence[Slot]) -> Batch:
     device = classifier.device
     shape = (classifier.channels, *ascent.size)
+    origins = torch.zeros(len(slots), 0, device=device) if ascent.origins is None else ascent.origins.to(device)
     parameters = _round(ascent, ascent.start(ascent.image, shape, [slot.seed for slot in slots]).to(device))
+    parameters = _hold(ascent, parameters, origins)
     return Batch(
         slots=tuple(range(len(slots))),
         targets=torch.tensor([slot.target for slot in slots], device=device),
@@ -288,7 +295,7 @@ def _begin(classifier: Classifier, ascent: Ascent, slots: Sequence[Slot]) -> Bat
         memory=ascent.optimizer(parameters),
         random=_draw(ascent, slots, pinned=device.type == "cuda"),
         restarts=(0,) * len(slots),
-        origins=torch.zeros(len(slots), 0, device=device) if ascent.origins is None else ascent.origins.to(device),
+        origins=origins,
         best=parameters,
         best_worth=torch.full((len(slots),), -torch.inf, device=device),
         best_step=torch.zeros(len(slots), dtype=torch.int64, device=device),
@@ -325,6 +332,15 @@ def _penalise(ascent: Ascent, weights: Tensor, parameters: Tensor, pictures: Ten
     if not ascent.priors:
         return torch.zeros(len(weights), device=weights.device)
     return sum_priors(ascent.priors, weights, ascent.image.deviation(parameters, pictures))
+
+
+def _save(ascent: Ascent, pictures: Tensor, origins: Tensor) -> Tensor:
+    """Pictures in 8 bits; what is bounded is rounded towards its origin, so that it stays within."""
+    if not ascent.bounded:
+        return pictures.clamp(0, 1).mul(255).round() / 255
+    levels = (pictures - origins) * 255
+    change = (levels.abs() + 1e-3).floor() * levels.sign()  # a whole level that is short of itself by rounding counts
+    return (origins * 255 + change).round().clamp(0, 255) / 255
 
 
 def _blur_if_due(ascent: Ascent, batch: Batch, index: int) -> Batch:
@@ -371,7 +387,7 @@ def _look(
 def _judge(classifier: Classifier, ascent: Ascent, batch: Batch) -> tuple[Tensor, Tensor]:
     """Each picture's worth (N,) and the scores (N, K) that the whole network gives it, as it is."""
     pictures = ascent.image.picture(batch.parameters)
-    seen = pictures.clamp(0, 1).mul(255).round() / 255 if ascent.as_saved else pictures
+    seen = _save(ascent, pictures, batch.origins) if ascent.as_saved else pictures
     inputs = classifier.normalise(fit(seen, classifier.size))
     outputs = classifier.look(inputs, ascent.objective.layers)
     worth = ascent.objective(outputs, batch.targets) - _penalise(ascent, batch.weights, batch.parameters, pictures)
@@ -388,7 +404,7 @@ def _restart(
         restarts[row] += 1
         seed = slots[batch.slots[row]].seed + RESTART_SEED * restarts[row]
         fresh = Normal(RESTART_NOISE)(ascent.image, (classifier.channels, *ascent.size), [seed])
-        parameters[row] = _round(ascent, fresh.to(parameters))[0]
+        parameters[row] = _hold(ascent, _round(ascent, fresh.to(parameters)), batch.origins[row : row + 1])[0]
     dead: dict[int, Reason] = {row: "dead" for row in rows if last or restarts[row] > ascent.restarts}
     return replace(batch, parameters=parameters, restarts=tuple(restarts)), dead
 
@@ -405,7 +421,8 @@ def _end(ascent: Ascent, batch: Batch, leaving: Mapping[int, Reason], taken: int
     if not leaving:
         return ()
     gone = batch.take(list(leaving))
-    pictures = ascent.image.picture(gone.best if ascent.keep_best else gone.parameters).float().cpu()
+    pictures = ascent.image.picture(gone.best if ascent.keep_best else gone.parameters).float()
+    pictures = (_save(ascent, pictures, gone.origins) if ascent.as_saved and ascent.bounded else pictures).cpu()
     steps = gone.best_step.tolist() if ascent.keep_best else [taken] * len(leaving)
     return tuple(map(End, gone.slots, pictures, steps, leaving.values()))
 

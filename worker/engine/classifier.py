@@ -1,7 +1,7 @@
 """A network, together with what is needed to show it pictures and to read its scores."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,15 +25,17 @@ class Outputs:
     Attributes:
         scores: Before a final softmax and a final ReLU: (N, K), float32.
         activations: Outputs of the layers that were watched, by name: (N, …).
+        ratio: Height by width of the pictures.
     """
 
     scores: Tensor
     activations: dict[str, Tensor]
+    ratio: float = 1.0
 
     def first_of_pair(self) -> "Outputs":
         """Of one picture, where there were two."""
         halves = {layer: values[: len(values) // 2] for layer, values in self.activations.items()}
-        return Outputs(self.scores[:1], halves)
+        return Outputs(self.scores[:1], halves, self.ratio)
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,12 @@ class Classifier:
         with watch(self.network, sorted(wanted)) as seen, gentle.derivatives():
             skipped = self.tail.probabilities | self.tail.clamps
             output = run_without(self.network, inputs.to(self.dtype), skipped)
+        check_rows(seen, wanted, len(inputs))
+        ratio = inputs.shape[2] / inputs.shape[3]
         if self.score_layer is None:
-            return Outputs(read_scores(output), seen)
+            return Outputs(read_scores(output), seen, ratio)
         scores = seen[self.score_layer]
-        return Outputs(scores.float().flatten(2).mean(2) if scores.ndim > 2 else scores.float(), seen)
+        return Outputs(scores.float().flatten(2).mean(2) if scores.ndim > 2 else scores.float(), seen, ratio)
 
 
 @contextmanager
@@ -194,6 +198,18 @@ def _note(
         raise ValueError(f"layer {layer!r} gives {type(output).__name__}, not a tensor")
     seen[layer] = output
     return output.clone()  # goes on in its place: a ReLU that works in place would write over it
+
+
+def check_rows(seen: Mapping[str, Tensor], layers: Iterable[str], count: int) -> None:
+    """Raises `ValueError` where a layer was not run, or gave no row for each of so many pictures."""
+    for layer in layers:
+        if layer not in seen:
+            raise ValueError(f"layer {layer!r} is not run when the network looks at a picture; name one inside it")
+        if seen[layer].ndim < 2 or len(seen[layer]) != count:
+            shape = tuple(seen[layer].shape)
+            raise ValueError(
+                f"layer {layer!r} gives {shape} for {count} pictures, and not a row for each; name another"
+            )
 
 
 def read_scores(output: Any) -> Tensor:

@@ -22,17 +22,31 @@ def to_grid(values: Tensor, *, ratio: float) -> Tensor | None:
     if values.ndim != 3:
         return None
     tokens = values.shape[1]
-    for extra in (0, 1, 2, 5):  # class token, distillation token, registers
-        width = round(((tokens - extra) / ratio) ** 0.5)
-        if width > 1 and (tokens - extra) % width == 0 and _in_ratio((tokens - extra) // width, width, ratio):
+    # Class token, distillation token, registers: first what fits just so, then what fits up to what padding adds.
+    tries = [(extra, 0.01) for extra in range(10)] + [(extra, 1) for extra in (0, 1, 2, 5)]
+    for extra, slack in tries:
+        width = round(((tokens - extra) / ratio) ** 0.5) if tokens > extra else 0
+        if width > 1 and (tokens - extra) % width == 0 and _in_ratio((tokens - extra) // width, width, ratio, slack):
             grid: Tensor = values[:, extra:].unflatten(1, (-1, width))
             return grid.permute(0, 3, 1, 2)  # (N, K, h, w)
     return None
 
 
-def _in_ratio(height: int, width: int, ratio: float) -> bool:
-    """Whether a grid has the picture's ratio, up to what padding adds."""
-    return abs(height - width * ratio) <= 1
+def to_channels(values: Tensor, *, ratio: float) -> Tensor:
+    """A layer's output with its channels second (N, K, …): on a grid where it has places, tokens after one another.
+
+    Args:
+        ratio: Height by width of the picture.
+    """
+    grid = to_grid(values, ratio=ratio)
+    if grid is not None:
+        return grid
+    return values.transpose(1, 2) if values.ndim == 3 else values
+
+
+def _in_ratio(height: int, width: int, ratio: float, slack: float = 1) -> bool:
+    """Whether a grid has the picture's ratio, up to so many cells: 1 is what padding adds."""
+    return abs(height - width * ratio) <= slack
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.classifier import Outputs
+from worker.engine.grid import to_channels
 from worker.engine.row_sum import sum_rows
 
 
@@ -68,7 +69,7 @@ class Channel:
         return frozenset([self.layer])
 
     def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
-        return pick_channel(outputs.activations[self.layer], self.layer, self.channel, targets).flatten(1).mean(1)
+        return pick_channel(outputs, self.layer, self.channel, targets).flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Neuron:
         return frozenset([self.layer])
 
     def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
-        units = pick_channel(outputs.activations[self.layer], self.layer, self.channel, targets)  # (N, …)
+        units = pick_channel(outputs, self.layer, self.channel, targets)  # (N, …)
         while units.ndim > 3:
             units = units.flatten(1, 2)
         for position in (self.row, self.column)[3 - units.ndim :]:
@@ -170,16 +171,16 @@ class WeightedSum:
         return torch.stack([weight * objective(outputs, targets) for weight, objective in self.terms]).sum(0)
 
 
-def pick_channel(activation: Tensor, layer: str, channel: int | None, targets: Tensor) -> Tensor:
-    """Each picture's channel (N, …) of features (N, C, …) or tokens (N, T, C): the same for all, or each target's own.
+def pick_channel(outputs: Outputs, layer: str, channel: int | None, targets: Tensor) -> Tensor:
+    """Each picture's channel (N, …) of what a layer gave: the same for all, or each target's own.
 
     Raises:
         ValueError: The layer has no such channel.
     """
-    activation = activation.transpose(1, 2) if activation.ndim == 3 else activation
+    features = to_channels(outputs.activations[layer], ratio=outputs.ratio)  # (N, K, …)
     largest = int(targets.max()) if channel is None else channel
-    if largest >= activation.shape[1]:
-        raise ValueError(f"layer {layer!r} has {activation.shape[1]} channels, there is no channel {largest}")
+    if largest >= features.shape[1]:
+        raise ValueError(f"layer {layer!r} has {features.shape[1]} channels, there is no channel {largest}")
     if channel is not None:
-        return activation[:, channel]
-    return activation[torch.arange(len(activation), device=activation.device), targets]
+        return features[:, channel]
+    return features[torch.arange(len(features), device=features.device), targets]

@@ -89,12 +89,12 @@ def save_pair(task: Task[Patches], pair: Pair, covered: Covered, sheet: Sheet) -
     change = covered.change(pair.target)
     order = (change.abs() if params.rank == "change" else change).argsort(descending=True, stable=True)
     best = order[: params.count].tolist()
-    boxes = [tuple(map(float, covered.squares[number])) for number in best]
     stem = f"{image[:12]}-{file_stem(target)}"
     save = partial(task.save, target=target, image=image)
     height, width = pair.preview.shape[:2]
-    marked = render_boxes(pair.preview, [scale_box(box, width / pair.view.size[1]) for box in boxes])
-    values = np.asarray(average_squares(change, covered.squares * (width / pair.view.size[1]), (height, width)))
+    scale = torch.tensor([width / pair.view.size[1], height / pair.view.size[0]]).repeat(2)
+    marked = render_boxes(pair.preview, [as_edges(covered.squares[number] * scale) for number in best])
+    values = np.asarray(average_squares(change, covered.squares * scale, (height, width)))
     heat_map = render_heat_map(np.abs(values))
     if "patches" in params.outputs:
         for number, (left, top, right, bottom) in enumerate(covered.squares[best].int().tolist(), 1):
@@ -110,15 +110,15 @@ def save_pair(task: Task[Patches], pair: Pair, covered: Covered, sheet: Sheet) -
     sheet.add(pair, to_rgb(pair.preview), [(marked, label), (heat_map, "change")])
     named = ("left", "top", "right", "bottom")
     patches = [
-        {**dict(zip(named, map(int, box), strict=True)), "fall": float(change[number])}
-        for number, box in zip(best, boxes, strict=True)
+        {**dict(zip(named, covered.squares[number].int().tolist(), strict=True)), "fall": float(change[number])}
+        for number in best
     ]
     square, stride = params.sides(pair.view.size[1], pair.view.size[0])
     return pair.describe(target) | {"square": square, "stride": stride, "squares": len(change), "patches": patches}
 
 
-def scale_box(box: tuple[float, ...], factor: float) -> tuple[float, float, float, float]:
-    left, top, right, bottom = (edge * factor for edge in box)
+def as_edges(square: Tensor) -> tuple[float, float, float, float]:
+    left, top, right, bottom = square.tolist()
     return left, top, right, bottom
 
 

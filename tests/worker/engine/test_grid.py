@@ -1,5 +1,6 @@
 """Layers whose features have places, and a few of them that stand for all."""
 
+import pytest
 import torch
 
 from tests.attributions import opened
@@ -28,3 +29,13 @@ def test_tokens_lie_on_a_grid_without_the_class_token() -> None:
     grid = to_grid(tokens, ratio=3 / 4)
     assert grid.shape == (2, 5, 3, 4)
     assert torch.equal(grid[0, :, 1, 2], tokens[0, 1 + 4 + 2])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "extra", "side"), [(260, 4, 16), (21, 5, 4), (17, 1, 4), (201, 5, 14), (198, 2, 14), (49, 0, 7)]
+)
+def test_registers_and_class_tokens_are_left_out(tokens: int, extra: int, side: int) -> None:
+    values = torch.arange(tokens).view(1, tokens, 1).float()
+    grid = to_grid(values, ratio=1.0)
+    assert grid.shape == (1, 1, side, side)
+    assert grid.flatten()[0] == extra

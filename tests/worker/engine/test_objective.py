@@ -6,7 +6,16 @@ from torch import nn
 
 from tests.networks import Small, seeded
 from worker.engine.classifier import Outputs, open_classifier
-from worker.engine.objective import Channel, ClassProbability, ClassScore, Neuron, WeightedSum
+from worker.engine.objective import (
+    Channel,
+    ClassProbability,
+    ClassScore,
+    FeatureMatch,
+    LayerNorm,
+    Neuron,
+    Wanted,
+    WeightedSum,
+)
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(2, 3, 16, 20, generator=torch.Generator().manual_seed(1))
@@ -77,3 +86,31 @@ def test_an_unknown_layer_is_refused_and_nothing_stays_on_the_network() -> None:
     with pytest.raises(ValueError, match="no layer 'layer9'"):
         look(network, frozenset(["features", "layer9"]))
     assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_a_channel_is_the_same_whether_features_come_first_or_last_or_as_tokens() -> None:
+    features = torch.randn(2, 24, 3, 4, generator=torch.Generator().manual_seed(0))
+    tokens = torch.cat([torch.zeros(2, 1, 24), features.flatten(2).transpose(1, 2)], 1)  # a class token first
+    for values in (features, features.permute(0, 2, 3, 1), tokens):
+        outputs = Outputs(torch.zeros(2, 5), {"layer": values}, ratio=3 / 4)
+        found = Channel("layer", 5)(outputs, torch.zeros(2, dtype=torch.int64))
+        assert torch.allclose(found, features[:, 5].mean((1, 2)), atol=1e-6)
+        with pytest.raises(ValueError, match="has 24 channels"):
+            Channel("layer", 24)(outputs, torch.zeros(2, dtype=torch.int64))
+
+
+def test_a_match_is_each_slots_own_layer_and_features() -> None:
+    first, second = torch.randn(3, 2, 4, 4), torch.randn(3, 5)
+    wanted = [Wanted("second", torch.ones(5)), Wanted("first", torch.ones(2, 4, 4)), Wanted("second", torch.zeros(5))]
+    outputs = Outputs(torch.zeros(3, 2), {"first": first, "second": second})
+    values = FeatureMatch(wanted, relative=False)(outputs, torch.tensor([1, 2, 0]))
+    expected = [((first[0] - 1) ** 2).sum(), (second[1] ** 2).sum(), ((second[2] - 1) ** 2).sum()]
+    assert torch.allclose(-values, torch.stack(expected), rtol=1e-5)
+    relative = FeatureMatch(wanted)(outputs, torch.tensor([1, 1, 0]))
+    assert torch.allclose(relative[0], -((first[0] - 1) ** 2).sum() / 32, rtol=1e-5)
+
+
+def test_a_layers_norm_is_that_of_all_it_gives() -> None:
+    values = torch.randn(3, 2, 4, 4)
+    outputs = Outputs(torch.zeros(3, 2), {"layer": values})
+    assert torch.allclose(LayerNorm("layer")(outputs, torch.zeros(3)), values.flatten(1).norm(dim=1), rtol=1e-5)

@@ -18,6 +18,7 @@ from tests.networks import Functional, Small, seeded
 from tests.tasks import encode, noise, work
 from worker.engine.filters import cut_tiles
 from worker.methods.filters import find_filters
+from worker.task import file_name
 
 
 def test_the_strongest_channels_come_first() -> None:
@@ -119,3 +120,30 @@ def test_pictures_of_other_channels_are_refused_at_once(stack: Stack, client: Cl
     assert answer.status_code == 422
     assert "(height, width, 7)" in answer.json()["detail"]
     assert answer.json()["errors"][0]["field"] == "/images/0"
+
+
+class Listed(torch.nn.Module):
+    """A network with a list that is never called, and a layer that folds places into the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList([torch.nn.Conv2d(3, 5, 1)])
+        self.folded = torch.nn.Identity()
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        features = self.parts[0](pictures)
+        return features.mean((2, 3)) + 0 * self.folded(features.flatten(0, 1)).sum()
+
+
+@pytest.mark.parametrize("method", ["activations", "feature_inversion", "deep_dream"])
+@pytest.mark.parametrize("layer", ["parts", "folded"])
+def test_a_layer_that_gives_no_features_is_refused_by_name(method: str, layer: str) -> None:
+    params = {"objective": {"kind": "norm", "layer": layer}} if method == "deep_dream" else {"layers": [layer]}
+    with pytest.raises(ValueError, match=f"layer '{layer}'"):
+        work(Listed(), {"method": method, "params": params}, [noise(16, 16)])
+
+
+def test_every_layer_has_a_file_name_of_its_own() -> None:
+    names = ["a.b", "a_b", "a-b", "a.b-", "ä", "b" * 100, "b" * 101, "a"]
+    assert len({file_name(name) for name in names}) == len(names)
+    assert file_name("features.0") == "features-0"

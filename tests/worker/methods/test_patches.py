@@ -72,3 +72,14 @@ def test_squares_lie_wholly_in_the_picture_in_rows() -> None:
 def test_a_pixel_has_the_mean_of_the_squares_that_cover_it() -> None:
     values = average_squares(torch.tensor([1.0, 3.0]), torch.tensor([[0, 0, 2, 2], [1, 0, 3, 2]]), (3, 4))
     assert values.tolist() == [[1, 2, 3, 0], [1, 2, 3, 0], [0, 0, 0, 0]]
+
+
+def test_marks_and_maps_lie_where_the_patches_do_on_a_narrow_picture() -> None:
+    picture = np.full((2000, 30, 3), 200, np.uint8)
+    picture[1700:1730] = noise(30, 30)
+    result = work(seeded(Small), {"method": "patches", "params": {"square": 30, "stride": 30, "count": 1}}, [picture])
+    (pair,) = result.metrics["pairs"]
+    target = pair["target"]["index"]
+    heat_map = result.pixels(f"000000000000-{target:04d}-class-{target}-heat-map.png").sum((1, 2)).astype(int)
+    middle = (pair["patches"][0]["top"] + 15) * len(heat_map) / 2000
+    assert abs(int(heat_map.argmax()) - middle) <= 6

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from worker.engine.classifier import Classifier, watch
+from worker.engine.classifier import Classifier, check_rows, watch
 from worker.engine.grid import to_grid
 
 
@@ -65,6 +65,8 @@ def _features_and_slopes(
     inputs = inputs.detach().requires_grad_()
     with watch(classifier.network, layers, strict=len(layers) == 1) as seen:
         scores = classifier.scores(inputs)
+    if len(layers) == 1:
+        check_rows(seen, layers, max(2, len(inputs)))
     wanted = scores.gather(1, targets[:, None]) if targets is not None else scores.square()
     reached = {name: values for name, values in seen.items() if values.requires_grad}
     slopes = torch.autograd.grad(wanted.sum(), list(reached.values()), allow_unused=True, materialize_grads=True)
