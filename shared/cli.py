@@ -305,6 +305,9 @@ def _told() -> Iterator[None]:
     except (ServiceError, TimeoutError) as error:
         _tell(getattr(error, "problem", None) or str(error))
         raise typer.Exit(1) from error
+    except OSError as error:
+        _tell(f"{error.filename} cannot be read or written: {error.strerror}")
+        raise typer.Exit(1) from error
 
 
 def _tell(problem: ProblemDocument | str) -> None:

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from deploy.local import Stack
+from shared.methods import MENU
 
 PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
 
@@ -61,6 +62,8 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(stack: Stack) -> None:
         ("submit", "class-model", "--model", "shapes", "--targets", "lemn"): "lemon",
         ("submit", "class-model", "--model", "shape", "--targets", "1"): "shapes",
         ("submit", "class-model", "--model", "shapes", "--targets", "1", "-p", "steps=0"): "/params/steps",
+        ("submit", "filters", "--model", "shapes", "--wait", "--out", __file__): "cannot be read or written",
+        ("submit", "fool", "--model", "shapes", str(PICTURES / "bee.png")): "/targets",
         ("jobs", "show", "nope"): "nope",
     }
     for arguments, hint in mistakes.items():
@@ -68,6 +71,13 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(stack: Stack) -> None:
         assert failed.returncode == 1
         assert hint in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+def test_every_method_has_a_command() -> None:
+    command = [str(Path(sys.executable).with_name("archetype")), "submit", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    for method in MENU:
+        assert method.replace("_", "-") in shown
 
 
 def test_no_service_is_said(tmp_path: Path) -> None:
