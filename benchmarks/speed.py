@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 from benchmarks.peers import MEAN, SIZE, STD, find_peers
-from worker.engine.ascend import Ascent, Slot, ascend
+from worker.engine.ascend import ascend
+from worker.engine.ascent import Ascent, Slot
 from worker.engine.backward import Gentle
 from worker.engine.classifier import Classifier, open_classifier
 from worker.engine.image import BoundedPixels

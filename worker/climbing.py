@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.jobs import Progress
-from worker.engine.ascend import Ascent, End, Slot
+from worker.engine.ascent import Ascent, End, Slot
 from worker.engine.classifier import Classifier
 from worker.engine.octaves import ascend_octaves
 from worker.engine.render import Pixels, encode_animation, encode_png, render_curve, to_levels, to_rgb

@@ -10,7 +10,7 @@ from torch import Tensor
 from shared.parameters import parts
 from shared.parameters.class_model import ClassModelParameters
 from worker.engine import objective, prior, transform
-from worker.engine.ascend import Ascent, Slot
+from worker.engine.ascent import Ascent, Slot
 from worker.engine.backward import Gentle
 from worker.engine.classifier import Classifier, takes
 from worker.engine.image import BoundedPixels, Image, Pixels

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.engine.ascend import Step
+from worker.engine.ascent import Step
 from worker.engine.render import Pixels, to_levels, to_rgb
 
 FRAME_SIDE = 256

@@ -11,7 +11,7 @@ import torch
 from shared.errors import Problem
 from shared.methods import ClassModel
 from worker.climbing import Climbed, save_ascent
-from worker.engine.ascend import Slot
+from worker.engine.ascent import Slot
 from worker.engine.render import encode_png, to_rgb
 from worker.judgement import judge
 from worker.preprocess import Levels

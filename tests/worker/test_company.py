@@ -7,7 +7,7 @@ import torch
 from shared.catalogue import load_catalogue
 from shared.parameters.class_model import ClassModelParameters
 from tests.conftest import write_catalogue
-from worker.engine.ascend import End
+from worker.engine.ascent import End
 from worker.engine.classifier import open_classifier
 from worker.engine.octaves import ascend_octaves
 from worker.engine.prepare import prepare

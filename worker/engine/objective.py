@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -141,20 +142,47 @@ class FeatureMatch:
     def layers(self) -> frozenset[str]:
         return frozenset(each.layer for each in self.wanted)
 
+    @cached_property
+    def tables(self) -> dict[str, "Table"]:
+        """By layer, what is wanted of it."""
+        return {layer: _tabulate(self.wanted, layer) for layer in sorted(self.layers)}
+
     def __call__(self, outputs: Outputs, targets: Tensor) -> Tensor:
         # Every layer's distance is taken for every slot, and its own kept: no GPU waits to hear which that is.
         total = torch.zeros(len(targets), device=targets.device)
-        for layer in sorted(self.layers):
-            own = [place for place, each in enumerate(self.wanted) if each.layer == layer]
-            rows = torch.zeros(len(self.wanted), dtype=torch.int64, device=targets.device)
-            chosen = torch.zeros(len(self.wanted), dtype=torch.bool, device=targets.device)
-            rows[own], chosen[own] = torch.arange(len(own), device=targets.device), True
-            features = torch.stack([self.wanted[place].features for place in own])[rows[targets]].float()
-            distance = sum_rows((outputs.activations[layer].float() - features).square())
+        for layer, table in self.tables.items():
+            rows = table.rows[targets]
+            distance = sum_rows((outputs.activations[layer].float() - table.features[rows]).square())
             if self.relative:
-                distance = distance / sum_rows(features.square()).clamp_min(1e-12)
-            total = total - torch.where(chosen[targets], distance, 0)
+                distance = distance / table.lengths[rows]
+            total = total - torch.where(table.chosen[targets], distance, 0)
         return total
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is wanted of one layer.
+
+    Attributes:
+        features: (K, …).
+        lengths: ‖Φ₀‖² of each (K,).
+        rows: Of each of all that are wanted, its row in here; 0 where it is another layer's: (T,).
+        chosen: Whether it is this layer's: (T,).
+    """
+
+    features: Tensor
+    lengths: Tensor
+    rows: Tensor
+    chosen: Tensor
+
+
+def _tabulate(wanted: Sequence[Wanted], layer: str) -> Table:
+    own = [place for place, each in enumerate(wanted) if each.layer == layer]
+    features = torch.stack([wanted[place].features for place in own]).float()
+    rows = torch.zeros(len(wanted), dtype=torch.int64, device=features.device)
+    chosen = torch.zeros(len(wanted), dtype=torch.bool, device=features.device)
+    rows[own], chosen[own] = torch.arange(len(own), device=features.device), True
+    return Table(features, sum_rows(features.square()).clamp_min(1e-12), rows, chosen)
 
 
 @dataclass(frozen=True)

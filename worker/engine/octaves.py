@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from worker.engine.ascend import Ascent, End, Slot, Step, ascend
+from worker.engine.ascend import ascend
+from worker.engine.ascent import Ascent, End, Slot, Step
 from worker.engine.classifier import Classifier
 from worker.engine.start import Given
 from worker.engine.transform import fit

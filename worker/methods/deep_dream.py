@@ -14,7 +14,7 @@ from shared.parameters import deep_dream
 from shared.parameters.deep_dream import DeepDreamParameters
 from worker.climbing import Climbed, climb, save_ascent, wants_extras
 from worker.engine import bound, objective
-from worker.engine.ascend import Ascent, Slot
+from worker.engine.ascent import Ascent, Slot
 from worker.engine.classifier import Classifier, takes
 from worker.engine.grid import list_layers
 from worker.engine.render import encode_png, flatten_channels, to_rgb

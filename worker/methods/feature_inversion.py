@@ -11,7 +11,7 @@ from shared.jobs import Progress
 from shared.methods import FeatureInversion
 from shared.parameters.feature_inversion import FeatureInversionParameters
 from worker.climbing import Climbed, climb, save_ascent, wants_extras
-from worker.engine.ascend import Ascent, Slot
+from worker.engine.ascent import Ascent, Slot
 from worker.engine.classifier import Classifier
 from worker.engine.grid import spread_layers
 from worker.engine.objective import FeatureMatch, Wanted

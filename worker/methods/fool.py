@@ -15,7 +15,7 @@ from shared.parameters import fool
 from shared.parameters.fool import FoolParameters
 from worker.climbing import Climbed, climb, save_ascent, wants_extras
 from worker.engine import bound
-from worker.engine.ascend import Ascent, Slot
+from worker.engine.ascent import Ascent, Slot
 from worker.engine.classifier import Classifier
 from worker.engine.objective import ClassScore, LogProbability
 from worker.engine.render import encode_png, render_contact_sheet, render_difference, to_rgb

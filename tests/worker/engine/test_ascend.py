@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.networks import Functional, Small, seeded
-from worker.engine.ascend import Ascent, End, Slot, Step, ascend
+from worker.engine.ascend import ascend
+from worker.engine.ascent import Ascent, End, Slot, Step
 from worker.engine.classifier import open_classifier
 from worker.engine.image import BoundedPixels
 from worker.engine.objective import Channel

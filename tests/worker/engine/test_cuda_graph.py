@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from tests.networks import Small, seeded
-from worker.engine.ascend import Ascent, Slot, ascend
+from worker.engine.ascend import ascend
+from worker.engine.ascent import Ascent, Slot
 from worker.engine.backward import Gentle
 from worker.engine.classifier import Classifier, open_classifier
 from worker.engine.cuda_graph import Graphs, Pass, record_on_cuda

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from tests.networks import Small, seeded
-from worker.engine.ascend import Ascent, Slot, ascend
+from worker.engine.ascend import ascend
+from worker.engine.ascent import Ascent, Slot
 from worker.engine.backward import Gentle
 from worker.engine.classifier import open_classifier
 from worker.engine.image import BoundedPixels
