@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.gallery import SHOWN
 from shared.methods import MENU
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,14 @@ def test_the_readme_describes_every_method() -> None:
     readme = (ROOT / "README.md").read_text()
     for method in MENU:
         assert f"| `{method}` |" in readme
+
+
+def test_every_method_has_a_picture_and_the_gallery_makes_it() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert set(SHOWN) == set(MENU)
+    for method in MENU:
+        assert f"docs/methods/{method}.jpg" in readme
+        assert (ROOT / "docs" / "methods" / f"{method}.jpg").is_file()
 
 
 def test_every_parameter_says_what_it_is() -> None:
@@ -38,6 +47,7 @@ def test_the_engine_imports_nothing_that_a_bare_gpu_machine_lacks(path: Path) ->
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert {name.partition(".")[0] for name in names} <= OUTSIDE
+        assert all(name.startswith("worker.engine") for name in names if name.startswith("worker"))
 
 
 def test_packages_hold_a_docstring_and_nothing_else() -> None:

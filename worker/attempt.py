@@ -1,6 +1,5 @@
 """One attempt at a job: claim it, run its method, store what comes out, end it."""
 
-import hashlib
 import importlib
 import json
 import os
@@ -9,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
 from typing import Any, cast
@@ -21,7 +20,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from torch import nn
 
 from shared.bucket import Missing
-from shared.catalogue import Catalogue, Preprocessing, Release
+from shared.catalogue import Catalogue, Release
 from shared.checks import Checked, check_request, parse_request
 from shared.ending import end_job, ended
 from shared.errors import (
@@ -35,8 +34,7 @@ from shared.errors import (
     Unavailable,
     UnloadableModel,
 )
-from shared.jobs import Artifact, Job, Progress, State, TargetClass
-from shared.pictures import decode_picture
+from shared.jobs import Job, Progress, State
 from shared.records import Claim, ClaimLost, Records
 from shared.settings import Settings
 from shared.storage import Storage
@@ -44,24 +42,13 @@ from shared.version import VERSION
 from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.heartbeat import Cancelled, Heartbeat, keep_alive
 from worker.networks import Loaded, Networks
+from worker.opener import Opener
+from worker.outcome import Outcome, Saver
 from worker.plans import Plans, name_plan
-from worker.preprocess import Levels, to_levels
 from worker.sources import open_source
 from worker.task import Judge, Run, Task
 
 log = structlog.get_logger()
-
-MOST_WARNINGS = 20
-"""Of one job."""
-
-MEDIA_TYPES = {
-    "png": "image/png",
-    "gif": "image/gif",
-    "webp": "image/webp",
-    "json": "application/json",
-    "npz": "application/octet-stream",
-    "npy": "application/octet-stream",
-}
 
 
 @dataclass(frozen=True)
@@ -75,21 +62,6 @@ class Bench:
     networks: Networks
     plans: Plans
     device: torch.device
-
-
-@dataclass
-class Outcome:
-    """What an attempt has to show so far."""
-
-    artifacts: list[Artifact] = field(default_factory=list)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-    def warn(self, sentence: str) -> None:
-        """Adds a sentence to the warnings in the job's metrics, up to a bound."""
-        warnings = self.metrics.setdefault("warnings", [])
-        if len(warnings) < MOST_WARNINGS:
-            warnings.append(sentence)
 
 
 def run_job(bench: Bench, job_id: str) -> None:
@@ -193,7 +165,7 @@ def work(bench: Bench, claim: Claim, outcome: Outcome, heartbeat: Heartbeat) -> 
         entries = stack.enter_context(open_source(checked.request, bench.storage))
         digests = {release.reference: other.sha256 for release, (_, other) in zip(checked.judges, opened, strict=True)}
         outcome.provenance = describe_provenance(bench, checked, loaded, plan) | {"judges": digests}
-        opener = Opener(bench, checked.release.preprocessing, outcome)
+        opener = Opener(bench.storage, checked.release.preprocessing, bench.settings.max_image_pixels, outcome.warn)
         task = Task(
             request=checked.request, release=checked.release, targets=checked.targets, classifier=classifier,
             climber=as_planned(classifier, plan), batch=plan.batch, judges=judges,
@@ -268,59 +240,6 @@ def find_body(storage: Storage, job_id: str, looks: int = 5) -> bytes:
         except Missing:
             time.sleep(0.2)
     return storage.load_request_json(job_id)
-
-
-@dataclass(frozen=True)
-class Opener:
-    """Reads pictures for a release, and warns in the job's metrics where they are not what it was trained on."""
-
-    bench: Bench
-    preprocessing: Preprocessing
-    outcome: Outcome
-
-    def decode(self, data: bytes) -> Levels:
-        """A picture (H, W, C) in the network's channels from a file's bytes, with the same checks as at the edge."""
-        values, _ = decode_picture(data, max_pixels=self.bench.settings.max_image_pixels)
-        levels, outside = to_levels(values, self.preprocessing)
-        if outside:
-            low, high = self.preprocessing.range
-            self.outcome.warn(
-                f"{outside:.1%} of the values of a picture lie outside {low:g} to {high:g} and were clipped"
-            )
-        return levels
-
-    def load(self, image_id: str) -> Levels:
-        """An uploaded picture (H, W, C)."""
-        return self.decode(self.bench.storage.load_image(image_id))
-
-
-@dataclass(frozen=True)
-class Saver:
-    """Stores artefacts under the attempt's own prefix and lists them for the manifest."""
-
-    storage: Storage
-    claim: Claim
-    outcome: Outcome
-    names: set[str] = field(default_factory=set)
-
-    def __call__(self, name: str, data: bytes, *, target: TargetClass | None = None, image: str | None = None) -> None:
-        if name in self.names:
-            raise ValueError(f"the method saved two artefacts as {name!r}")
-        self.names.add(name)
-        media_type = MEDIA_TYPES[name.rpartition(".")[2]]
-        prefix = self.storage.attempt_prefix(self.claim.job_id, self.claim.fence)
-        self.storage.save_artifact(prefix, name, data, media_type=media_type)
-        self.outcome.artifacts.append(
-            Artifact(
-                name=name,
-                media_type=media_type,
-                bytes=len(data),
-                sha256=hashlib.sha256(data).hexdigest(),
-                href=f"/v1/jobs/{self.claim.job_id}/artifacts/{name}",
-                target=target,
-                image=image,
-            )
-        )
 
 
 def describe_provenance(bench: Bench, checked: Checked, loaded: Loaded, plan: Plan) -> dict[str, Any]:
