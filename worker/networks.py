@@ -98,13 +98,14 @@ class Networks:
     def load(self, release: Release, report: Report = ignore) -> Loaded:
         """The release's network, prepared; raises as `Loader.load` does."""
         if release.reference not in self._loaded:
-            loaded = self._load(release, report)
+            loaded = self.load_apart(release, report)
             self._loaded[release.reference] = Loaded(prepare(loaded.network, self.device), loaded.description)
             self._make_room()
         self._loaded.move_to_end(release.reference)
         return self._loaded[release.reference]
 
-    def _load(self, release: Release, report: Report) -> Loaded:
+    def load_apart(self, release: Release, report: Report = ignore) -> Loaded:
+        """The release's network as it is, not kept; where memory runs out, without those that are; raises as `load`."""
         try:
             return self.loader.load(release, self.device, report)
         except RuntimeError as error:

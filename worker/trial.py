@@ -55,7 +55,7 @@ def decide(bench: Bench, registration: Registration, report: Report) -> Registra
             raise RefusedRelease(
                 "three workers fell silent while they loaded it; it may need more memory than there is"
             )
-        description = bench.networks.loader.load(release, bench.device, report).description
+        description = bench.networks.load_apart(release, report).description
         bench.storage.save_description(release.name, release.release, description)
     except Unavailable:
         raise
