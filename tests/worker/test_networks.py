@@ -14,9 +14,9 @@ from shared.errors import UnloadableModel
 from tests.conftest import write_catalogue
 from tests.networks import Small, seeded
 from worker import published
-from worker.downloads import Cache
+from worker.downloads import Cache, Report, ignore
 from worker.engine.torchvision_import import import_torchvision
-from worker.networks import Loader, Networks
+from worker.networks import Loaded, Loader, Networks
 from worker.preprocess import to_tensor
 from worker.view import crop_levels
 from worker.weight_files import WeightFiles
@@ -201,3 +201,28 @@ def test_programs_are_code_and_not_loaded_unless_that_is_allowed(tmp_path: Path)
         LOADER.load(release, CPU)
     with pytest.raises(UnloadableModel, match="no program"):
         Loader(programs=True).load(release, CPU)
+
+
+def test_where_memory_runs_out_idle_networks_make_room() -> None:
+    class Tight(Loader):
+        def load(self, release: Release, device: torch.device, report: Report = ignore) -> Loaded:
+            if networks.references:
+                raise torch.OutOfMemoryError("no room beside another")
+            return super().load(release, device, report)
+
+    networks = Networks(Tight(FACTORIES), device=CPU)
+    networks.load(entry(release="1"))
+    networks.load(entry(release="2"))
+    assert networks.references == ["small@2"]
+
+
+def test_a_worker_that_starts_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_url(url: str):
+        raise AssertionError(f"{url} was asked for")
+
+    monkeypatch.setattr(published, "open_url", open_url)
+    files = WeightFiles(Cache(tmp_path))
+    assert files.is_here(entry())
+    for architecture in ("torchvision:resnet18", "timm:resnet10t.c3_in1k"):
+        assert not files.is_here(entry(architecture=architecture, published=True))
+    assert not files.is_here(entry(key="exports/x"))
