@@ -180,7 +180,8 @@ def test_weights_are_recognised_by_what_they_are_not_by_their_name(tmp_path: Pat
     save_file(state, tmp_path / "weights.bin")
     torch.save({"model": state}, tmp_path / "weights.safetensors")
     for name in ("weights.bin", "weights.safetensors"):
-        LOADER.load(entry(weights=tmp_path / name), CPU)
+        loaded = LOADER.load(entry(weights=tmp_path / name), CPU)
+        assert torch.equal(loaded.network.classifier.weight, state["classifier.weight"])
 
 
 def test_half_precision_fills_a_network_of_single(tmp_path: Path) -> None:

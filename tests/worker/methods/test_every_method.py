@@ -1,6 +1,7 @@
 """Every method of the menu on every kind of network: of three libraries, of one, three and seven channels."""
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,29 @@ def test_every_method_works_on_any_network(client: Client, model: str, method: s
 @pytest.mark.parametrize("model", ARCHIVED)
 def test_every_method_works_on_real_networks(client: Client, models: Path, model: str, method: str) -> None:
     run(client, model, method)
+
+
+LONG: dict[str, dict[str, Any]] = {
+    "fool": {"targets": [1], "params": {"steps": 500, "min_prob": 0.9999}},
+    "feature_inversion": {"params": {"layers": ["layer"], "steps": 500}},
+    "deep_dream": {"params": {"objective": {"kind": "norm", "layer": "layer"}, "steps": 500}},
+    "patches": {"params": {"square": 2, "stride": 1}},
+}
+
+
+@pytest.mark.parametrize("method", LONG)
+def test_what_takes_long_is_cancelled_within_seconds(client: Client, method: str) -> None:
+    images = [client.upload(encode(noise(60, 90, seed=3))).id]
+    request = REQUEST.validate_python({"method": method, "model": "slow", "images": images, **LONG[method]})
+    job_id = client.submit(request).id
+    for job in client.watch(job_id, timeout=60):
+        if job.state is State.RUNNING:
+            break
+    time.sleep(2)
+    asked = time.monotonic()
+    client.cancel(job_id)
+    assert client.wait(job_id, timeout=30).state is State.CANCELLED
+    assert time.monotonic() - asked < 3
 
 
 def run(client: Client, model: str, method: str) -> None:

@@ -1,7 +1,6 @@
 """Pictures that fool a network, as they are saved."""
 
 import io
-import time
 
 import numpy as np
 import pytest
@@ -96,19 +95,6 @@ def test_what_is_put_back_is_seen_as_it_was(size: tuple[int, int], shape: Prepro
     changed = noise(*shape.size, seed=9)
     assert framed.levels.shape == (*shape.size, 3)
     assert np.array_equal(crop_levels(framed.put_back(changed), shape), changed)
-
-
-def test_it_is_cancelled_between_steps(client: Client) -> None:
-    image = client.upload(drawn(1, 1)).id
-    request = Fool(method="fool", model="slow", images=[image], targets=[1], params={"steps": 500, "min_prob": 0.9999})
-    job_id = client.submit(request).id
-    for job in client.watch(job_id, timeout=60):
-        if job.progress.done > 0:
-            break
-    asked = time.monotonic()
-    client.cancel(job_id)
-    assert client.wait(job_id, timeout=30).state is State.CANCELLED
-    assert time.monotonic() - asked < 3
 
 
 def test_a_network_without_gradient_fails_the_job_with_what_to_try() -> None:
