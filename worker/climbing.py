@@ -67,10 +67,11 @@ def climb(
         pictures: Where the ascents begin (N, C, H, W), to be given back what octaves lose.
     """
     ends: dict[int, End] = {}
-    for step in ascend_octaves(climber, ascents, slots, at_once=at_once, pictures=pictures):
+    steps = ascend_octaves(climber, ascents, slots, at_once=at_once, pictures=pictures)
+    for taken, step in enumerate(steps, 1):
         recording.note(step)
         ends |= {end.slot: end for end in step.ended}
-        yield Progress(done=done + step.index * each, total=total, unit="step")
+        yield Progress(done=done + taken * each, total=total, unit="step")
     curves = recording.curves()
     return {
         number: Climbed(

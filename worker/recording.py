@@ -39,15 +39,14 @@ class Recording:
     def note(self, step: Step) -> None:
         """Looks at a step; nothing is read from the device unless a picture is due."""
         self._values.append((step.climbed, step.values))
-        still = self.stills_every is not None and step.index % self.stills_every == 0
-        frame = self.frames_at is not None and step.index in self.frames_at
-        if not step.slots or not (still or frame):
-            return
-        for slot, picture in zip(step.slots, step.pictures().cpu(), strict=True):
-            levels = to_levels(picture)
-            if still:
-                self.stills.setdefault(slot, {})[step.index] = levels
-            if frame:
+        stills = [row for row, taken in enumerate(step.taken) if self.stills_every and taken % self.stills_every == 0]
+        frames = [row for row, taken in enumerate(step.taken) if self.frames_at and taken in self.frames_at]
+        rows = sorted({*stills, *frames})
+        for row, picture in zip(rows, step.pictures(rows).cpu() if rows else (), strict=True):
+            slot, levels = step.slots[row], to_levels(picture)
+            if row in stills:
+                self.stills.setdefault(slot, {})[step.taken[row]] = levels
+            if row in frames:
                 self.frames.setdefault(slot, []).append(shrink(to_rgb(levels)))
 
     def curves(self) -> dict[int, NDArray[np.float32]]:

@@ -18,8 +18,8 @@ from torch.nn import functional
 from shared.parameters.class_model import ClassModelParameters
 from shared.parameters.presets import PRESETS
 from tests.networks import Small, seeded
-from worker.engine.ascend import DRAW_SEED
 from worker.engine.ascent import Step
+from worker.engine.batch import DRAW_SEED
 from worker.engine.classifier import open_classifier
 from worker.engine.octaves import ascend_octaves
 from worker.engine.spectrum import default_magnitudes

@@ -1,6 +1,6 @@
 """Gradient ascent on pictures: the one loop that everything that climbs goes through."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -8,19 +8,22 @@ import torch
 from torch import Tensor
 
 from worker.engine.ascent import Ascent, End, Reason, Slot, Step
+from worker.engine.batch import Batch, column, draw
 from worker.engine.blur import blur
 from worker.engine.classifier import Classifier
 from worker.engine.memory import run_in_parts
-from worker.engine.optimizer import Optimizer
 from worker.engine.prior import sum_priors
 from worker.engine.start import Normal
 from worker.engine.transform import Chain, fit
 
+BEST = ("best", "best_worth", "best_step")
+"""What a look changes of a batch."""
+
 CHECK_EVERY = 8
 """Steps between two looks at which slots are stuck: each look makes a GPU wait for the host."""
 
-RESTART_SEED, DRAW_SEED = 1_000_003, 500_009
-"""Added to a slot's seed where it draws for another purpose."""
+RESTART_SEED = 1_000_003
+"""Added to a slot's seed, times the number of its restarts."""
 
 RESTART_NOISE = 0.3
 """Standard deviation of a restart's noise: loud, because the quiet start had no gradient."""
@@ -44,46 +47,9 @@ class Climb:
     stuck: Tensor
     scores: Tensor
 
-
-@dataclass(frozen=True)
-class Batch:
-    """The slots that climb now; every tensor has a row for each.
-
-    Attributes:
-        slots: Their numbers.
-        random: The transforms' numbers for all steps: (steps, N, views · draws), on the CPU.
-        restarts: How often each was started again.
-        origins: Where their pictures come from (N, C, H, W); of no size where nothing is bounded.
-        best: Parameters of the best picture that was looked at.
-        best_worth: Its worth.
-        best_step: The step it was found at.
-    """
-
-    slots: tuple[int, ...]
-    targets: Tensor
-    rates: Tensor
-    weights: Tensor
-    parameters: Tensor
-    memory: Optimizer
-    random: Tensor
-    restarts: tuple[int, ...]
-    origins: Tensor
-    best: Tensor
-    best_worth: Tensor
-    best_step: Tensor
-
-    def take(self, rows: Sequence[int]) -> "Batch":
-        """Some of the slots, by their rows."""
-        if list(rows) == list(range(len(self.slots))):
-            return self
-        index = torch.tensor(rows, dtype=torch.int64, device=self.targets.device)
-        return Batch(
-            slots=tuple(self.slots[row] for row in rows), targets=self.targets[index], rates=self.rates[index],
-            weights=self.weights[index], parameters=self.parameters[index], memory=self.memory.take(index),
-            random=self.random[:, list(rows)], restarts=tuple(self.restarts[row] for row in rows),
-            origins=self.origins[index], best=self.best[index], best_worth=self.best_worth[index],
-            best_step=self.best_step[index],
-        )  # fmt: skip
+    def take(self, rows: Sequence[int]) -> "Climb":
+        """Of some slots, by their rows."""
+        return Climb(**{each.name: getattr(self, each.name)[list(rows)] for each in fields(Climb)})
 
 
 def ascend(
@@ -101,38 +67,47 @@ def ascend(
     Yields:
         The batch after every step; the caller decides what to keep, when to report, and when to stop.
     """
-    batch = _begin(classifier, ascent, slots)
+    batch = begin(classifier, ascent, dict(enumerate(slots)))
     limit = at_once or len(slots)
-    for index in range(1, ascent.steps + 1):
-        batch = _blur_if_due(ascent, batch, index)
-        parts, limit = run_in_parts(partial(climb, classifier, ascent, batch, index), len(batch.slots), limit)
-        climbed = _join(parts)
-        leaving: dict[int, Reason] = {}
-        if ascent.looks and (index - 1) % ascent.look_every == 0:
-            batch, leaving = _look(classifier, ascent, batch, index - 1, climbed)
-        ended = _end(ascent, batch, leaving, index - 1)
-        moved = _move(ascent, batch, climbed, index)
-        if index in (1, ascent.steps) or index % CHECK_EVERY == 0:
-            moved, dead = _restart(classifier, ascent, moved, climbed.stuck, slots, last=index == ascent.steps)
-            ended += _end(ascent, batch, {row: reason for row, reason in dead.items() if row not in leaving}, index)
-            leaving = dead | leaving
-        moved = moved.take([row for row in range(len(moved.slots)) if row not in leaving])
-        if index == ascent.steps and moved.slots:
-            ended += _finish(classifier, ascent, moved)
-            moved = moved.take([])
-        yield Step(index, moved.slots, ascent.image, moved.parameters, batch.slots, climbed.values, ended)
-        if not moved.slots:
-            return
-        batch = moved
+    while len(batch):
+        batch, step, limit = advance(classifier, ascent, batch, limit)
+        yield step
 
 
-def climb(classifier: Classifier, ascent: Ascent, batch: Batch, index: int, rows: slice) -> Climb:
+def advance(classifier: Classifier, ascent: Ascent, batch: Batch, limit: int) -> tuple[Batch, Step, int]:
+    """One step of every slot, each at its own place on its way.
+
+    Args:
+        ascent: What all of them have in common; steps and schedule are the batch's own.
+        limit: How many slots go through the network at a time at most.
+
+    Returns:
+        Those that climb on, what happened, and the limit that held.
+    """
+    batch = _blur_if_due(ascent, batch)
+    parts, limit = run_in_parts(partial(climb, classifier, ascent, batch), len(batch), limit)
+    climbed = _join(parts)
+    batch, leaving = _look_if_due(classifier, ascent, batch, climbed)
+    ended = _end(ascent, batch, leaving)
+    moved = _move(ascent, batch, climbed)
+    moved, dead = _restart(classifier, ascent, moved, climbed.stuck)
+    ended += _end(ascent, replace(batch, taken=moved.taken), _without(dead, leaving))
+    finished: dict[int, Reason] = {row: "steps" for row in range(len(moved)) if moved.taken[row] == moved.steps[row]}
+    ended += _finish(classifier, ascent, moved, [*_without(finished, dead | leaving)])
+    moved = moved.take([row for row in range(len(moved)) if row not in leaving | dead | finished])
+    step = Step(moved.numbers, moved.taken, ascent.image, moved.parameters, batch.numbers, climbed.values, ended)
+    return moved, step, limit
+
+
+def climb(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) -> Climb:
     """One pass forward and back through the network, for some rows of the batch."""
+    drawn = zip(batch.random[rows], batch.taken[rows], strict=True)
+    random = _pinned(torch.stack([numbers[taken] for numbers, taken in drawn]), batch.targets)
     targets = batch.targets[rows]
     parameters = batch.parameters[rows].detach().requires_grad_()
     pictures = ascent.image.picture(parameters)  # (N, C, H, W)
     seen = pictures.detach().requires_grad_()
-    views = [ascent.transform(seen, random) for random in batch.random[index - 1, rows].chunk(ascent.views, 1)]
+    views = [ascent.transform(seen, each) for each in random.chunk(ascent.views, 1)]
     outputs = classifier.look(classifier.normalise(torch.cat(views)), ascent.objective.layers, gentle=ascent.gentle)
     values = ascent.objective(outputs, targets.repeat(ascent.views)).view(ascent.views, -1).mean(0)  # (N,)
     (slope,) = torch.autograd.grad(values.sum(), seen)
@@ -143,24 +118,30 @@ def climb(classifier: Classifier, ascent: Ascent, batch: Batch, index: int, rows
     penalty = _penalise(ascent, batch.weights[rows], parameters, pictures)
     (gradient,) = torch.autograd.grad((slope * pictures).sum() - penalty.sum(), parameters)
     values = values.detach()
-    return Climb(values, values - penalty.detach(), gradient, stuck, outputs.scores[: len(targets)].detach())
+    # Always in one order of memory: kernels for another round otherwise, and who joins brings tensors of its own.
+    return Climb(values, values - penalty.detach(), gradient.contiguous(), stuck, outputs.scores[: len(targets)].detach())
 
 
-def _begin(classifier: Classifier, ascent: Ascent, slots: Sequence[Slot]) -> Batch:
-    device = classifier.device
+def begin(classifier: Classifier, ascent: Ascent, slots: Mapping[int, Slot]) -> Batch:
+    """Slots before their first step, by what they are to be called."""
+    device, climbing = classifier.device, tuple(slots.values())
     shape = (classifier.channels, *ascent.size)
     origins = torch.zeros(len(slots), 0, device=device) if ascent.origins is None else ascent.origins.to(device)
-    parameters = _round(ascent, ascent.start(ascent.image, shape, [slot.seed for slot in slots]).to(device))
+    parameters = _round(ascent, ascent.start(ascent.image, shape, [slot.seed for slot in climbing]).to(device))
     parameters = _hold(ascent, parameters, origins)
     return Batch(
-        slots=tuple(range(len(slots))),
-        targets=torch.tensor([slot.target for slot in slots], device=device),
-        rates=_column(torch.tensor([slot.rate for slot in slots], device=device), parameters),
-        weights=torch.tensor([slot.weights for slot in slots], dtype=torch.float32, device=device),
+        numbers=tuple(slots),
+        slots=climbing,
+        steps=(ascent.steps,) * len(slots),
+        taken=(0,) * len(slots),
+        schedules=(ascent.schedule,) * len(slots),
+        random=tuple(draw(ascent, slot) for slot in climbing),
+        restarts=(0,) * len(slots),
+        targets=torch.tensor([slot.target for slot in climbing], device=device),
+        rates=column(torch.tensor([slot.rate for slot in climbing], device=device), parameters),
+        weights=torch.tensor([slot.weights for slot in climbing], dtype=torch.float32, device=device),
         parameters=parameters,
         memory=ascent.optimizer(parameters),
-        random=_draw(ascent, slots, pinned=device.type == "cuda"),
-        restarts=(0,) * len(slots),
         origins=origins,
         best=parameters,
         best_worth=torch.full((len(slots),), -torch.inf, device=device),
@@ -168,19 +149,12 @@ def _begin(classifier: Classifier, ascent: Ascent, slots: Sequence[Slot]) -> Bat
     )
 
 
-def _draw(ascent: Ascent, slots: Sequence[Slot], *, pinned: bool) -> Tensor:
-    """The transforms' random numbers for all steps, each slot's from its own seed."""
-    shape = (ascent.steps, ascent.views * ascent.transform.draws)
-    drawn = [torch.rand(shape, generator=torch.Generator().manual_seed(slot.seed + DRAW_SEED)) for slot in slots]
-    random = torch.stack(drawn, 1)
-    return random.pin_memory() if pinned else random
-
-
-def _move(ascent: Ascent, batch: Batch, climbed: Climb, index: int) -> Batch:
-    change, memory = batch.memory.step(climbed.gradient, batch.rates * ascent.schedule(index))
-    return replace(
-        batch, parameters=_hold(ascent, _round(ascent, batch.parameters + change), batch.origins), memory=memory
-    )
+def _move(ascent: Ascent, batch: Batch, climbed: Climb) -> Batch:
+    factors = [schedule(taken + 1) for schedule, taken in zip(batch.schedules, batch.taken, strict=True)]
+    rates = batch.rates * _on(column(torch.tensor(factors), batch.parameters), batch.rates)
+    change, memory = batch.memory.step(climbed.gradient, rates)
+    parameters = _hold(ascent, _round(ascent, batch.parameters + change), batch.origins)
+    return replace(batch, parameters=parameters, memory=memory, taken=tuple(taken + 1 for taken in batch.taken))
 
 
 def _hold(ascent: Ascent, parameters: Tensor, origins: Tensor) -> Tensor:
@@ -209,12 +183,14 @@ def _save(ascent: Ascent, pictures: Tensor, origins: Tensor) -> Tensor:
     return (origins * 255 + change).round().clamp(0, 255) / 255
 
 
-def _blur_if_due(ascent: Ascent, batch: Batch, index: int) -> Batch:
+def _blur_if_due(ascent: Ascent, batch: Batch) -> Batch:
     every, radius = ascent.blur
-    if not every or index % every:
+    due = [bool(every) and (taken + 1) % every == 0 for taken in batch.taken]
+    if not any(due):
         return batch
-    blurred = ascent.image.parameters(blur(ascent.image.picture(batch.parameters), radius))
-    return replace(batch, parameters=_round(ascent, blurred))
+    blurred = _round(ascent, ascent.image.parameters(blur(ascent.image.picture(batch.parameters), radius)))
+    chosen = column(_on(torch.tensor(due), batch.targets), blurred)
+    return replace(batch, parameters=torch.where(chosen, blurred, batch.parameters))
 
 
 def _round(ascent: Ascent, parameters: Tensor) -> Tensor:
@@ -224,20 +200,32 @@ def _round(ascent: Ascent, parameters: Tensor) -> Tensor:
     return ascent.image.parameters(levels / 255)
 
 
+def _look_if_due(
+    classifier: Classifier, ascent: Ascent, batch: Batch, climbed: Climb
+) -> tuple[Batch, dict[int, Reason]]:
+    """Judges the pictures of slots whose turn it is: the batch with their best, and which rows may leave."""
+    due = [row for row, taken in enumerate(batch.taken) if taken % ascent.look_every == 0] if ascent.looks else []
+    if not due:
+        return batch, {}
+    looked, leaving = _look(classifier, ascent, batch.take(due), climbed.take(due))
+    return batch.put(due, looked, BEST), {due[row]: reason for row, reason in leaving.items()}
+
+
 @torch.no_grad()
 def _look(
-    classifier: Classifier, ascent: Ascent, batch: Batch, taken: int, climbed: Climb | None = None
+    classifier: Classifier, ascent: Ascent, batch: Batch, climbed: Climb | None = None
 ) -> tuple[Batch, dict[int, Reason]]:
-    """Judges the pictures without transforms after `taken` steps: the batch with its best, and which rows may leave."""
+    """Judges the pictures without transforms as they are: the batch with its best, and which rows may leave."""
     shown = ascent.transform == Chain(classifier.size) and not ascent.as_saved
     if climbed is not None and shown and not classifier.tail.clamps:
         worth, scores = climbed.worth, climbed.scores  # they were just shown as they are
     else:
         worth, scores = _judge(classifier, ascent, batch)
+    taken = _on(torch.tensor(batch.taken), batch.best_step)
     better = worth > batch.best_worth
     batch = replace(
         batch,
-        best=torch.where(_column(better, batch.parameters), batch.parameters, batch.best),
+        best=torch.where(column(better, batch.parameters), batch.parameters, batch.best),
         best_worth=torch.where(better, worth, batch.best_worth),
         best_step=torch.where(better, taken, batch.best_step),
     )
@@ -260,37 +248,48 @@ def _judge(classifier: Classifier, ascent: Ascent, batch: Batch) -> tuple[Tensor
     return worth, classifier.scores(inputs) if classifier.tail.clamps else outputs.scores
 
 
-def _restart(
-    classifier: Classifier, ascent: Ascent, batch: Batch, stuck: Tensor, slots: Sequence[Slot], *, last: bool
-) -> tuple[Batch, dict[int, Reason]]:
+def _restart(classifier: Classifier, ascent: Ascent, batch: Batch, stuck: Tensor) -> tuple[Batch, dict[int, Reason]]:
     """Starts stuck slots again; the batch after it, and the rows that are given up."""
-    rows = _rows(stuck)
+    due = {
+        row
+        for row in range(len(batch))
+        if batch.taken[row] in (1, batch.steps[row]) or not batch.taken[row] % CHECK_EVERY
+    }
+    rows = [row for row in _rows(stuck) if row in due] if due else []
     restarts, parameters = list(batch.restarts), batch.parameters.clone() if rows else batch.parameters
     for row in rows:
         restarts[row] += 1
-        seed = slots[batch.slots[row]].seed + RESTART_SEED * restarts[row]
+        seed = batch.slots[row].seed + RESTART_SEED * restarts[row]
         fresh = Normal(RESTART_NOISE)(ascent.image, (classifier.channels, *ascent.size), [seed])
         parameters[row] = _hold(ascent, _round(ascent, fresh.to(parameters)), batch.origins[row : row + 1])[0]
-    dead: dict[int, Reason] = {row: "dead" for row in rows if last or restarts[row] > ascent.restarts}
-    return replace(batch, parameters=parameters, restarts=tuple(restarts)), dead
+    given_up = [row for row in rows if batch.taken[row] == batch.steps[row] or restarts[row] > ascent.restarts]
+    return replace(batch, parameters=parameters, restarts=tuple(restarts)), dict.fromkeys(given_up, "dead")
 
 
-def _finish(classifier: Classifier, ascent: Ascent, batch: Batch) -> tuple[End, ...]:
-    """The slots that have taken every step."""
+def _finish(classifier: Classifier, ascent: Ascent, batch: Batch, rows: Sequence[int]) -> tuple[End, ...]:
+    """The rows that have taken every step."""
+    if not rows:
+        return ()
+    batch = batch.take(rows)
     if ascent.keep_best:
-        batch, _ = _look(classifier, ascent, batch, ascent.steps)
-    return _end(ascent, batch, dict.fromkeys(range(len(batch.slots)), "steps"), ascent.steps)
+        batch, _ = _look(classifier, ascent, batch)
+    return _end(ascent, batch, dict.fromkeys(range(len(batch)), "steps"))
 
 
-def _end(ascent: Ascent, batch: Batch, leaving: Mapping[int, Reason], taken: int) -> tuple[End, ...]:
+def _end(ascent: Ascent, batch: Batch, leaving: Mapping[int, Reason]) -> tuple[End, ...]:
     """The rows that leave, with their pictures: the best where that is kept, else as they are."""
     if not leaving:
         return ()
     gone = batch.take(list(leaving))
     pictures = ascent.image.picture(gone.best if ascent.keep_best else gone.parameters).float()
     pictures = (_save(ascent, pictures, gone.origins) if ascent.as_saved and ascent.bounded else pictures).cpu()
-    steps = gone.best_step.tolist() if ascent.keep_best else [taken] * len(leaving)
-    return tuple(map(End, gone.slots, pictures, steps, leaving.values()))
+    steps = gone.best_step.tolist() if ascent.keep_best else gone.taken
+    return tuple(map(End, gone.numbers, pictures, steps, leaving.values()))
+
+
+def _without(leaving: Mapping[int, Reason], others: Collection[int]) -> dict[int, Reason]:
+    """The rows that leave and are not among others."""
+    return {row: reason for row, reason in leaving.items() if row not in others}
 
 
 def _join(parts: Sequence[Climb]) -> Climb:
@@ -304,6 +303,10 @@ def _rows(flags: Tensor) -> list[int]:
     return [row for row, flag in enumerate(flags.tolist()) if flag]
 
 
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    """One value per slot (N,) in the shape that multiplies parameters (N, …)."""
-    return values.view([-1] + [1] * (like.ndim - 1))
+def _on(values: Tensor, like: Tensor) -> Tensor:
+    """Numbers from the host beside those of a device, which is not waited for."""
+    return _pinned(values, like).to(like.device, non_blocking=True)
+
+
+def _pinned(values: Tensor, like: Tensor) -> Tensor:
+    return values.pin_memory() if like.is_cuda else values

@@ -1,6 +1,6 @@
 """What an ascent is made of: how to climb, one target's place in a batch, a step, and how a slot leaves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -124,8 +124,8 @@ class Step:
     """The batch after a step. Tensors stay on the device; nothing waits for them unless they are read.
 
     Attributes:
-        index: Steps taken.
         slots: The numbers of the slots that climb on.
+        taken: How many steps each of these has taken.
         image: How the parameters are to be read.
         parameters: Of these slots: (N, …).
         climbed: The numbers of the slots that took this step.
@@ -133,14 +133,30 @@ class Step:
         ended: The slots that left with this step.
     """
 
-    index: int
     slots: tuple[int, ...]
+    taken: tuple[int, ...]
     image: Image
     parameters: Tensor
     climbed: tuple[int, ...]
     values: Tensor
     ended: tuple[End, ...]
 
-    def pictures(self) -> Tensor:
-        """Of the slots that climb on: (N, C, H, W)."""
-        return self.image.picture(self.parameters)
+    def of(self, numbers: Collection[int]) -> "Step":
+        """The same for some of the slots."""
+        if all(number in numbers for number in self.climbed):
+            return self
+        rows = [row for row, number in enumerate(self.slots) if number in numbers]
+        climbed = [row for row, number in enumerate(self.climbed) if number in numbers]
+        return Step(
+            slots=tuple(self.slots[row] for row in rows),
+            taken=tuple(self.taken[row] for row in rows),
+            image=self.image,
+            parameters=self.parameters[rows],
+            climbed=tuple(self.climbed[row] for row in climbed),
+            values=self.values[climbed],
+            ended=tuple(end for end in self.ended if end.slot in numbers),
+        )
+
+    def pictures(self, rows: Sequence[int] | None = None) -> Tensor:
+        """Of the slots that climb on, or some of them by their rows: (N, C, H, W)."""
+        return self.image.picture(self.parameters if rows is None else self.parameters[list(rows)])

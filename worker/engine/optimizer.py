@@ -23,14 +23,33 @@ class Optimizer(Protocol):
     def take(self, rows: Tensor) -> Self:
         """The memory of some of the slots, by their rows (M,)."""
 
+    def join(self, others: Self) -> Self:
+        """The memory of both."""
+
+    def rows(self) -> dict[str, Tensor]:
+        """What is remembered, with a row per slot, by name."""
+
+    def put(self, rows: dict[str, Tensor]) -> Self:
+        """The same with other rows."""
+
 
 @dataclass(frozen=True)
 class Memory:
     """What optimisers remember: tensors with a row per slot, and numbers that are the same for all."""
 
     def take(self, rows: Tensor) -> Self:
+        return self.put({name: values[rows] for name, values in self.rows().items()})
+
+    def join(self, others: Self) -> Self:
+        theirs = others.rows()
+        return self.put({name: torch.cat([values, theirs[name]]) for name, values in self.rows().items()})
+
+    def rows(self) -> dict[str, Tensor]:
         held = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(self, **{name: value[rows] for name, value in held.items() if isinstance(value, Tensor)})
+        return {name: value for name, value in held.items() if isinstance(value, Tensor)}
+
+    def put(self, rows: dict[str, Tensor]) -> Self:
+        return replace(self, **rows)
 
 
 @dataclass(frozen=True)

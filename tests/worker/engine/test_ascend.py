@@ -182,7 +182,7 @@ def test_a_plateau_is_left() -> None:
     held = Slot(0, 0, rate=0.5, weights=(0.01,))  # L2 stops it
     steps = bright(replace(PLAIN, steps=2000, stop_plateau=30, look_every=5), [held])
     assert steps[-1].ended[0].reason == "plateau"
-    assert steps[-1].index < 1000
+    assert len(steps) < 1000
 
 
 def test_the_best_picture_is_the_one_without_transforms_that_was_worth_most() -> None:
@@ -204,7 +204,7 @@ def test_octaves_carry_the_picture_from_a_small_canvas_to_a_large_one() -> None:
     with opened(seeded(Small)) as classifier:
         steps = list(ascend_octaves(classifier, [small, large], slots(1, 2)))
         cold = list(ascend(classifier, large, slots(1, 2)))
-    assert [step.index for step in steps] == list(range(1, 26))
+    assert (len(steps), steps[20].taken) == (25, (21, 21))
     assert ends(steps)[0].picture.shape == (3, 24, 28)
     assert ends(steps)[1].steps == 25
     assert (steps[15].values > cold[0].values).all()
