@@ -11,16 +11,17 @@ from flask import Blueprint, Response, redirect, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.body import read_json, read_query, read_wait
-from api.lookup import JOB_ID, check_id, find_job, find_manifest
+from api.lookup import JOB_ID, check_id, find_job, find_manifest, raise_missing
 from api.openapi import BINARY, describes
 from api.services import Services, services
-from api.submission import submit
+from api.submission import read_cancel_after, submit
 from shared.bucket import Missing
+from shared.claims import ClaimLost
 from shared.ending import end_job, ended
 from shared.errors import FieldError, InvalidRequest, NotFinished, NotFound
 from shared.jobs import Artifact, Job, Jobs, State
 from shared.methods import Request
-from shared.records import ClaimLost
+from shared.rebuilding import load_order
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
 
@@ -56,6 +57,7 @@ class ArtifactQuery(BaseModel):
     answers={202: Job},
     headers={
         "Idempotency-Key": "The same key and body return the same job for a day.",
+        "Cancel-After": "`90s`, `15m`, `1h30m`: if it has not ended by then, it is cancelled.",
         "Prefer": "`wait=N`: answer when the job has ended, or after N seconds.",
     },
     problems=(400, 411, 413, 415, 422, 429, 503),
@@ -63,7 +65,8 @@ class ArtifactQuery(BaseModel):
 def submit_job() -> Response:
     """Answers once the request is stored and enqueued."""
     here = services()
-    job = submit(read_json(), here, idempotency_key=request.headers.get("Idempotency-Key"))
+    key, seconds = request.headers.get("Idempotency-Key"), read_cancel_after(request.headers.get("Cancel-After"))
+    job = submit(read_json(), here, idempotency_key=key, seconds=seconds)
     waited = wait_for(job, here, read_wait(here.settings.max_wait_seconds))
     answer = _answer(waited, status=202)
     answer.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -71,7 +74,7 @@ def submit_job() -> Response:
 
 
 @blueprint.get("/<job_id>")
-@describes("Get a job", answers={200: Job, 304: None}, problems=(404, 503))
+@describes("Get a job", answers={200: Job, 304: None}, problems=(404, 410, 503))
 def get_job(job_id: str) -> Response:
     """The job as it stands. With `If-None-Match`, 304 while nothing has changed."""
     answer = _answer(find_job(job_id, services()))
@@ -102,6 +105,26 @@ def cancel_job(job_id: str) -> Response:
     return _answer(cancel(find_job(job_id, services()), services()), status=202)
 
 
+@blueprint.post("/<job_id>/retry")
+@describes(
+    "Try a job again",
+    answers={202: Job},
+    headers={"Idempotency-Key": "The same key returns the same new job for a day."},
+    problems=(404, 409, 410, 422, 429, 503),
+)
+def retry_job(job_id: str) -> Response:
+    """A new job with the request of one that has failed or was cancelled."""
+    here = services()
+    job = find_job(job_id, here)
+    if job.state not in (State.FAILED, State.CANCELLED):
+        raise NotFinished(f"job {job_id} is {job.state}; only what failed or was cancelled can be tried again")
+    body = load_order(here.storage, job_id).request
+    fresh = submit(body, here, idempotency_key=request.headers.get("Idempotency-Key"), retry_of=job_id)
+    answer = _answer(fresh, status=202)
+    answer.headers["Location"] = f"/v1/jobs/{fresh.id}"
+    return answer
+
+
 @blueprint.delete("/<job_id>")
 @describes("Delete a job", answers={204: None}, problems=(404, 409, 503))
 def delete_job(job_id: str) -> Response:
@@ -119,17 +142,19 @@ def delete_job(job_id: str) -> Response:
 
 @blueprint.get("/<job_id>/artifacts/<name>")
 @describes(
-    "Get an artefact", query=ArtifactQuery, answers={200: BINARY, 302: None, 304: None}, problems=(404, 422, 503)
+    "Get an artefact", query=ArtifactQuery, answers={200: BINARY, 302: None, 304: None}, problems=(404, 410, 422, 503)
 )
 def get_artifact(job_id: str, name: str) -> Response:
     """The bytes, streamed; or with `redirect=1` the way to the object store."""
     query = read_query(ArtifactQuery)
     here = services()
     manifest = find_manifest(job_id, here)
+    if manifest is None and here.storage.has_expired(job_id):
+        raise_missing(job_id, here)
     artifact = next((known for known in manifest.job.artifacts if known.name == name), None) if manifest else None
     if manifest is None or artifact is None:
         raise NotFound(f"job {job_id} has no artefact {name!r}; GET /v1/jobs/{job_id} lists those it has")
-    key = manifest.prefix + artifact.name
+    key = manifest.keys[artifact.name]
     if query.redirect:
         url = here.storage.bucket.presign(key, seconds=PRESIGNED_SECONDS, media_type=artifact.media_type)
         return redirect(url)  # type: ignore[return-value]
@@ -140,11 +165,10 @@ def cancel(job: Job, here: Services) -> Job:
     """Asks the worker to stop; a job that no worker has is claimed and ended here, as a worker would."""
     if job.state.terminal:
         return job
-    here.records.ask_to_cancel(job.id)
-    claim = here.records.claim(job.id, "api")
+    claim = here.claims.withdraw(job.id, "asked", "api")
     if claim is not None:
         try:
-            return end_job(here.records, here.storage, claim, ended(job, State.CANCELLED))
+            return end_job(here.claims, here.storage, claim, ended(job, State.CANCELLED))
         except ClaimLost:
             pass  # its lease ran out while S3 was slow: whoever has it now sees the wish
     return find_job(job.id, here)

@@ -1,32 +1,49 @@
 """Finds a job by its id, wherever it is written down."""
 
 import re
+from typing import NoReturn
 
 from api.services import Services
-from shared.errors import NotFound
+from shared.errors import Gone, NotFound
 from shared.jobs import Job, Manifest
+from shared.rebuilding import rebuild
 
 JOB_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 
 
 def find_job(job_id: str, here: Services) -> Job:
-    """The job: its manifest once it has ended, else its record. Raises `NotFound`."""
+    """The job: its manifest once it has ended, else its record. Raises `NotFound` and `Gone`."""
     check_id(job_id)
     job = here.records.find(job_id)
-    if job is not None and not job.state.terminal:
-        return job
-    manifest = here.storage.load_manifest(job_id)
-    if manifest is None:
-        raise NotFound(f"there is no job {job_id}; GET /v1/jobs lists those there are")
     if job is None:
-        here.records.remember(manifest.job)
+        return look_in_store(job_id, here)
+    if not job.state.terminal:
+        return job
+    manifest = find_manifest(job_id, here)
+    if manifest is None:
+        raise_missing(job_id, here)
     return manifest.job
+
+
+def look_in_store(job_id: str, here: Services) -> Job:
+    """A job that Redis does not know, with its record made again. Raises `NotFound` and `Gone`."""
+    job = rebuild(job_id, here.records, here.claims, here.storage)
+    if job is None:
+        raise_missing(job_id, here)
+    return job
 
 
 def find_manifest(job_id: str, here: Services) -> Manifest | None:
     """The manifest of a job that has ended. Raises `NotFound` for what could not be an id."""
     check_id(job_id)
-    return here.storage.load_manifest(job_id)
+    return here.storage.load_manifest(job_id, here.records.find_manifest(job_id))
+
+
+def raise_missing(job_id: str, here: Services) -> NoReturn:
+    """Raises `Gone` for what was there once, else `NotFound`."""
+    if here.storage.has_expired(job_id):
+        raise Gone(f"the result of job {job_id} was kept for as long as results are; run it again")
+    raise NotFound(f"there is no job {job_id}; GET /v1/jobs lists those there are")
 
 
 def check_id(job_id: str) -> None:

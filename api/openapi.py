@@ -38,6 +38,7 @@ REASONS = {
     304: "Nothing has changed", 400: "The body is not JSON", 404: "There is nothing here",
     401: "For operators, and the token is missing or wrong", 403: "Not taken here", 411: "The body has no length",
     409: "Not in this state", 413: "Too large", 415: "Wrong content type", 422: "The request is not as it should be",
+    410: "What was here was kept for as long as results are",
     429: "The queue is full", 503: "A part that this call needs does not answer",
 }  # fmt: skip
 

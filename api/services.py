@@ -10,6 +10,7 @@ from flask import current_app
 from shared.broker import create_broker
 from shared.bucket import Bucket
 from shared.catalogue import Catalogue, load_catalogue
+from shared.claims import Claims
 from shared.presence import Presence
 from shared.records import Records
 from shared.registry import Registry
@@ -30,6 +31,7 @@ class Services:
 
     settings: Settings
     records: Records
+    claims: Claims
     storage: Storage
     broker: Celery
     catalogue: Catalogue
@@ -47,6 +49,7 @@ def connect(settings: Settings) -> Services:
     return Services(
         settings=settings,
         records=records,
+        claims=Claims(records),
         presence=Presence(records),
         storage=storage,
         broker=create_broker(settings),

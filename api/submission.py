@@ -2,15 +2,17 @@
 
 import hashlib
 import re
+from datetime import timedelta
 
 import structlog
 
 from api.lookup import find_job
 from api.services import Services
 from shared.broker import send_job
-from shared.checks import check_request, parse_request
-from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, QueueFull, Unavailable
-from shared.jobs import Job, State, links_of, new_job_id, now
+from shared.checks import Checked, check_request, parse_request
+from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, NotFound, QueueFull, Unavailable
+from shared.jobs import Job, Order, State, new_job_id, now
+from shared.lanes import cut, name_lane
 from shared.methods import AnyRequest
 from shared.presence import name_queue
 
@@ -19,52 +21,71 @@ log = structlog.get_logger()
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def submit(body: object, services: Services, *, idempotency_key: str | None) -> Job:
+def submit(
+    body: object,
+    services: Services,
+    *,
+    idempotency_key: str | None,
+    seconds: int | None = None,
+    retry_of: str | None = None,
+) -> Job:
     """Accepts a job, or returns the one that this key was used for before.
+
+    Args:
+        seconds: After so many it is cancelled, if that is sooner than the service would.
+        retry_of: The job that this one tries again.
 
     Raises:
         Problem: The request is not accepted, and nothing is enqueued.
     """
-    request = check_request(
-        parse_request(body),
-        services.catalogue,
-        services.storage,
-        prefixes=services.settings.picture_prefixes,
-    ).request
-    job_id = choose_id(request, services, idempotency_key)
-    return enqueue(job_id, request, services)
-
-
-def enqueue(job_id: str, request: AnyRequest, services: Services) -> Job:
-    """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
-    if services.records.find(job_id) is not None:  # this idempotency key was used before
-        return find_job(job_id, services)
-    check_room(services)
-    services.storage.save_request(job_id, request)
-    job = Job(
-        id=job_id,
-        method=request.method,
-        model=request.model,
-        state=State.QUEUED,
-        priority=request.priority,
-        tags=request.tags,
-        created_at=now(),
-        links=links_of(job_id),
+    checked = check_request(
+        parse_request(body), services.catalogue, services.storage, prefixes=services.settings.picture_prefixes
     )
-    if services.records.create(job):
+    order = place_order(checked, min(seconds or services.settings.deadline_seconds, services.settings.deadline_seconds))
+    order = order.model_copy(update={"retry_of": retry_of})
+    if idempotency_key is None:
+        return enqueue(new_job_id(), order, services)
+    job_id, bound = choose_id(checked.request, services, idempotency_key)
+    try:
+        return find_job(job_id, services)  # this idempotency key was used before
+    except NotFound:
+        services.storage.bind_key(idempotency_key, bound)
+        return enqueue(job_id, order, services)
+
+
+def place_order(checked: Checked, seconds: int) -> Order:
+    """All that it takes to make the job's record, also when Redis has forgotten it."""
+    shares, weight = cut(checked.request, checked.targets)
+    accepted = now()
+    return Order(
+        request=checked.request.model_dump(mode="json"),
+        lane=name_lane(checked.request),
+        shares=shares,
+        weight=weight,
+        created_at=accepted,
+        deadline=accepted + timedelta(seconds=seconds),
+    )
+
+
+def enqueue(job_id: str, order: Order, services: Services) -> Job:
+    """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
+    check_room(services)
+    services.storage.save_order(job_id, order)
+    job = order.job(job_id)
+    if services.claims.create(job_id, order):
         try:
-            send_job(services.broker, job_id, choose_queue(request, services))
+            send_job(services.broker, job_id, choose_queue(job, services))
         except Unavailable as problem:  # it is accepted, and the sweep sends what was not sent
             log.warning("job.unsent", job_id=job_id, error=problem.detail)
     return job
 
 
-def choose_queue(request: AnyRequest, services: Services) -> str:
+def choose_queue(job: Job, services: Services) -> str:
     """That of an idle worker which holds the network, where one is known; bulk jobs wait for whoever has the time."""
-    if request.priority != "interactive":
-        return request.priority
-    worker = services.presence.find_idle(request.model)
-    return request.priority if worker is None else name_queue(worker)
+    if job.priority != "interactive":
+        return job.priority
+    worker = services.presence.find_idle(job.model)
+    return job.priority if worker is None else name_queue(worker)
 
 
 def check_room(services: Services) -> None:
@@ -74,27 +95,44 @@ def check_room(services: Services) -> None:
         raise QueueFull(f"{limit} jobs are queued, which is as many as may be; try again later")
 
 
-def choose_id(request: AnyRequest, services: Services, key: str | None) -> str:
-    """A new id, or the one that this idempotency key stands for.
+def choose_id(request: AnyRequest, services: Services, key: str) -> tuple[str, str]:
+    """The id that an idempotency key stands for, and what the key is bound to.
 
     Raises:
         InvalidRequest: The key is not 1 to 255 printable characters.
         IdempotencyConflict: It was used with another body.
     """
-    fresh = new_job_id()
-    if key is None:
-        return fresh
     if not IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidRequest(
             "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces",
             FieldError(field="Idempotency-Key", detail="not 1 to 255 printable characters", given=key[:80]),
         )
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
-    bound = services.records.reserve(key, f"{fresh} {digest}", services.settings.idempotency_seconds)
+    records, lifetime = services.records, services.settings.idempotency_seconds
+    bound = records.find_reserved(key) or services.storage.find_key(key)  # Redis may have forgotten it
+    bound = records.reserve(key, bound or f"{new_job_id()} {digest}", lifetime)
     job_id, _, earlier = bound.partition(" ")
     if earlier != digest:
         raise IdempotencyConflict(
             f"Idempotency-Key {key!r} was used for job {job_id} with another body; use a new key for a new request",
             FieldError(field="Idempotency-Key", detail="used with another body", given=key),
         )
-    return job_id
+    return job_id, bound
+
+
+CANCEL_AFTER = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s?)?")
+
+
+def read_cancel_after(header: str | None) -> int | None:
+    """Seconds, from `90`, `90s`, `15m`, `1h30m`. Raises `InvalidRequest`."""
+    if header is None:
+        return None
+    found = CANCEL_AFTER.fullmatch(header.strip())
+    hours, minutes, seconds = (int(number or 0) for number in found.groups()) if found else (0, 0, 0)
+    total = hours * 3600 + minutes * 60 + seconds
+    if not total:
+        detail = "not a length of time such as 90s, 15m or 1h30m"
+        raise InvalidRequest(
+            f"Cancel-After is {detail}", FieldError(field="Cancel-After", detail=detail, given=header[:80])
+        )
+    return total

@@ -23,13 +23,23 @@ class Family:
     folder: Path
     env: dict[str, str]
     children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    commands: dict[str, list[str]] = field(default_factory=dict)
 
     @contextmanager
     def run(self, name: str, command: list[str]) -> Iterator[None]:
         """Runs a child until the block ends. If we are killed, Linux kills it."""
+        self.commands[name] = command
+        self.start(name)
+        try:
+            yield
+        finally:
+            self.stop(name)
+
+    def start(self, name: str) -> None:
+        """Starts a child, also one that was killed. It lives no longer than the thread that starts it."""
         with self.log(name).open("ab") as log:
-            child = subprocess.Popen(
-                command,
+            self.children[name] = subprocess.Popen(
+                self.commands[name],
                 env=self.env,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -38,11 +48,24 @@ class Family:
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
-        self.children[name] = child
-        try:
-            yield
-        finally:
-            _stop(child)
+
+    def stop(self, name: str) -> None:
+        """SIGTERM and time to finish; then the whole group is killed. A job that was under way is queued again."""
+        child = self.children[name]
+        child.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(STOP_SECONDS)
+        self.kill(name)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL for a child and all that it has started."""
+        self.send(name, signal.SIGKILL)
+        self.children[name].wait(STOP_SECONDS)
+
+    def send(self, name: str, sign: signal.Signals) -> None:
+        """Sends a signal to a child and all that it has started; none where all of them have gone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.children[name].pid, sign)
 
     def wait_for(self, name: str, ask: Callable[[], object]) -> None:
         """Asks until a part answers; says where its log is if it dies or never does."""
@@ -70,16 +93,6 @@ class Family:
 
     def log(self, name: str) -> Path:
         return self.folder / "log" / f"{name}.log"
-
-
-def _stop(child: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM and time to finish; then the whole group is killed. A job that was under way goes back to the queue."""
-    child.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait(STOP_SECONDS)
 
 
 def _tail(log: Path) -> str:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +41,22 @@ class Stack:
     Attributes:
         url: Where the API answers.
         settings: What all of its parts were started with.
-        check: Raises `RuntimeError` if one of its parts has died.
+        family: Its parts: `redis`, `store`, `worker`, `worker-2` and so on, `api`.
     """
 
     url: str
     settings: Settings
-    check: Callable[[], None]
+    family: Family
+
+    def check(self) -> None:
+        """Raises `RuntimeError` if one of its parts has died."""
+        self.family.check()
 
 
 @contextmanager
-def run_stack(folder: Path, settings: Settings, *, port: int = 0, workers: int = 1) -> Iterator[Stack]:
+def run_stack(
+    folder: Path, settings: Settings, *, port: int = 0, workers: int = 1, store: str | None = None
+) -> Iterator[Stack]:
     """Starts Redis, the object store, the worker and the API, in this order; stops them in the reverse order.
 
     Args:
@@ -58,6 +64,7 @@ def run_stack(folder: Path, settings: Settings, *, port: int = 0, workers: int =
         settings: Of all parts. Where they do not fix the ports of Redis and the store, free ones are taken.
         port: Of the API on the loopback; 0 takes a free one.
         workers: How many of them; each has a process of its own for its work.
+        store: Where the object store listens (`host:port`), where something stands between it and the `s3_endpoint`.
 
     Raises:
         RuntimeError: A part did not start, or another stack runs in the folder; says which and where its log is.
@@ -71,7 +78,8 @@ def run_stack(folder: Path, settings: Settings, *, port: int = 0, workers: int =
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))
         stack.enter_context(family.run("redis", _redis_command(folder / "redis", settings)))
-        stack.enter_context(family.run("store", _store_command(folder / "s3", settings)))
+        store = store or urlsplit(settings.s3_endpoint or "").netloc
+        stack.enter_context(family.run("store", _store_command(folder / "s3", store)))
         family.wait_for("redis", Records(settings).ping)
         family.wait_for("store", Bucket(settings).create)
         for number in range(1, workers + 1):
@@ -81,7 +89,7 @@ def run_stack(folder: Path, settings: Settings, *, port: int = 0, workers: int =
         stack.enter_context(family.run("api", [*API, "--bind", f"{HOST}:{port}"]))
         url = f"http://{HOST}:{port}"
         family.wait_for("api", lambda: _ask(f"{url}/readyz"))
-        yield Stack(url, settings, family.check)
+        yield Stack(url, settings, family)
 
 
 WORKER = [
@@ -136,9 +144,8 @@ def _redis_command(folder: Path, settings: Settings) -> list[str]:
     ]  # fmt: skip
 
 
-def _store_command(folder: Path, settings: Settings) -> list[str]:
+def _store_command(folder: Path, address: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    address = urlsplit(settings.s3_endpoint or "").netloc
     return [find_rclone(), "serve", "s3", "--addr", address, "--config", os.devnull, str(folder)]
 
 

@@ -8,7 +8,7 @@ from shared.errors import Unavailable
 from shared.settings import Settings
 
 RUN = "archetype.run"
-"""The one task: its argument is a job's id and nothing else."""
+"""The one task: its argument is a job's id and nothing else. It wakes a worker, which takes what comes first."""
 
 TRY = "archetype.try_release"
 """What loads a release that was registered: its arguments are name and release."""
@@ -33,14 +33,14 @@ def create_broker(settings: Settings) -> Celery:
         worker_redirect_stdouts=False,
         task_acks_late=True,
         task_ignore_result=True,
-        task_soft_time_limit=settings.job_seconds + 30,
-        task_time_limit=settings.job_seconds + 60,
+        # A net under nets: a worker that hangs ends itself, and an attempt has a limit of its own.
+        task_time_limit=int(settings.lane_seconds + settings.job_seconds + 2 * settings.step_seconds),
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=4,
         broker_transport_options={
             # Longer than the hard limit: a task that outlives it would be delivered again and again.
-            "visibility_timeout": settings.job_seconds + 600,
+            "visibility_timeout": int(settings.lane_seconds + settings.job_seconds + 2 * settings.step_seconds) + 600,
             "queue_order_strategy": "priority",
             "socket_keepalive": True,
             "health_check_interval": 25,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
-TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 
 
 class Missing(KeyError):
     """There is no object under that key."""
 
 
-class Taken(Exception):
-    """There is an object under that key already."""
+class Stored(NamedTuple):
+    """An object, not read."""
+
+    key: str
+    bytes: int
+    modified: datetime
 
 
 class Bucket:
@@ -52,18 +56,10 @@ class Bucket:
         with _translated(self._name):
             self._client.head_bucket(Bucket=self._name)
 
-    def put(self, key: str, data: bytes, *, media_type: str, once: bool = False) -> None:
-        """Stores an object whole.
-
-        Args:
-            once: Refuse to replace one. A second lock only: some stores ignore it.
-
-        Raises:
-            Taken: `once` was asked for, and the store says that there is one.
-        """
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if once else {}
+    def put(self, key: str, data: bytes, *, media_type: str) -> None:
+        """Stores an object whole."""
         with _translated(key):
-            self._client.put_object(Bucket=self._name, Key=key, Body=data, ContentType=media_type, **condition)
+            self._client.put_object(Bucket=self._name, Key=key, Body=data, ContentType=media_type)
 
     def put_file(self, key: str, file: IO[bytes], *, media_type: str) -> None:
         """Stores a file of any size, in parts where it is large."""
@@ -82,10 +78,15 @@ class Bucket:
         return _read(key, body, chunk)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Every key that begins with `prefix`."""
+        """Every key that begins with `prefix`, in their order."""
+        return (stored.key for stored in self.list(prefix))
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Every object whose key begins with `prefix`, in the order of their keys."""
         with _translated(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
-                yield from (item["Key"] for item in page.get("Contents", []))
+                for item in page.get("Contents", []):
+                    yield Stored(item["Key"], item["Size"], item["LastModified"])
 
     def delete(self, key: str) -> None:
         """Removes an object; one that is not there is no error."""
@@ -132,8 +133,6 @@ def _translated(key: str) -> Iterator[None]:
     except ClientError as error:
         if _code(error) in MISSING:
             raise Missing(key) from error
-        if _code(error) in TAKEN:
-            raise Taken(key) from error
         raise Unavailable(f"the object store refused a call ({_code(error)}); try again in a moment") from error
     except (BotoCoreError, Boto3Error) as error:
         raise Unavailable("the object store does not answer; try again in a moment") from error

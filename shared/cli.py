@@ -40,6 +40,7 @@ Pictures = Annotated[
     list[Path], typer.Argument(help="Picture files, or one ZIP archive of them.", exists=True, dir_okay=False)
 ]
 Top = Annotated[int | None, typer.Option(help="Instead of classes: so many of the model's own first ones.")]
+CancelAfter = Annotated[str | None, typer.Option(help="90s, 15m, 1h30m: cancelled if it has not ended by then.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress, then save the pictures.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the pictures; default archetype-JOB.")]
 
@@ -58,13 +59,14 @@ def _add_drawing(method: str, what: str) -> None:
         param: Params = [],
         priority: Priority = "interactive",
         tag: Tags = [],
+        cancel_after: CancelAfter = None,
         wait: Wait = False,
         save_to: Out = None,
         url: Url = DEFAULT_URL,
     ) -> None:
         wanted = {} if targets is None else {"targets": "all" if targets == "all" else _split(targets)}
         body = {"method": method, "model": model, **wanted, **_common(param, priority, tag)}
-        _submit(body, url=url, wait=wait, folder=save_to)
+        _submit(body, cancel_after, url=url, wait=wait, folder=save_to)
 
 
 def _add_looking(method: str, what: str) -> None:
@@ -81,12 +83,13 @@ def _add_looking(method: str, what: str) -> None:
         param: Params = [],
         priority: Priority = "interactive",
         tag: Tags = [],
+        cancel_after: CancelAfter = None,
         wait: Wait = False,
         save_to: Out = None,
         url: Url = DEFAULT_URL,
     ) -> None:
         body = {"method": method, "model": model, **_look_at(pictures, targets, top, url)}
-        _submit(body | _common(param, priority, tag), url=url, wait=wait, folder=save_to)
+        _submit(body | _common(param, priority, tag), cancel_after, url=url, wait=wait, folder=save_to)
 
 
 for _name, _kind in MENU.items():
@@ -100,11 +103,12 @@ def list_jobs(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Show jobs, newest first."""
-    table = Table("job", "method", "model", "state", "progress", "created")
+    table = Table("job", "method", "model", "state", "progress", "created", "why")
     with _told(), Client(url) as client:
         for _, job in zip(range(limit), client.jobs(state=state), strict=False):
             progress = f"{job.progress.done}/{job.progress.total} {job.progress.unit}"
-            table.add_row(job.id, job.method, job.model, job.state, progress, f"{job.created_at:%Y-%m-%d %H:%M:%S}")
+            created, why = f"{job.created_at:%Y-%m-%d %H:%M:%S}", job.error.title if job.error else ""
+            table.add_row(job.id, job.method, job.model, job.state, progress, created, why)
     out.print(table)
 
 
@@ -127,6 +131,22 @@ def cancel_job(job_id: str, url: Url = DEFAULT_URL) -> None:
     """Cancel a job."""
     with _told(), Client(url) as client:
         out.print(f"{job_id} {client.cancel(job_id).state}")
+
+
+@jobs_app.command("retry")
+def retry_jobs(
+    job_ids: Annotated[list[str] | None, typer.Argument(help="Jobs that failed or were cancelled.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Or every job that failed.")] = False,
+    limit: Annotated[int, typer.Option(help="How many of those, newest first.")] = 100,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Try jobs again: each becomes a new job with the same request."""
+    if bool(job_ids) == failed:
+        raise typer.BadParameter("give jobs, or --failed")
+    with _told(), Client(url) as client:
+        chosen = job_ids or [job.id for _, job in zip(range(limit), client.jobs(state=State.FAILED), strict=False)]
+        for job_id in chosen:
+            out.print(f"{job_id} -> {client.retry(job_id).id}", highlight=False)
 
 
 @jobs_app.command("delete")
@@ -220,9 +240,9 @@ def _bounds(part: dict[str, Any]) -> str:
     return " ".join(f"{sign} {part[name]}" for name, sign in signs.items() if name in part)
 
 
-def _submit(body: dict[str, Any], *, url: str, wait: bool, folder: Path | None) -> None:
+def _submit(body: dict[str, Any], cancel_after: str | None, *, url: str, wait: bool, folder: Path | None) -> None:
     with _told(), Client(url) as client:
-        job = client.submit(parse_request(body))
+        job = client.submit(parse_request(body), cancel_after=cancel_after)
         if wait:
             _finish(client, job.id, folder)
         else:

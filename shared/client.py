@@ -53,9 +53,17 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def submit(self, request: AnyRequest, *, idempotency_key: str | None = None) -> Job:
-        """Submits a job and returns it as it was accepted."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    def submit(
+        self, request: AnyRequest, *, idempotency_key: str | None = None, cancel_after: str | None = None
+    ) -> Job:
+        """Submits a job and returns it as it was accepted.
+
+        Args:
+            idempotency_key: With the same one, the same request gives the same job.
+            cancel_after: `90s`, `15m`, `1h30m`: if it has not ended by then, it is cancelled.
+        """
+        said = {"Idempotency-Key": idempotency_key, "Cancel-After": cancel_after}
+        headers = {name: value for name, value in said.items() if value is not None}
         body = request.model_dump(mode="json", exclude_unset=True)
         return Job.model_validate_json(self._call("POST", "/v1/jobs", json=body, headers=headers).content)
 
@@ -96,6 +104,10 @@ class Client:
     def cancel(self, job_id: str) -> Job:
         """Asks for a job to be cancelled; returns it as it stands."""
         return Job.model_validate_json(self._call("POST", f"/v1/jobs/{job_id}/cancel").content)
+
+    def retry(self, job_id: str) -> Job:
+        """A new job with the request of one that has failed or was cancelled."""
+        return Job.model_validate_json(self._call("POST", f"/v1/jobs/{job_id}/retry").content)
 
     def delete(self, job_id: str) -> None:
         """Removes a job that has ended, and all that it made."""

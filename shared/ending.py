@@ -1,21 +1,29 @@
 """How a job ends: the manifest first, because S3 is the truth, then the terminal state, by whoever holds the claim."""
 
-from shared.errors import Problem
+from collections.abc import Mapping
+
+from shared.claims import Claim, Claims
+from shared.errors import DeadlineExceeded, Problem
 from shared.jobs import Job, Manifest, State, links_of, now
-from shared.records import Claim, Records
 from shared.storage import Storage
 
 
-def end_job(records: Records, storage: Storage, claim: Claim, job: Job) -> Job:
+def end_job(claims: Claims, storage: Storage, claim: Claim, job: Job, keys: Mapping[str, str] | None = None) -> Job:
     """Ends a job, once. If an earlier attempt got as far as its manifest, that one counts.
+
+    Args:
+        keys: Where in the bucket each of its artefacts lies, by name.
 
     Raises:
         ClaimLost: The job is somebody else's to end.
     """
-    records.renew(claim, job.progress)
-    prefix = storage.attempt_prefix(claim.job_id, claim.fence)
-    manifest = storage.save_manifest(Manifest(job=job, prefix=prefix))
-    records.finish(claim, manifest.job)
+    claims.renew(claim, job.progress)
+    manifest = storage.load_manifest(claim.job_id)
+    if manifest is None:
+        manifest = Manifest(job=job, fence=claim.fence, keys=dict(keys or {}))
+        storage.save_manifest(manifest)
+    claims.finish(claim, manifest)
+    storage.close(claim.job_id)
     return manifest.job
 
 
@@ -23,3 +31,14 @@ def ended(job: Job, state: State, *, problem: Problem | None = None) -> Job:
     """The job as it ends in this state."""
     error = problem.document if problem is not None else None
     return job.model_copy(update={"state": state, "finished_at": now(), "error": error, "links": links_of(job.id)})
+
+
+def cancelled(job: Job, why: str) -> Job:
+    """A job as it ends when it is cancelled, for the reason that the records give."""
+    if why != "deadline":
+        return ended(job, State.CANCELLED)
+    limit = f"{job.deadline:%Y-%m-%d %H:%M:%S} UTC" if job.deadline else "its deadline"
+    problem = DeadlineExceeded(
+        f"the job had not ended by {limit}; submit it again with a longer Cancel-After, or with less to do"
+    )
+    return ended(job, State.CANCELLED, problem=problem)

@@ -61,6 +61,18 @@ class Problem(Exception):
         )
 
 
+class Retold(Problem):
+    """What went wrong in a part of a job, as it was written down there."""
+
+    def __init__(self, document: ProblemDocument) -> None:
+        super().__init__(document.detail)
+        self._document = document
+
+    @property
+    def document(self) -> ProblemDocument:
+        return self._document
+
+
 class MalformedJSON(Problem):
     """The body is not JSON."""
 
@@ -127,6 +139,12 @@ class MethodNotAllowed(Problem):
     status, slug = 405, "method-not-allowed"
 
 
+class Gone(Problem):
+    """The result was kept for as long as results are."""
+
+    status, slug = 410, "gone"
+
+
 class NotFinished(Problem):
     """The job has not finished."""
 
@@ -179,6 +197,12 @@ class AttemptsExhausted(Problem):
     """Every attempt at the job was lost."""
 
     status, slug = 500, "attempts-exhausted"
+
+
+class DeadlineExceeded(Problem):
+    """The job had not ended when it was to have."""
+
+    status, slug = 500, "deadline-exceeded"
 
 
 class TimeLimitExceeded(Problem):

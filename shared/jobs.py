@@ -67,11 +67,13 @@ class Job(Document):
     method: str
     model: str = Field(description="`name@release`: the release is fixed when the job is accepted.")
     state: State
-    priority: Literal["interactive", "bulk"]
+    priority: Literal["interactive", "bulk"] = "interactive"
     tags: list[str] = []
     progress: Progress = Progress()
     attempt: int = Field(default=0, description="How often a worker took it.")
     created_at: datetime
+    deadline: datetime | None = Field(default=None, description="If it has not ended by then, it is cancelled.")
+    retry_of: str | None = Field(default=None, description="The job that this one tries again.")
     started_at: datetime | None = None
     finished_at: datetime | None = None
     artifacts: list[Artifact] = []
@@ -90,12 +92,61 @@ class Jobs(Document):
     next_cursor: str | None = None
 
 
-class Manifest(Document):
-    """`manifest.json`: the last thing that is written of a job; while it is not there, the job has not ended."""
+class Order(Document):
+    """`request.json`: what was accepted, and all that it takes to make the job's record again.
+
+    Attributes:
+        request: As it was checked, every model named with its release.
+        shares: How many items each share has: targets, or pairs of picture and target.
+        weight: How many places in a batch an item takes.
+    """
 
     format: Literal[1] = 1
+    request: dict[str, Any]
+    lane: str
+    shares: list[int]
+    weight: int
+    created_at: datetime
+    deadline: datetime
+    retry_of: str | None = None
+
+    def job(self, job_id: str) -> Job:
+        """The job, queued."""
+        said = {name: self.request.get(name) for name in ("method", "model", "priority", "tags")}
+        return Job(
+            id=job_id, state=State.QUEUED, created_at=self.created_at, deadline=self.deadline, retry_of=self.retry_of,
+            links=links_of(job_id), **{name: value for name, value in said.items() if value is not None},
+        )  # fmt: skip
+
+
+class Part(Document):
+    """What one share of a job came to, where it has several; the last one puts them together.
+
+    Attributes:
+        found: What the method has to say of it.
+        keys: Where in the bucket each artefact lies, by name.
+    """
+
+    found: dict[str, Any] = {}
+    artifacts: list[Artifact] = []
+    keys: dict[str, str] = {}
+    warnings: list[str] = []
+    provenance: dict[str, Any] = {}
+    error: ProblemDocument | None = None
+
+
+class Manifest(Document):
+    """What proves that a job ended. There may be several: the one with the highest fence counts.
+
+    Attributes:
+        fence: Of the attempt that wrote it.
+        keys: Where in the bucket each artefact lies, by name.
+    """
+
+    format: Literal[2] = 2
     job: Job
-    prefix: str = Field(description="Where in the bucket the artefacts of the attempt that won lie.")
+    fence: int
+    keys: dict[str, str] = {}
 
 
 def new_job_id() -> str:

@@ -37,6 +37,11 @@ class Submission(BaseModel):
         """The classes that the job is about; None where it names none."""
         return getattr(self, "targets", None)
 
+    @property
+    def family(self) -> str:
+        """Methods of one family make batches of the same kind."""
+        return str(getattr(self, "method"))  # noqa: B009
+
 
 class Looking(Submission):
     """What the methods that look at pictures say."""
@@ -83,6 +88,10 @@ class Saliency(Looking):
     )
     params: SaliencyParameters = SaliencyParameters()
 
+    @property
+    def family(self) -> str:
+        return "maps"
+
 
 class Localization(Looking):
     """Where in a picture a class is: mask and box, from saliency and GraphCut (Simonyan et al. 2013, section 3.2)."""
@@ -92,6 +101,10 @@ class Localization(Looking):
         default=Top(top=5), description="Classes to find in every picture, or the model's own first ones."
     )
     params: LocalizationParameters = LocalizationParameters()
+
+    @property
+    def family(self) -> str:
+        return "maps"
 
 
 class Patches(Looking):

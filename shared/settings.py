@@ -62,9 +62,28 @@ class Settings(BaseSettings):
 
     lease_seconds: float = Field(default=15, gt=0, description="A worker that is silent for longer has lost its job.")
     sweep_seconds: float = Field(default=3, gt=0, description="How often lost jobs are looked for.")
+    reconcile_seconds: float = Field(
+        default=30, gt=0, description="How often what is open in the store is compared with what Redis knows of."
+    )
     max_attempts: int = Field(default=3, ge=1, description="Then a job that is always lost fails.")
-    job_seconds: int = Field(
-        default=3600, ge=1, description="Longest run of a job; the pool's net is one minute wider."
+    job_seconds: int = Field(default=3600, ge=1, description="Longest run of one attempt.")
+    step_seconds: float = Field(
+        default=300, gt=0, description="A worker that takes no step for longer hangs, and is started afresh."
+    )
+    lane_seconds: float = Field(
+        default=30, ge=0, description="For so long a worker takes in more jobs that share its batch."
+    )
+    checkpoint_seconds: float = Field(
+        default=30, gt=0, description="How often an ascent is put away, for whoever goes on if this worker dies."
+    )
+    deadline_seconds: int = Field(
+        default=86_400,
+        ge=1,
+        description="A job that has not ended after so long is cancelled; `Cancel-After` may say less.",
+    )
+    retention_seconds: int = Field(default=2_592_000, ge=1, description="How long results are kept.")
+    retention_bytes: int | None = Field(
+        default=None, ge=0, description="How much all results may take; the oldest go first."
     )
 
     log_format: Literal["console", "json"] = "console"

@@ -1,8 +1,13 @@
 """Where everything lies in the bucket: S3 is the truth, and this is its map.
 
+open/{id}                           before the request: the job has not ended
+keys/{digest}                       the job that an idempotency key stands for
 jobs/{id}/request.json              before the job is enqueued
 jobs/{id}/attempts/{fence}/{name}   artefacts, by attempt
-jobs/{id}/manifest.json             last: while it is not there, the job has not ended
+jobs/{id}/checkpoints/{share}/{fence}   how far an attempt at a share had come
+jobs/{id}/parts/{share}/{fence}.json    what a share came to, where a job has several
+jobs/{id}/manifests/{fence}.json    last: while there is none, the job has not ended; the highest fence counts
+expired/{id}                        a job whose result was kept for as long as results are
 images/{sha256}                     a picture as it was uploaded
 images/{sha256}.json                its size and format
 archives/{sha256}                   a ZIP archive of pictures as it was uploaded
@@ -14,16 +19,14 @@ releases/{name}/{release}.json      a release that was registered, and what beca
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, TypeVar
 
 from pydantic import BaseModel, Field
 
-from shared.bucket import Bucket, Missing, Taken
+from shared.bucket import Bucket, Missing
 from shared.errors import UnknownImage
-from shared.jobs import Document, Manifest
-from shared.methods import AnyRequest
+from shared.jobs import Document, Manifest, Order, Part
 from shared.pictures import ARRAY, Facts, is_named_like_picture
 from shared.registration import Registration
 
@@ -78,40 +81,91 @@ class Storage:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
 
-    def save_request(self, job_id: str, request: AnyRequest) -> None:
-        self._save(f"jobs/{job_id}/request.json", request)
+    def save_order(self, job_id: str, order: Order) -> None:
+        """Stores what was accepted; the job is open from here on."""
+        self.bucket.put(f"open/{job_id}", b"", media_type=JSON)
+        self._save(f"jobs/{job_id}/request.json", order)
 
-    def load_request_json(self, job_id: str) -> bytes:
-        """The request as it was stored, not yet checked. Raises `Missing`."""
+    def load_order(self, job_id: str) -> bytes:
+        """The order as it was stored, not yet checked. Raises `Missing`."""
         return self.bucket.get(f"jobs/{job_id}/request.json")
 
-    def attempt_prefix(self, job_id: str, fence: int) -> str:
-        return f"jobs/{job_id}/attempts/{fence}/"
+    def list_open(self) -> Iterator[str]:
+        """Every job that has not ended, and some that have just."""
+        return (key.removeprefix("open/") for key in self.bucket.keys("open/"))
 
-    def save_artifact(self, prefix: str, name: str, data: bytes, *, media_type: str) -> None:
-        self.bucket.put(prefix + name, data, media_type=media_type)
+    def close(self, job_id: str) -> None:
+        """The job has ended."""
+        self.bucket.delete(f"open/{job_id}")
 
-    def save_manifest(self, manifest: Manifest) -> Manifest:
-        """Stores the manifest unless there is one; returns the one that counts."""
-        key = f"jobs/{manifest.job.id}/manifest.json"
-        earlier = self.load_manifest(manifest.job.id)
-        if earlier is not None:
-            return earlier
-        with suppress(Taken):
-            self.bucket.put(key, manifest.model_dump_json().encode(), media_type=JSON, once=True)
-        return self.load_manifest(manifest.job.id) or manifest
+    def bind_key(self, key: str, value: str) -> None:
+        """Remembers what an idempotency key stands for, also when Redis forgets."""
+        self.bucket.put(_key_of(key), value.encode(), media_type="text/plain")
 
-    def load_manifest(self, job_id: str) -> Manifest | None:
-        """The manifest, or None while the job has not ended."""
-        return self._load(f"jobs/{job_id}/manifest.json", Manifest)
+    def find_key(self, key: str) -> str | None:
+        """What an idempotency key stands for."""
+        try:
+            return self.bucket.get(_key_of(key)).decode()
+        except Missing:
+            return None
+
+    def save_artifact(self, job_id: str, fence: int, name: str, data: bytes, *, media_type: str) -> str:
+        """Stores an artefact under its attempt's own prefix; returns where it lies."""
+        key = f"jobs/{job_id}/attempts/{fence}/{name}"
+        self.bucket.put(key, data, media_type=media_type)
+        return key
+
+    def save_checkpoint(self, job_id: str, share: int, fence: int, data: bytes) -> None:
+        self.bucket.put(f"jobs/{job_id}/checkpoints/{share}/{fence}", data, media_type="application/octet-stream")
+
+    def load_checkpoint(self, job_id: str, share: int) -> bytes | None:
+        """How far the last attempt at a share had come that put anything away."""
+        latest = self._latest(f"jobs/{job_id}/checkpoints/{share}/")
+        return None if latest is None else self.bucket.get(latest)
+
+    def save_part(self, job_id: str, share: int, fence: int, part: Part) -> None:
+        self._save(f"jobs/{job_id}/parts/{share}/{fence}.json", part)
+
+    def load_part(self, job_id: str, share: int) -> Part | None:
+        """What a share came to: the highest fence counts."""
+        latest = self._latest(f"jobs/{job_id}/parts/{share}/")
+        return None if latest is None else self._load(latest, Part)
+
+    def save_manifest(self, manifest: Manifest) -> None:
+        self._save(f"jobs/{manifest.job.id}/manifests/{manifest.fence}.json", manifest)
+
+    def load_manifest(self, job_id: str, fence: int = 0) -> Manifest | None:
+        """The manifest that counts, or None while the job has not ended.
+
+        Args:
+            fence: Of the manifest that counts, where it is known.
+        """
+        known = f"jobs/{job_id}/manifests/{fence}.json" if fence else self._latest(f"jobs/{job_id}/manifests/")
+        return None if known is None else self._load(known, Manifest)
+
+    def _latest(self, prefix: str) -> str | None:
+        """The key with the highest fence."""
+        return max(self.bucket.keys(prefix), key=_fence_of, default=None)
+
+    def highest_fence(self, job_id: str) -> int:
+        """Of all that was ever written of a job."""
+        places = [key.split("/")[2:] for key in self.bucket.keys(f"jobs/{job_id}/")]
+        fences = [place[1] if place[0] == "attempts" else place[-1].removesuffix(".json") for place in places]
+        return max((int(fence) for fence in fences if fence.isdecimal()), default=0)
 
     def delete_job(self, job_id: str) -> None:
         """Removes all of a job: the manifest last, so that what was interrupted can be asked for again."""
-        manifest = f"jobs/{job_id}/manifest.json"
-        for key in list(self.bucket.keys(f"jobs/{job_id}/")):
-            if key != manifest:
-                self.bucket.delete(key)
-        self.bucket.delete(manifest)
+        keys = list(self.bucket.keys(f"jobs/{job_id}/"))
+        for key in sorted(keys, key=lambda key: "/manifests/" in key):
+            self.bucket.delete(key)
+
+    def expire_job(self, job_id: str) -> None:
+        """Removes all of a job but the knowledge that it was there."""
+        self.bucket.put(f"expired/{job_id}", b"", media_type=JSON)
+        self.delete_job(job_id)
+
+    def has_expired(self, job_id: str) -> bool:
+        return self.has(f"expired/{job_id}")
 
     def save_image(self, data: bytes, facts: Facts) -> Image:
         """Stores a picture under its digest."""
@@ -198,3 +252,12 @@ class Storage:
             return kind.model_validate_json(self.bucket.get(key))
         except Missing:
             return None
+
+
+def _key_of(idempotency_key: str) -> str:
+    return f"keys/{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
+
+
+def _fence_of(key: str) -> int:
+    fence = key.rpartition("/")[2].removesuffix(".json")
+    return int(fence) if fence.isdecimal() else -1

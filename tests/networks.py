@@ -62,3 +62,39 @@ def slow() -> nn.Module:
 def small(channels: int) -> nn.Module:
     """Three classes, from pictures of any channels."""
     return seeded(Small, classes=3, channels=channels)
+
+
+class Greedy(Small):
+    """Has no memory for a picture that is to be looked into."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            raise torch.OutOfMemoryError("out of memory, as always")
+        return super().forward(x)
+
+
+class Picky(Small):
+    """Raises where it is asked for the second class: its gradient never comes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Choosy.apply(super().forward(x))
+
+
+class _Choosy(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: object, scores: Tensor) -> Tensor:
+        return scores.clone()
+
+    @staticmethod
+    def backward(_ctx: object, gradient: Tensor) -> Tensor:
+        if gradient[:, 1].any():
+            raise ArithmeticError("this network does not like this picture")
+        return gradient
+
+
+def greedy() -> nn.Module:
+    return seeded(Greedy, classes=3)
+
+
+def picky() -> nn.Module:
+    return seeded(Picky, classes=3)

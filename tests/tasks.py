@@ -17,6 +17,7 @@ from shared.jobs import Progress
 from shared.methods import REQUEST
 from shared.pictures import decode_picture
 from worker.engine.classifier import open_classifier
+from worker.pool import Run, Want
 from worker.preprocess import Levels, to_levels
 from worker.sources import Entry
 from worker.task import Task
@@ -86,18 +87,29 @@ def work(
     opened = open_classifier(network, mean=shape.levels_mean, std=shape.levels_std, size=shape.size, device=CPU)
     with opened as classifier:
         wanted, named = request.classes, getattr(request, "pictures", [])
+        targets = release.resolve_targets(wanted) if isinstance(wanted, list) else None
         task = Task(
             request=request, release=release,
-            targets=release.resolve_targets(wanted) if isinstance(wanted, list) else None,
+            targets=targets, all_targets=targets or [],
             classifier=classifier, climber=classifier, batch=batch, judges=(),
             load_picture=lambda image: decode(stored[image]), decode=decode, save=save,
             load_original=lambda: network,
             entries=[Entry(one.id, one, partial(stored.__getitem__, one.id)) for one in named],
         )  # fmt: skip
-        run = importlib.import_module(f"worker.methods.{request.method}").run(task)
-        while True:
-            try:
-                result.progress.append(next(run))
-            except StopIteration as stop:
-                result.metrics = stop.value
-                return result
+        method = importlib.import_module(f"worker.methods.{request.method}")
+        found = run_alone(method.run(task), result.progress)
+        result.metrics = method.gather(task, [found]) if hasattr(method, "gather") else found
+    return result
+
+
+def run_alone(run: Run, progress: list[Progress]) -> dict[str, Any]:
+    """What a method finds without company; its progress is added to a list."""
+    answer = None
+    while True:
+        try:
+            said = run.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer = said.pool.compute([said.what])[0] if isinstance(said, Want) else None
+        reported = said.progress if isinstance(said, Want) else said
+        progress.extend([reported] if reported else [])

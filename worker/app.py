@@ -1,15 +1,20 @@
 """The Celery application of a worker: `celery -A worker.app worker -Q interactive,bulk`. Two tasks, and the sweep."""
 
+import os
+import signal
+import socket
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from billiard import active_children
 from celery.signals import celeryd_after_setup, worker_process_init, worker_ready, worker_shutting_down
 
-from shared.broker import RUN, TRY, create_broker
+from shared.broker import QUEUES, RUN, TRY, count_messages, create_broker, send_job
 from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
+from shared.claims import Claims
 from shared.errors import Unavailable
 from shared.log import configure_logging
 from shared.presence import Presence, name_queue
@@ -18,12 +23,15 @@ from shared.records import Records
 from shared.registry import Registry
 from shared.settings import Settings
 from shared.storage import Storage
-from worker.sweep import Sweeper
+from worker.sweep import Leases, Sweep, Sweeper
 
 if TYPE_CHECKING:
     from celery import Task
 
     from worker.attempt import Bench
+
+STOP = signal.SIGUSR2
+"""What tells the child that works to give back what it has; SIGTERM and SIGUSR1 are Celery's own."""
 
 log = structlog.get_logger()
 settings = Settings()
@@ -31,16 +39,26 @@ app = create_broker(settings)
 
 
 @app.task(name=RUN, acks_late=True, bind=True)
-def run(self: "Task[[str], None]", job_id: str) -> None:
-    """Makes an attempt at a job. What goes wrong is in the job's record, not in Celery's."""
-    from worker.attempt import run_job
+def run(self: "Task[Any, Any]", /, *_message: object, **_more: object) -> None:
+    """Works on what comes first, whichever job the message points at: what goes wrong is in the jobs' records."""
+    from worker.lane_run import run_next_lane
 
     worker = str(self.request.hostname)
     report(worker, busy=True)
     try:
-        run_job(bench(), job_id)
+        if run_next_lane(bench()):
+            wake_others()
+    except Unavailable as problem:
+        log.warning("run.interrupted", error=problem.detail)  # the sweep sends another message
     finally:
         report(worker, busy=False)
+
+
+def wake_others() -> None:
+    """Sends a message if something waits and nobody is on the way to it."""
+    with suppress(Unavailable):
+        if bench().claims.is_waiting() and not count_messages(app):
+            send_job(app, "", QUEUES[0])
 
 
 def report(worker: str, *, busy: bool) -> None:
@@ -81,12 +99,14 @@ def bench() -> "Bench":
     loader = Loader(settings.factories, files, settings.allow_programs)
     return Bench(
         settings=settings,
-        records=Records(settings),
+        records=(records := Records(settings)),
+        claims=Claims(records),
         storage=storage,
         catalogue=load_catalogue(settings.catalogue, Registry(storage)),
         networks=Networks(loader, device=device, memory=settings.network_memory),
         plans=Plans(settings.plans),
         device=device,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
     )
 
 
@@ -95,9 +115,10 @@ def prepare_child(**_: Any) -> None:
     """Before the first job: imports, and a look at every release that no worker has described yet."""
     die_with_parent()
     configure_logging(settings)
+    signal.signal(STOP, lambda *_: bench().stopping.set())
     from worker.networks import describe_releases
 
-    describe_releases(bench().catalogue, bench().networks, bench().storage)
+    describe_releases(bench().catalogue, bench().networks, bench().storage, bench().records)
 
 
 @celeryd_after_setup.connect
@@ -121,10 +142,16 @@ def start_sweeping(sender: Any, **_: Any) -> None:
 
 
 @worker_shutting_down.connect
-def stop_sweeping(**_: Any) -> None:
+def stop(**_: Any) -> None:
+    """The child gives back what it has, and Celery, which waits for it, ends with nothing lost."""
+    for child in active_children():
+        if child.pid is not None:
+            os.kill(child.pid, STOP)
     sweeper().stop()
 
 
 @cache
 def sweeper() -> Sweeper:
-    return Sweeper(settings, Records(settings), Storage(Bucket(settings)), create_broker(settings))
+    records = Records(settings)
+    storage, leases = Storage(Bucket(settings)), Leases(settings.lease_seconds)
+    return Sweeper(Sweep(settings, records, Claims(records), storage, create_broker(settings), leases))

@@ -1,8 +1,10 @@
 """From a request's parameters to what makes a map, in the engine's words."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +23,10 @@ from worker.engine.saliency.occlusion import occlude
 from worker.engine.saliency.rectified import deconvnet, guided
 from worker.engine.saliency.slope import Slope, in_parts
 from worker.engine.saliency.ten_crop import MapOf, average_ten_crops
-from worker.pairs import Pair
+from worker.pairs import Pair, Pairs, Reading, ScorePool
+from worker.pool import Want
 from worker.preprocess import to_tensor
-from worker.task import choose_shown
+from worker.task import Task, choose_shown
 
 LARGER = 8 / 7
 """How much larger than the network's input the view is that ten crops are taken of: 256 for 224, as in the paper."""
@@ -60,6 +63,35 @@ def map_pairs(classifier: Classifier, map_of: MapOf, pairs: list[Pair]) -> Tenso
     pictures = torch.stack([to_tensor(pair.view.levels) for pair in pairs]).to(classifier.device)
     targets = torch.tensor([pair.target for pair in pairs], device=classifier.device)
     return map_of(classifier.normalise(pictures), targets).float().cpu()
+
+
+@dataclass(frozen=True)
+class MapPool:
+    """Maps of the pairs of several jobs, in one batch."""
+
+    classifier: Classifier
+    map_of: MapOf
+
+    def compute(self, wants: Sequence[list[Pair]]) -> list[Tensor]:
+        """Maps (N, H, W), on the CPU, of each job's pairs."""
+        maps = map_pairs(self.classifier, self.map_of, [pair for pairs in wants for pair in pairs])
+        return list(maps.split([len(pairs) for pairs in wants]))
+
+
+class Maps:
+    """Goes through all pairs of a job once, a batch at a time, and makes their maps in company."""
+
+    def __init__(self, task: Task[Any], pairs: Pairs) -> None:
+        """Raises `ValueError` as `choose_map` does."""
+        classifier, params = task.classifier, task.request.params
+        self._reading = Reading(pairs)
+        self._scores = task.pool("scores", lambda: ScorePool(classifier))
+        self._maps = task.pool("maps", lambda: MapPool(classifier, choose_map(classifier, params, task.batch)))
+
+    def next(self) -> Generator[Want, Any, tuple[list[Pair], Tensor] | None]:
+        """The next batch and its maps (N, H, W); None when there are no more."""
+        batch = yield from self._reading.next(self._scores)
+        return (batch, (yield Want(self._maps, batch))) if batch else None
 
 
 def _choose_kind(classifier: Classifier, params: SaliencyParameters, at_once: int) -> MapOf:

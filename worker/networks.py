@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from shared.catalogue import Catalogue, Release
+from shared.records import Records
 from shared.storage import Description, Layer, Storage
 from worker.architectures import build_architecture, load_program, unloadable
 from worker.downloads import Report, ignore
@@ -20,6 +21,9 @@ from worker.engine.memory import is_out_of_memory
 from worker.engine.prepare import prepare
 from worker.weight_files import WeightFiles
 from worker.weights import fill_weights, read_weights
+
+MOST_LOOKS = 2
+"""At a release that no worker has described: one that ends its process must not end every process."""
 
 log = structlog.get_logger()
 
@@ -146,17 +150,23 @@ class Networks:
             yield classifier, loaded
 
 
-def describe_releases(catalogue: Catalogue, networks: Networks, storage: Storage) -> None:
+def describe_releases(catalogue: Catalogue, networks: Networks, storage: Storage, records: Records) -> None:
     """Stores what there is to see of every release that no worker has described yet: the API has no torch.
 
-    What would have to be fetched first is left for its first job.
+    What would have to be fetched first is left for its first job, and so is what two workers did not survive.
     """
     for release in catalogue:
         try:
             known = storage.load_description(release.name, release.release)
-            if known is None and networks.loader.files.is_here(release):
-                loaded = networks.loader.load(release, networks.device)
-                storage.save_description(release.name, release.release, loaded.description)
+            if known is not None or not networks.loader.files.is_here(release):
+                continue
+            what = f"describe:{release.reference}"
+            if records.count_try(what) > MOST_LOOKS:
+                log.warning("release.shunned", model=release.reference)
+                continue
+            loaded = networks.loader.load(release, networks.device)
+            records.forget_tries(what)
+            storage.save_description(release.name, release.release, loaded.description)
         except Exception as error:  # one release must not keep the others from being described
             log.warning("release.undescribed", model=release.reference, error=str(error))
 

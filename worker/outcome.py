@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.jobs import Artifact, TargetClass
-from shared.records import Claim
+from shared.claims import Claim
+from shared.jobs import Artifact, Part, TargetClass
 from shared.storage import Storage
 
 MOST_WARNINGS = 20
@@ -23,17 +23,28 @@ MEDIA_TYPES = {
 
 @dataclass
 class Outcome:
-    """What an attempt has to show so far."""
+    """What an attempt has to show so far.
+
+    Attributes:
+        keys: Where in the bucket each artefact lies, by name.
+    """
 
     artifacts: list[Artifact] = field(default_factory=list)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def warn(self, sentence: str) -> None:
-        """Adds a sentence to the warnings in the job's metrics, up to a bound."""
-        warnings = self.metrics.setdefault("warnings", [])
-        if len(warnings) < MOST_WARNINGS:
-            warnings.append(sentence)
+        """Adds a warning to the job's metrics, up to a bound."""
+        if len(self.warnings) < MOST_WARNINGS:
+            self.warnings.append(sentence)
+
+    def add(self, part: Part) -> None:
+        """Takes in what a share of the job has to show."""
+        self.artifacts.extend(part.artifacts)
+        self.keys |= part.keys
+        for sentence in part.warnings:
+            self.warn(sentence)
 
 
 @dataclass(frozen=True)
@@ -43,22 +54,20 @@ class Saver:
     storage: Storage
     claim: Claim
     outcome: Outcome
-    names: set[str] = field(default_factory=set)
 
     def __call__(self, name: str, data: bytes, *, target: TargetClass | None = None, image: str | None = None) -> None:
-        if name in self.names:
+        if name in self.outcome.keys:
             raise ValueError(f"the method saved two artefacts as {name!r}")
-        self.names.add(name)
         media_type = MEDIA_TYPES[name.rpartition(".")[2]]
-        prefix = self.storage.attempt_prefix(self.claim.job_id, self.claim.fence)
-        self.storage.save_artifact(prefix, name, data, media_type=media_type)
+        job_id, fence = self.claim.job_id, self.claim.fence
+        self.outcome.keys[name] = self.storage.save_artifact(job_id, fence, name, data, media_type=media_type)
         self.outcome.artifacts.append(
             Artifact(
                 name=name,
                 media_type=media_type,
                 bytes=len(data),
                 sha256=hashlib.sha256(data).hexdigest(),
-                href=f"/v1/jobs/{self.claim.job_id}/artifacts/{name}",
+                href=f"/v1/jobs/{job_id}/artifacts/{name}",
                 target=target,
                 image=image,
             )

@@ -1,18 +1,21 @@
 """Pictures with their targets, in full batches, however many there are: only a batch of them is held at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from shared.errors import FieldError, InvalidRequest, Problem, Unavailable
 from shared.jobs import TargetClass
 from shared.parameters.subjects import Picture, Top
 from shared.picture_checks import check_pairs
+from worker.engine.classifier import Classifier
 from worker.engine.render import flatten_channels
 from worker.judgement import describe_verdict, score_views
+from worker.pool import Want, work_alone
 from worker.preprocess import Levels
 from worker.sources import Entry
 from worker.task import Task
@@ -50,6 +53,14 @@ class Pair:
         return named | {"target": target.model_dump(), **self.verdict}
 
 
+class Opened(NamedTuple):
+    """A picture that was read: (H, W, C)."""
+
+    entry: Entry
+    picture: Picture
+    levels: Levels
+
+
 @dataclass(frozen=True)
 class Pairs:
     """All pairs of a task.
@@ -81,29 +92,21 @@ class Pairs:
 
     def read(self) -> Iterator[list[Pair]]:
         """Full batches of the size that is fastest here; a picture that cannot be read is left out and listed."""
-        waiting: list[Pair] = []
-        size = self.at_once or self.task.batch
-        for start in range(0, len(self.task.entries), size):
-            waiting += self._pair(self.task.entries[start : start + size])
-            while len(waiting) >= size:
-                yield waiting[:size]
-                del waiting[:size]
-        if waiting:
-            yield waiting
+        reading, pool = Reading(self), ScorePool(self.task.classifier)
+        while batch := work_alone(reading.next(pool)):
+            yield batch
 
-    def _pair(self, entries: Sequence[Entry]) -> Iterator[Pair]:
-        opened = [(entry, *found) for entry in entries if (found := self._open(entry)) is not None]
-        if not opened:
-            return
-        release, classifier = self.task.release, self.task.classifier
-        rows = score_views(classifier, [open_view(loaded, release.preprocessing).levels for _, _, loaded in opened])
+    def pair(self, opened: Sequence[Opened], rows: Tensor) -> Iterator[Pair]:
+        """The pairs of pictures that were opened, with what the network says of them: scores (N, K)."""
+        release = self.task.release
         for (entry, picture, loaded), scores in zip(opened, rows, strict=True):
             view, preview = self.opening(loaded), shrink(loaded)
             ranked = scores.argsort(descending=True).tolist()
             for target in self._targets(picture) or ranked[: self._count_targets(picture)]:
                 yield Pair(entry.name, picture, view, preview, target, describe_verdict(release, scores, target))
 
-    def _open(self, entry: Entry) -> tuple[Picture, Levels] | None:
+    def open(self, entry: Entry) -> Opened | None:
+        """A picture, read; None where it cannot be, or was before."""
         try:
             data = entry.read()
             picture = entry.identify(data)
@@ -112,7 +115,7 @@ class Pairs:
                 return None
             decoded = self.task.decode(data)
             self._check(decoded)
-            return picture, decoded
+            return Opened(entry, picture, decoded)
         except Unavailable:
             raise
         except Problem as problem:
@@ -136,6 +139,41 @@ class Pairs:
         if named is not None:
             return len(named)
         return min(wanted.top, len(self.task.release.classes)) if isinstance(wanted, Top) else 1
+
+
+class Reading:
+    """Goes through all pairs once, a batch at a time."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+        self._place = 0
+        self._waiting: list[Pair] = []
+
+    def next(self, pool: "ScorePool") -> Generator[Want, Any, list[Pair]]:
+        """The next full batch, empty when there are no more; the network's first look is wanted of `pool`."""
+        task = self._pairs.task
+        size = self._pairs.at_once or task.batch
+        while len(self._waiting) < size and self._place < len(task.entries):
+            entries = task.entries[self._place : self._place + size]
+            self._place += size
+            opened = [found for entry in entries if (found := self._pairs.open(entry)) is not None]
+            if opened:
+                views = [open_view(one.levels, task.release.preprocessing).levels for one in opened]
+                self._waiting += self._pairs.pair(opened, (yield Want(pool, views)))
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
+        return batch
+
+
+@dataclass(frozen=True)
+class ScorePool:
+    """What the network says of the pictures of several jobs, in one batch."""
+
+    classifier: Classifier
+
+    def compute(self, wants: Sequence[Sequence[Levels]]) -> list[Tensor]:
+        """Scores (N, K), on the CPU, of each job's views (h, w, C)."""
+        rows = score_views(self.classifier, [view for views in wants for view in views])
+        return list(rows.split([len(views) for views in wants]))
 
 
 def shrink(picture: Levels) -> Levels:

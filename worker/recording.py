@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -21,6 +22,14 @@ def choose_frames(steps: int, count: int) -> frozenset[int]:
     return frozenset(round(steps * number / count) for number in range(1, count)) - {0}
 
 
+class Notes(TypedDict):
+    """What was noted, as it is put away."""
+
+    values: dict[int, list[float]]
+    frames: dict[int, list[Tensor]]
+    stills: dict[int, dict[int, Tensor]]
+
+
 @dataclass
 class Recording:
     """Takes notes of the steps of one batch.
@@ -35,6 +44,7 @@ class Recording:
     frames: dict[int, list[Pixels]] = field(default_factory=dict)
     stills: dict[int, dict[int, NDArray[np.uint8]]] = field(default_factory=dict)
     _values: list[tuple[tuple[int, ...], Tensor]] = field(default_factory=list)
+    _earlier: dict[int, list[float]] = field(default_factory=dict)
 
     def note(self, step: Step) -> None:
         """Looks at a step; nothing is read from the device unless a picture is due."""
@@ -51,12 +61,34 @@ class Recording:
 
     def curves(self) -> dict[int, NDArray[np.float32]]:
         """Each slot's objective before every step that it took."""
-        found: dict[int, list[float]] = {}
+        return {slot: np.asarray(values, np.float32) for slot, values in self._read_values().items()}
+
+    def _read_values(self) -> dict[int, list[float]]:
+        found = {slot: list(values) for slot, values in self._earlier.items()}
         if self._values:
             flat = torch.cat([values for _, values in self._values]).tolist()
             for slot, value in zip((slot for slots, _ in self._values for slot in slots), flat, strict=True):
                 found.setdefault(slot, []).append(value)
-        return {slot: np.asarray(values, np.float32) for slot, values in found.items()}
+        return found
+
+    def put_away(self) -> Notes:
+        """What was noted so far."""
+        return Notes(
+            values=self._read_values(),
+            frames={slot: [torch.tensor(frame) for frame in frames] for slot, frames in self.frames.items()},
+            stills={
+                slot: {step: torch.tensor(still) for step, still in stills.items()}
+                for slot, stills in self.stills.items()
+            },
+        )
+
+    def restore(self, notes: Notes) -> None:
+        """Goes on from what was noted before."""
+        self._earlier, self._values = notes["values"], []
+        self.frames = {slot: [frame.numpy() for frame in frames] for slot, frames in notes["frames"].items()}
+        self.stills = {
+            slot: {step: still.numpy() for step, still in stills.items()} for slot, stills in notes["stills"].items()
+        }
 
 
 def shrink(pixels: Pixels, side: int = FRAME_SIDE) -> Pixels:

@@ -1,83 +1,167 @@
-"""Finds what got lost and puts it back: jobs whose worker fell silent, and jobs whose message never arrived."""
+"""Finds what got lost and puts it back: shares whose worker fell silent, messages, jobs that Redis has forgotten.
+
+Any number of processes may do so at the same time: every change is one that only the first can make.
+"""
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import structlog
 from celery import Celery
 
 from shared.broker import count_messages, send_job, send_release
-from shared.ending import end_job, ended
+from shared.claims import Claim, ClaimLost, Claims
+from shared.ending import cancelled, end_job, ended
 from shared.errors import AttemptsExhausted, Problem
-from shared.jobs import State
-from shared.records import ClaimLost, Records
+from shared.jobs import Part, State
+from shared.rebuilding import is_stillborn, rebuild
+from shared.records import Records
 from shared.registration import RegistrationState
+from shared.retention import expire
 from shared.settings import Settings
 from shared.storage import Storage
 
 TRIAL_SECONDS = 120.0
 """Between two looks for releases that nobody has decided about: to load one may take a while."""
 
-STALE_SECONDS = 10
-"""A job that is queued for longer, while there are fewer messages than queued jobs, may have lost its message."""
+RETENTION_SECONDS = 3600.0
+"""Between two looks for results that were kept for long enough."""
 
 log = structlog.get_logger()
 
 
-def sweep(records: Records, storage: Storage, broker: Celery, *, max_attempts: int) -> None:
-    """Looks once. Any number of processes may do so at the same time."""
-    for job_id in records.expired():
-        if records.release(job_id):
-            return_job(job_id, records, storage, broker, max_attempts=max_attempts)
-    if count_messages(broker) < records.count(State.QUEUED):
-        for job_id in records.stale(STALE_SECONDS):
-            job = records.find(job_id)
-            if job is not None and job.state is State.QUEUED:
-                log.warning("job.sent_again", job_id=job_id)
-                send_job(broker, job_id, job.priority)
+@dataclass
+class Leases:
+    """What is seen of leases: one that stays as it is for too long has run out.
+
+    By a clock of this process that nobody can set, so that neither a jump of the time nor a new Redis ends one early
+    or keeps one for ever.
+    """
+
+    seconds: float
+    seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def run_out(self, beats: dict[str, str]) -> dict[str, str]:
+        """Those of the leases, with their beats, that have run out."""
+        moment = time.monotonic()
+        self.seen = {
+            ref: self.seen[ref] if self.seen.get(ref, ("",))[0] == beat else (beat, moment)
+            for ref, beat in beats.items()
+        }
+        return {ref: beat for ref, (beat, since) in self.seen.items() if moment - since > self.seconds}
 
 
-def send_trials(storage: Storage, broker: Celery) -> None:
-    """Sends every release again that was registered and that no worker has decided about."""
-    for name, release in storage.list_registrations():
-        registration = storage.load_registration(name, release)
-        if registration is not None and registration.state is RegistrationState.TRYING:
-            log.warning("release.sent_again", model=registration.entry.reference)
-            send_release(broker, name, release)
+@dataclass(frozen=True)
+class Sweep:
+    """What it takes to put back what got lost."""
 
+    settings: Settings
+    records: Records
+    claims: Claims
+    storage: Storage
+    broker: Celery
+    leases: Leases
 
-def return_job(job_id: str, records: Records, storage: Storage, broker: Celery, *, max_attempts: int) -> None:
-    """Enqueues a job that lost its worker, or fails it if that has happened too often."""
-    job = records.find(job_id)
-    if job is None:
-        return
-    log.warning("job.abandoned", job_id=job_id, attempt=job.attempt)
-    if job.attempt < max_attempts:
-        send_job(broker, job_id, job.priority)
-        return
-    claim = records.claim(job_id, "sweep")
-    if claim is not None:
+    def look(self) -> None:
+        """Looks once."""
+        for ref, beat in self.leases.run_out(dict(self.claims.leases())).items():
+            self.return_share(ref, beat)
+        for job_id in self.claims.due():
+            self.cancel(job_id)
+        if self.claims.is_waiting() and not count_messages(self.broker):
+            send_job(self.broker, "", "interactive")
+
+    def return_share(self, ref: str, beat: str) -> None:
+        """Gives a share back that lost its worker, or fails it if that has happened too often."""
+        attempts = self.claims.attempts(ref)
+        if attempts < self.settings.max_attempts:
+            if self.claims.release(ref, beat, max_attempts=self.settings.max_attempts):
+                log.warning("job.abandoned", share=ref, attempt=attempts)
+            return
+        claim = self.claims.take_over(ref, beat, "sweep")
+        if claim is not None:
+            log.warning("job.given_up", share=ref, attempt=attempts)
+            self.give_up(claim)
+
+    def give_up(self, claim: Claim) -> None:
+        """Fails a share that every worker lost."""
+        job = self.records.find(claim.job_id)
         problem = AttemptsExhausted(
-            f"{job.attempt} workers took this job and fell silent; it may need more memory than they have. "
-            "Submit it again with fewer targets, and tell the operator"
+            f"{claim.attempt} workers took this job and fell silent, the last one without other jobs beside it: it may "
+            "crash them, hang, or need more memory than they have. See the workers' logs; submit it again with fewer "
+            "targets"
         )
-        end_job(records, storage, claim, ended(job, State.FAILED, problem=problem))
+        if job is None:
+            return
+        if claim.shares > 1 and not claim.whole:
+            self.storage.save_part(claim.job_id, claim.share, claim.fence, Part(error=problem.document))
+            whole = self.claims.end_share(claim, "sweep")
+            if whole is not None:
+                self.claims.give_back(whole, counts=False, max_attempts=self.settings.max_attempts)
+            return
+        end_job(self.claims, self.storage, claim, ended(job, State.FAILED, problem=problem))
+
+    def cancel(self, job_id: str) -> None:
+        """Cancels a job whose deadline has passed: those who work on it hear of it."""
+        job = self.records.find(job_id)
+        if job is None or job.state.terminal:
+            self.claims.forget_deadline(job_id)
+            return
+        claim = self.claims.withdraw(job_id, "deadline", "sweep")
+        if claim is not None:
+            end_job(self.claims, self.storage, claim, cancelled(job, "deadline"))
+
+    def reconcile(self) -> None:
+        """Compares what is open in the store with what Redis knows of, and mends what it has forgotten."""
+        unfinished = self.records.unfinished()
+        opened = set(self.storage.list_open())
+        for job_id in opened:
+            job = self.records.find(job_id)
+            if job is not None and job.state.terminal:
+                self.storage.close(job_id)  # whoever ended it died just then
+            elif job is None:
+                self.rebuild(job_id)
+        for job_id in set(unfinished) - opened:
+            self.end_again(job_id)
+
+    def rebuild(self, job_id: str) -> None:
+        """Makes a job's record again."""
+        try:
+            if rebuild(job_id, self.records, self.claims, self.storage) is None and is_stillborn(job_id):
+                self.storage.close(job_id)
+        except Problem as problem:
+            log.warning("job.unreadable", job_id=job_id, error=problem.detail)
+
+    def end_again(self, job_id: str) -> None:
+        """Ends a job that has ended, as its manifest says, and of which Redis has forgotten that."""
+        manifest = self.storage.load_manifest(job_id)
+        claim = None if manifest is None else self.claims.withdraw(job_id, "ended", "sweep")
+        if claim is not None and manifest is not None:
+            self.claims.finish(claim, manifest)
+
+    def send_trials(self) -> None:
+        """Sends every release again that was registered and that no worker has decided about."""
+        for name, release in self.storage.list_registrations():
+            registration = self.storage.load_registration(name, release)
+            if registration is not None and registration.state is RegistrationState.TRYING:
+                log.warning("release.sent_again", model=registration.entry.reference)
+                send_release(self.broker, name, release)
 
 
 class Sweeper:
-    """Sweeps every few seconds from a thread, one process at a time in the whole system."""
+    """Sweeps every few seconds, from a thread."""
 
-    def __init__(self, settings: Settings, records: Records, storage: Storage, broker: Celery) -> None:
-        self._settings = settings
-        self._records = records
-        self._storage = storage
-        self._broker = broker
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
         self._chores: list[Callable[[], None]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._reconciled = float("-inf")
 
     def also(self, chore: Callable[[], None]) -> None:
-        """Something else to do each time, in every process."""
+        """Something else to do each time."""
         self._chores.append(chore)
 
     def start(self) -> None:
@@ -88,15 +172,24 @@ class Sweeper:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._settings.sweep_seconds):
-            try:
-                for chore in self._chores:
-                    chore()
-                if self._records.take_turn("sweep", self._settings.sweep_seconds * 0.9):
-                    sweep(self._records, self._storage, self._broker, max_attempts=self._settings.max_attempts)
-                if self._records.take_turn("trials", TRIAL_SECONDS):
-                    send_trials(self._storage, self._broker)
-            except (Problem, ClaimLost) as error:
-                log.warning("sweep.interrupted", error=str(error))
-            except Exception:  # the sweep must outlive what it finds
-                log.exception("sweep.failed")
+        while not self._stop.wait(self._sweep.settings.sweep_seconds):
+            for duty in (*self._chores, self._sweep.look, self._reconcile, self._send_trials, self._expire):
+                try:
+                    duty()
+                except (Problem, ClaimLost) as error:
+                    log.warning("sweep.interrupted", error=str(error))
+                except Exception:  # the sweep must outlive what it finds
+                    log.exception("sweep.failed")
+
+    def _reconcile(self) -> None:
+        if time.monotonic() - self._reconciled > self._sweep.settings.reconcile_seconds:
+            self._sweep.reconcile()
+            self._reconciled = time.monotonic()
+
+    def _send_trials(self) -> None:
+        if self._sweep.records.take_turn("trials", TRIAL_SECONDS):
+            self._sweep.send_trials()
+
+    def _expire(self) -> None:
+        if self._sweep.records.take_turn("retention", RETENTION_SECONDS):
+            expire(self._sweep.storage, self._sweep.records, self._sweep.settings)

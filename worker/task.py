@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shared.catalogue import Preprocessing, Release
-from shared.jobs import Progress, TargetClass
+from shared.jobs import TargetClass
 from shared.methods import AnyRequest
 from shared.parameters.fields import Shown
 from worker.engine.classifier import Classifier
@@ -28,9 +28,6 @@ class Judge:
 
 R = TypeVar("R", bound=AnyRequest)
 
-Run = Generator[Progress, None, dict[str, Any]]
-"""A method at work: it yields its progress between steps, where it may be stopped, and returns its metrics."""
-
 
 class Save(Protocol):
     """Stores one artefact of the job."""
@@ -45,7 +42,8 @@ class Task(Generic[R]):
     """One job, ready to be worked on.
 
     Attributes:
-        targets: Class indices; None where the model says which, picture by picture.
+        targets: Class indices of this share; None where the model says which, picture by picture.
+        all_targets: Those of the whole job.
         classifier: The network in float32.
         climber: The network in the precision that is fastest here.
         batch: How many pictures it is fastest with at a time.
@@ -55,6 +53,9 @@ class Task(Generic[R]):
         save: Stores an artefact.
         load_original: Reads the network again as the release's file has it, with nothing folded, on the CPU.
         entries: The pictures to look at, not yet read.
+        key: What names the network and how it is run, for checkpoints.
+        checkpoint: How far an earlier attempt had come, where one put anything away.
+        pool: What this job and others compute together, by its name; made if there is none yet.
     """
 
     request: R
@@ -69,6 +70,10 @@ class Task(Generic[R]):
     save: Save
     load_original: Callable[[], nn.Module]
     entries: Sequence[Entry] = ()
+    all_targets: Sequence[int] = ()
+    key: str = ""
+    checkpoint: bytes | None = None
+    pool: Callable[[str, Callable[[], Any]], Any] = lambda _name, make: make()
 
     @property
     def device(self) -> torch.device:

@@ -1,21 +1,18 @@
 """The tries of an ascent: what came out of each slot, what networks say of it, and what is saved of it."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-
-from shared.errors import Problem
+from shared.jobs import TargetClass
 from shared.methods import ClassModel
 from worker.climbing import Climbed, save_ascent
 from worker.engine.ascent import Slot
-from worker.engine.render import encode_png, to_rgb
+from worker.engine.render import Pixels, decode_png, encode_png, to_rgb
 from worker.judgement import judge
 from worker.preprocess import Levels
-from worker.recording import thin_out
 from worker.task import Judge, Task, file_stem
 from worker.view import crop_levels
 
@@ -23,6 +20,7 @@ FLAT = 2.0
 """A picture whose levels vary by less (standard deviation, of 255) shows nothing."""
 
 Verdict = dict[str, Any]
+Cell = tuple[Pixels, str]
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,6 @@ class Try:
     def place(self) -> tuple[int, float]:
         """What tries are sorted by: the best, for the network itself, come first."""
         return self.verdict["rank"], -self.verdict["score"]
-
-    def without_pictures(self) -> "Try":
-        """What is left to say once its files are saved."""
-        end = replace(self.climbed.end, picture=torch.zeros(0))
-        empty = replace(self.climbed, levels=np.zeros((0, 0, 1), np.uint8), end=end, frames=None, stills={})
-        return replace(self, climbed=empty)
 
     def describe(self) -> dict[str, Any]:
         """What is measured of it."""
@@ -98,21 +90,34 @@ def save_tries(task: Task[ClassModel], target: int, tries: Sequence[Try]) -> Ite
         yield
 
 
-def save_metrics(
-    task: Task[ClassModel],
-    tries: Mapping[int, Sequence[Try]],
-    explain: Callable[[Task[ClassModel], Sequence[int]], Problem],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Found:
+    """What a share of a job has found, and what of it goes onto the job's contact sheet."""
+
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+
+    def add(self, target: dict[str, Any], cell: Cell | None) -> None:
+        self.targets.append(target)
+        self.cells.extend([cell] if cell else [])
+
+    def pack(self) -> dict[str, Any]:
+        """As JSON can carry it."""
+        cells = [[b64encode(encode_png(pixels)).decode(), label] for pixels, label in self.cells]
+        return {"targets": self.targets, "cells": cells}
+
+    @classmethod
+    def unpack(cls, part: Mapping[str, Any]) -> "Found":
+        cells = [(decode_png(b64decode(data)), label) for data, label in part.get("cells", [])]
+        return cls(part["targets"], cells)
+
+
+def save_metrics(task: Task[ClassModel], targets: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What was measured, as the job's metrics, and with every curve as a file."""
-    targets, curves = [], {}
-    for target, found in tries.items():
-        named = task.target(target)
-        measured = [one.describe() for one in found]
-        failure = {"error": explain(task, [target]).document.model_dump(mode="json")}
-        others = {"tries": measured} if len(measured) > 1 else {}
-        targets.append({"target": named.model_dump(), **(measured[0] if measured else failure), **others})
-        curves[file_stem(named)] = [thin_out(one.climbed.curve.tolist()) for one in found]
-    metrics = {"summary": summarise(targets), "targets": targets}
+    stems = [file_stem(TargetClass(**target["target"])) for target in targets]
+    curves = {stem: target.get("curves", []) for stem, target in zip(stems, targets, strict=True)}
+    plain = [{name: value for name, value in target.items() if name != "curves"} for target in targets]
+    metrics = {"summary": summarise(plain), "targets": plain}
     task.save("metrics.json", json.dumps(metrics | {"curves": curves}, indent=1).encode())
     return metrics
 

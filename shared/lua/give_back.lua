@@ -1,14 +1,34 @@
--- Puts a job back into the queue for whoever holds the fence; the attempt does not count. 0: it is not theirs.
--- KEYS: job, leases, pending, index of running, index of queued   ARGV: id, fence
-local job, leases, pending, running, queued = unpack(KEYS)
-local id, fence = unpack(ARGV)
-local held = redis.call('HMGET', job, 'state', 'fence')
-if held[1] ~= 'running' or held[2] ~= fence then return 0 end
-local time = redis.call('TIME')
-redis.call('HINCRBY', job, 'attempt', -1)
-redis.call('HSET', job, 'state', 'queued')
-redis.call('ZREM', leases, id)
-redis.call('ZREM', running, id)
-redis.call('ZADD', queued, 0, id)
-redis.call('ZADD', pending, time[1] * 1000 + math.floor(time[2] / 1000), id)
+-- Puts a share back where it was in the queue. 0: it is not theirs, or somebody has renewed its lease.
+-- KEYS: job, share, leases
+-- ARGV: prefix, id, ref, fence of who gives it back or '', beat at which its lease ran out or '', whether the attempt
+-- counts, attempt before which it goes without company
+local job, share, leases = unpack(KEYS)
+local prefix, id, ref, fence, beat, counts, alone = unpack(ARGV)
+local held = redis.call('HMGET', share, 'state', 'fence', 'lane', 'since', 'attempt')
+if held[1] ~= 'running' then
+  redis.call('ZREM', leases, ref)
+  return 0
+end
+if fence ~= '' and held[2] ~= fence then return 0 end
+if beat ~= '' and redis.call('ZSCORE', leases, ref) ~= beat then return 0 end
+local lane, attempt = held[3], tonumber(held[5])
+if counts == '1' then
+  -- What killed its worker twice may have been its company: the last attempt is made alone.
+  if attempt + 1 == tonumber(alone) then lane = lane .. '!' .. ref end
+else
+  attempt = redis.call('HINCRBY', share, 'attempt', -1)
+  if tonumber(redis.call('HGET', job, 'attempt')) == attempt + 1 then redis.call('HSET', job, 'attempt', attempt) end
+end
+redis.call('ZREM', leases, ref)
+redis.call('HSET', share, 'state', 'pending', 'lane', lane, 'resumes', 1)
+redis.call('HINCRBY', job, 'fence', 1)
+local facts = redis.call('HMGET', job, 'priority', 'shares', 'left')
+local running = redis.call('HINCRBY', job, 'running', -1)
+if running == 0 and facts[2] == facts[3] then
+  redis.call('HSET', job, 'state', 'queued')
+  redis.call('ZREM', prefix .. 'index:state:running', id)
+  redis.call('ZADD', prefix .. 'index:state:queued', 0, id)
+end
+redis.call('ZADD', prefix .. 'pending:' .. facts[1] .. ':' .. lane, held[4], ref)
+redis.call('ZADD', prefix .. 'lanes:' .. facts[1], 'NX', redis.call('INCR', prefix .. 'served'), lane)
 return 1

@@ -1,10 +1,16 @@
--- Extends the lease of whoever holds the fence and notes progress. -1: the job is no longer theirs; 1: cancel it.
--- KEYS: job, leases   ARGV: id, fence, lease in ms, done, total, unit
-local job, leases = unpack(KEYS)
-local id, fence, lease, done, total, unit = unpack(ARGV)
-local held = redis.call('HMGET', job, 'state', 'fence', 'cancel')
+-- Extends the lease of whoever holds the fence and notes progress. -1: the share is no longer theirs; else why to
+-- cancel the job, or nothing.
+-- KEYS: job, share, leases   ARGV: ref, fence, done, total, unit
+local job, share, leases = unpack(KEYS)
+local ref, fence, done, total, unit = unpack(ARGV)
+local held = redis.call('HMGET', share, 'state', 'fence', 'done', 'size')
 if held[1] ~= 'running' or held[2] ~= fence then return -1 end
-local time = redis.call('TIME')
-redis.call('ZADD', leases, time[1] * 1000 + math.floor(time[2] / 1000) + lease, id)
-if tonumber(total) > 0 then redis.call('HSET', job, 'done', done, 'total', total, 'unit', unit) end
-return held[3] and 1 or 0
+redis.call('ZINCRBY', leases, 1, ref)
+if tonumber(total) > 0 then
+  local all = redis.call('HMGET', job, 'size', 'shares')
+  local whole = all[2] == '1' and total or math.floor(total * all[1] / held[4] + 0.5)
+  redis.call('HINCRBY', job, 'done', done - (held[3] or 0))
+  redis.call('HSET', share, 'done', done)
+  redis.call('HSET', job, 'total', whole, 'unit', unit)
+end
+return redis.call('HGET', job, 'cancel') or ''

@@ -11,6 +11,11 @@ from shared.parameters.presets import DEFAULT, PRESETS, Preset
 
 MOST_PARTS = 16
 MOST_STILLS = 50
+EACH_SLOTS_OWN = (
+    "preset", "steps", "learning_rate", "schedule", "seeds", "start", "start_scale", "start_image", "extras", "frames",
+    "stills_every", "judges",
+)  # fmt: skip
+"""What may differ in a batch, beside the weights of priors: none of it shapes the passes through the network."""
 
 
 class ClassModelParameters(Parameters):
@@ -158,6 +163,11 @@ class ClassModelParameters(Parameters):
             if isinstance(term, ChannelMean | Neuron):
                 place = f"objective/{position}"
                 yield NamedLayer(f"{place}/layer", term.layer, term.channel, f"{place}/channel")
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        own: Any = dict.fromkeys(EACH_SLOTS_OWN, True) | {"priors": {"__all__": {"weight"}}}
+        return self.model_dump(mode="json", exclude=own)
 
     @property
     def windowed(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -49,6 +49,11 @@ class Parameters(BaseModel):
     def named_layers(self) -> Iterator[NamedLayer]:
         """Every layer that is named."""
         yield from ()
+
+    @property
+    def shape(self) -> dict[str, Any] | None:
+        """What must be the same for two jobs to share a batch; None where batches are not shared."""
+        return None
 
 
 class LookingParameters(Parameters):

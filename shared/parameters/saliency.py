@@ -1,7 +1,7 @@
 """How to look: the parameters of `saliency`."""
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,12 @@ Kind = Literal[
 ]  # fmt: skip
 Output = Literal["heat_map", "overlay", "raw"]
 Measure = Literal["deletion", "insertion", "pointing", "randomization"]
+
+SHAPES_MAPS = (
+    "kind", "slope", "channels", "crops", "view", "samples", "noise", "seed", "steps", "layer", "square", "stride",
+    "fill", "precision",
+)  # fmt: skip
+"""What two maps have in common that are made in one batch."""
 
 KINDS_WITH_SLOPES = ("gradient_x_input", "smoothgrad", "integrated_gradients")
 
@@ -70,6 +76,10 @@ class SaliencyParameters(LookingParameters):
     def named_layers(self) -> Iterator[NamedLayer]:
         if self.layer is not None:
             yield NamedLayer("layer", self.layer)
+
+    @property
+    def shape(self) -> dict[str, Any] | None:
+        return None if self.measures else self.model_dump(mode="json", include=set(SHAPES_MAPS))
 
     @property
     def files(self) -> int:

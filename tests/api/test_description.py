@@ -28,7 +28,8 @@ def test_the_openapi_document_is_valid_and_has_every_call(http: httpx2.Client) -
     calls = {(path, method) for path, item in document["paths"].items() for method in item}
     assert calls == {
         ("/v1/jobs", "post"), ("/v1/jobs", "get"), ("/v1/jobs/{job_id}", "get"), ("/v1/jobs/{job_id}", "delete"),
-        ("/v1/jobs/{job_id}/cancel", "post"), ("/v1/jobs/{job_id}/artifacts/{name}", "get"), ("/v1/images", "post"),
+        ("/v1/jobs/{job_id}/cancel", "post"), ("/v1/jobs/{job_id}/retry", "post"),
+        ("/v1/jobs/{job_id}/artifacts/{name}", "get"), ("/v1/images", "post"),
         ("/v1/images/{image_id}", "get"), ("/v1/methods", "get"), ("/v1/models", "get"),
         ("/v1/models/{reference}", "get"),
         ("/v1/models", "post"), ("/v1/weights", "post"), ("/v1/archives", "post"),

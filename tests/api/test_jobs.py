@@ -17,6 +17,8 @@ from shared.methods import ClassModel, ClassModelParameters
 
 QUICK: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"], "params": {"steps": 4}}
 LONG: dict[str, Any] = {"method": "class_model", "model": "slow", "targets": [0], "params": {"steps": 3000}}
+OTHER: dict[str, Any] = LONG | {"model": "grey"}
+"""Of another lane: while the worker is at a long job, this one waits."""
 
 
 @pytest.fixture
@@ -268,11 +270,11 @@ def test_a_full_queue_answers_429(stack: Stack, submit: Submit) -> None:
 
     submit(LONG)  # keeps the worker busy, so that the next one stays queued
     time.sleep(1)
-    submit(LONG)
+    submit(OTHER)
     app = create_app(stack.settings.model_copy(update={"max_queued_jobs": 1}))
     again = {"Idempotency-Key": f"full-{time.time()}"}
-    accepted = submit(LONG, Idempotency_Key=again["Idempotency-Key"]).json()["id"]
-    repeated = app.test_client().post("/v1/jobs", json=LONG, headers=again)
+    accepted = submit(OTHER, Idempotency_Key=again["Idempotency-Key"]).json()["id"]
+    repeated = app.test_client().post("/v1/jobs", json=OTHER, headers=again)
     assert (repeated.status_code, repeated.get_json()["id"]) == (202, accepted)
     refused = app.test_client().post("/v1/jobs", json=QUICK)
     assert refused.status_code == 429
@@ -305,3 +307,88 @@ def test_a_service_without_redis_answers_503(stack: Stack) -> None:
     assert "Retry-After" in refused.headers
     assert http.get("/readyz").status_code == 503
     assert http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["0", "-5", "soon", "5 parsecs", "1h30", "9" * 40, ""])
+def test_a_cancel_after_that_is_no_length_of_time_is_refused(submit: Submit, header: str) -> None:
+    answer = submit(QUICK, Cancel_After=header)
+    if header == "1h30":
+        assert answer.status_code == 202  # an hour and thirty seconds
+        return
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "Cancel-After"
+
+
+def test_a_job_that_has_not_ended_by_its_deadline_is_cancelled_with_the_reason(submit: Submit, client: Client) -> None:
+    job = Job.model_validate(submit(LONG, Cancel_After="1s").json())
+    assert (job.deadline - job.created_at).total_seconds() == 1
+    ended = client.wait(job.id, timeout=30)
+    assert (ended.state, ended.error.type) == (State.CANCELLED, "/problems/deadline-exceeded")
+    assert "Cancel-After" in ended.error.detail
+
+
+def test_what_failed_is_listed_with_its_reason_and_can_be_tried_again(
+    http: httpx2.Client, submit: Submit, client: Client
+) -> None:
+    unit = {"kind": "neuron", "layer": "features.0", "channel": 0, "row": 500}
+    failing = {"method": "class_model", "model": "grey", "targets": [0], "params": {"steps": 3, "objective": [unit]}}
+    failed = client.wait(submit(failing | {"tags": ["letters"]}).json()["id"], timeout=60)
+    assert failed.state is State.FAILED
+    (listed,) = http.get("/v1/jobs", params={"state": "failed", "tag": "letters"}).json()["items"]
+    assert listed["error"] == failed.error.model_dump(mode="json")
+    again = http.post(f"/v1/jobs/{failed.id}/retry", headers={"Idempotency-Key": f"retry-{failed.id}"})
+    assert again.status_code == 202
+    fresh = Job.model_validate(again.json())
+    assert (fresh.retry_of, fresh.tags, fresh.id != failed.id) == (failed.id, ["letters"], True)
+    repeated = http.post(f"/v1/jobs/{failed.id}/retry", headers={"Idempotency-Key": f"retry-{failed.id}"})
+    assert repeated.json()["id"] == fresh.id
+    ended = client.wait(fresh.id, timeout=60)
+    assert ended.error == failed.error
+    assert client.job(failed.id) == failed  # it stays as it ended
+
+
+def test_what_succeeded_is_not_tried_again(http: httpx2.Client, submit: Submit, client: Client) -> None:
+    done = client.wait(submit(QUICK).json()["id"], timeout=60)
+    assert http.post(f"/v1/jobs/{done.id}/retry").status_code == 409
+
+
+def test_a_result_that_has_expired_answers_410(
+    stack: Stack, http: httpx2.Client, submit: Submit, client: Client
+) -> None:
+    from shared.bucket import Bucket
+    from shared.records import Records
+    from shared.storage import Storage
+
+    done = client.wait(submit(QUICK).json()["id"], timeout=60)
+    storage, records = Storage(Bucket(stack.settings)), Records(stack.settings)
+    storage.expire_job(done.id)
+    records.delete(done)
+    for path in (f"/v1/jobs/{done.id}", done.artifacts[0].href):
+        answer = http.get(path)
+        assert (answer.status_code, answer.json()["type"]) == (410, "/problems/gone")
+
+
+def test_a_key_stands_for_its_job_also_when_redis_has_forgotten_everything(
+    stack: Stack, submit: Submit, client: Client
+) -> None:
+    import redis
+
+    first = submit(QUICK, Idempotency_Key="remembered").json()["id"]
+    client.wait(first, timeout=60)
+    database = redis.Redis.from_url(stack.settings.redis_url)
+    database.delete("archetype:idempotency:remembered", f"archetype:job:{first}")
+    again = submit(QUICK, Idempotency_Key="remembered").json()
+    assert (again["id"], again["state"]) == (first, "succeeded")
+    assert submit(QUICK | {"targets": ["bee"]}, Idempotency_Key="remembered").status_code == 422
+
+
+def test_a_key_whose_request_was_stored_and_never_recorded_goes_on_where_it_stopped(
+    stack: Stack, submit: Submit, client: Client
+) -> None:
+    import redis
+
+    job_id = submit(LONG, Idempotency_Key="interrupted").json()["id"]
+    database = redis.Redis.from_url(stack.settings.redis_url)
+    database.delete(f"archetype:job:{job_id}")
+    again = submit(LONG, Idempotency_Key="interrupted")
+    assert (again.status_code, again.json()["id"]) == (202, job_id)

@@ -7,10 +7,10 @@ import pytest
 from deploy.local import Stack
 from shared.bucket import Bucket, Missing
 from shared.errors import Unavailable, UnknownImage
-from shared.jobs import Job, Manifest, State, links_of, new_job_id, now
-from shared.methods import REQUEST, Saliency
+from shared.jobs import Manifest, Order, Part, State, new_job_id
 from shared.pictures import Facts
 from shared.storage import Storage
+from tests.orders import make_order
 
 
 @pytest.fixture
@@ -21,17 +21,9 @@ def storage(stack: Stack) -> Storage:
     return Storage(bucket)
 
 
-def manifest(job_id: str, state: State, prefix: str) -> Manifest:
-    job = Job(
-        id=job_id,
-        method="saliency",
-        model="shapes@1",
-        state=state,
-        priority="bulk",
-        created_at=now(),
-        links=links_of(job_id),
-    )
-    return Manifest(job=job, prefix=prefix)
+def manifest(job_id: str, state: State, fence: int, **keys: str) -> Manifest:
+    job = make_order(method="saliency").job(job_id).model_copy(update={"state": state})
+    return Manifest(job=job, fence=fence, keys=keys)
 
 
 def test_what_is_put_can_be_got_listed_and_deleted(storage: Storage) -> None:
@@ -54,27 +46,49 @@ def test_a_presigned_url_gives_the_object_to_anyone(storage: Storage) -> None:
         assert answer.read() == b"two"
 
 
-def test_a_request_survives_the_journey(storage: Storage) -> None:
-    request = Saliency(method="saliency", model="shapes", images=["a" * 64], targets=["lemon", 3])
-    storage.save_request(job_id := new_job_id(), request)
-    assert REQUEST.validate_json(storage.load_request_json(job_id)) == request
+def test_an_order_survives_the_journey_and_is_open_until_it_is_closed(storage: Storage) -> None:
+    order = make_order(shares=(3, 2), tags=["night"])
+    storage.save_order(job_id := new_job_id(), order)
+    assert Order.model_validate_json(storage.load_order(job_id)) == order
+    assert job_id in storage.list_open()
+    storage.close(job_id)
+    assert job_id not in storage.list_open()
 
 
-def test_the_first_manifest_counts(storage: Storage) -> None:
+def test_of_several_manifests_the_one_with_the_highest_fence_counts(storage: Storage) -> None:
     job_id = new_job_id()
     assert storage.load_manifest(job_id) is None
-    storage.save_manifest(manifest(job_id, State.SUCCEEDED, "first/"))
-    assert storage.save_manifest(manifest(job_id, State.FAILED, "second/")).prefix == "first/"
-    assert storage.load_manifest(job_id).prefix == "first/"
+    storage.save_manifest(manifest(job_id, State.SUCCEEDED, 100))
+    storage.save_manifest(manifest(job_id, State.FAILED, 99))  # of somebody who had been paused
+    assert storage.load_manifest(job_id).fence == 100
+    assert storage.load_manifest(job_id, 99).job.state is State.FAILED
 
 
-def test_a_deleted_job_leaves_nothing(storage: Storage) -> None:
+def test_of_checkpoints_and_parts_the_latest_counts(storage: Storage) -> None:
     job_id = new_job_id()
-    prefix = storage.attempt_prefix(job_id, 4)
-    storage.save_artifact(prefix, "a.png", b"png", media_type="image/png")
-    storage.save_manifest(manifest(job_id, State.SUCCEEDED, prefix))
-    storage.delete_job(job_id)
-    assert list(storage.bucket.keys(f"jobs/{job_id}/")) == []
+    assert (storage.load_checkpoint(job_id, 1), storage.load_part(job_id, 1)) == (None, None)
+    for fence in (9, 10):
+        storage.save_checkpoint(job_id, 1, fence, b"%d" % fence)
+        storage.save_part(job_id, 1, fence, Part(found={"fence": fence}))
+    assert (storage.load_checkpoint(job_id, 1), storage.load_part(job_id, 1).found) == (b"10", {"fence": 10})
+    storage.save_artifact(job_id, 77, "12345.png", b"png", media_type="image/png")
+    assert storage.highest_fence(job_id) == 77
+
+
+def test_an_idempotency_key_is_remembered(storage: Storage) -> None:
+    assert storage.find_key("a key") is None
+    storage.bind_key("a key", "a job")
+    assert storage.find_key("a key") == "a job"
+
+
+def test_a_deleted_job_leaves_nothing_and_an_expired_one_its_name(storage: Storage) -> None:
+    for remove in (storage.delete_job, storage.expire_job):
+        job_id = new_job_id()
+        key = storage.save_artifact(job_id, 4, "a.png", b"png", media_type="image/png")
+        storage.save_manifest(manifest(job_id, State.SUCCEEDED, 4, **{"a.png": key}))
+        remove(job_id)
+        assert list(storage.bucket.keys(f"jobs/{job_id}/")) == []
+        assert storage.has_expired(job_id) is (remove == storage.expire_job)
 
 
 def test_a_picture_is_stored_under_its_digest(storage: Storage) -> None:

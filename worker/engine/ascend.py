@@ -119,7 +119,9 @@ def climb(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) -> 
     (gradient,) = torch.autograd.grad((slope * pictures).sum() - penalty.sum(), parameters)
     values = values.detach()
     # Always in one order of memory: kernels for another round otherwise, and who joins brings tensors of its own.
-    return Climb(values, values - penalty.detach(), gradient.contiguous(), stuck, outputs.scores[: len(targets)].detach())
+    return Climb(
+        values, values - penalty.detach(), gradient.contiguous(), stuck, outputs.scores[: len(targets)].detach()
+    )
 
 
 def begin(classifier: Classifier, ascent: Ascent, slots: Mapping[int, Slot]) -> Batch:

@@ -1,7 +1,7 @@
 """What an ascent is made of: how to climb, one target's place in a batch, a step, and how a slot leaves."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -141,20 +141,18 @@ class Step:
     values: Tensor
     ended: tuple[End, ...]
 
-    def of(self, numbers: Collection[int]) -> "Step":
-        """The same for some of the slots."""
-        if all(number in numbers for number in self.climbed):
-            return self
-        rows = [row for row, number in enumerate(self.slots) if number in numbers]
-        climbed = [row for row, number in enumerate(self.climbed) if number in numbers]
+    def of(self, names: Mapping[int, int]) -> "Step":
+        """The same for some of the slots, by the numbers that they have elsewhere."""
+        rows = [row for row, number in enumerate(self.slots) if number in names]
+        climbed = [row for row, number in enumerate(self.climbed) if number in names]
         return Step(
-            slots=tuple(self.slots[row] for row in rows),
+            slots=tuple(names[self.slots[row]] for row in rows),
             taken=tuple(self.taken[row] for row in rows),
             image=self.image,
-            parameters=self.parameters[rows],
-            climbed=tuple(self.climbed[row] for row in climbed),
-            values=self.values[climbed],
-            ended=tuple(end for end in self.ended if end.slot in numbers),
+            parameters=self.parameters if len(rows) == len(self.slots) else self.parameters[rows],
+            climbed=tuple(names[self.climbed[row]] for row in climbed),
+            values=self.values if len(climbed) == len(self.climbed) else self.values[climbed],
+            ended=tuple(replace(end, slot=names[end.slot]) for end in self.ended if end.slot in names),
         )
 
     def pictures(self, rows: Sequence[int] | None = None) -> Tensor:

@@ -112,7 +112,18 @@ class RunningBatch:
             self._enter(octave, started.restore([state]))
 
     def step(self, numbers: Collection[int] | None = None) -> list[Step]:
-        """One step of everybody, or of some: one `Step` per octave that somebody is in."""
+        """One step of everybody, or of some: one `Step` per octave that somebody is in.
+
+        If the network raises, nobody has taken a step.
+        """
+        before = dict(self._climbers), dict(self._octaves)
+        try:
+            return self._step_all(numbers)
+        except BaseException:
+            self._climbers, self._octaves = before
+            raise
+
+    def _step_all(self, numbers: Collection[int] | None) -> list[Step]:
         found = []
         for octave in sorted(self._octaves, reverse=True):  # who goes on to the next octave has taken this step
             batch = self._octaves[octave]

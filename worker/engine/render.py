@@ -51,6 +51,11 @@ def encode_png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
+def decode_png(data: bytes) -> Pixels:
+    """The picture (H, W, 3) of a PNG."""
+    return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]).convert("RGB"))
+
+
 def encode_animation(frames: Sequence[Pixels], kind: Literal["GIF", "WEBP"]) -> bytes:
     """The bytes of an animation of (H, W, 3) frames that starts again for ever, its last frame shown longest."""
     buffer = io.BytesIO()

@@ -16,9 +16,10 @@ from worker.engine.memory import run_in_parts
 from worker.engine.render import encode_png, flatten_channels, render_tiles
 from worker.engine.saliency.grad_cam import find_layer
 from worker.pairs import Pair, Pairs
+from worker.pool import Run
 from worker.preprocess import to_tensor
 from worker.sheet import Sheet, finish
-from worker.task import Run, Task, choose_shown, file_name
+from worker.task import Task, choose_shown, file_name
 from worker.view import open_view
 
 

@@ -1,66 +1,63 @@
 """`class_model`: the picture that a class score likes best."""
 
 import math
-from collections.abc import Generator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
-from shared.errors import DeadTarget, Problem
+from shared.errors import DeadTarget, Problem, ProblemDocument
 from shared.jobs import Progress
 from shared.methods import ClassModel
-from worker.climbing import climb, wants_extras
-from worker.engine.render import Pixels, arrange, encode_png, render_contact_sheet, to_rgb
+from worker.climbing import Climbers, climb_together, wants_extras
+from worker.engine.render import arrange, encode_png, render_contact_sheet, to_rgb
 from worker.engine.spectrum import default_magnitudes, measure_magnitudes
+from worker.pool import Run
 from worker.preprocess import read_folder, to_tensor
 from worker.recipe import choose_canvas, plan_ascents, plan_slots
-from worker.recording import Recording, choose_frames, shrink
-from worker.task import Run, Task
-from worker.tries import Try, judge_tries, save_metrics, save_tries
+from worker.recording import Recording, choose_frames, shrink, thin_out
+from worker.task import Task
+from worker.tries import Cell, Found, Try, judge_tries, save_metrics, save_tries
 from worker.view import crop_levels
 
 
 def run(task: Task[ClassModel]) -> Run:
-    """Climbs the targets in batches; each batch is judged and saved before the next begins."""
+    """Climbs the targets of a share, among those of other jobs; each is judged and saved."""
     params, targets = task.request.params, task.targets or []
-    batches = split_evenly(targets, max(1, task.batch // len(params.seeds)))
-    total = len(batches) * params.steps
-    found: dict[int, list[Try]] = {}
-    cells: list[tuple[Pixels, str]] = []
-    for number, batch in enumerate(batches):
-        yield Progress(done=number * params.steps, total=total, unit="step")
-        tries = yield from climb_batch(task, batch, done=number * params.steps, total=total)
-        for target in batch:
-            found[target] = sorted((one for one in tries if one.target == target), key=Try.place)
-            for _ in save_tries(task, target, found[target]):
-                yield Progress(done=(number + 1) * params.steps, total=total, unit="step")
-            cells += [make_cell(task, one, choose_side(len(targets))) for one in found[target][:1]]
-            found[target] = [one.without_pictures() for one in found[target]]
-    if not cells:
-        raise explain_death(task, targets)
-    sheet = render_contact_sheet(arrange(cells, choose_columns(len(cells))), side=choose_side(len(targets)))
-    task.save("contact-sheet.png", encode_png(sheet))
-    return save_metrics(task, found, explain_death)
-
-
-def climb_batch(
-    task: Task[ClassModel], targets: Sequence[int], *, done: int, total: int
-) -> Generator[Progress, None, list[Try]]:
-    """Climbs some targets and yields progress; returns the tries that came to something."""
-    params = task.request.params
     slots = plan_slots(params, targets)
-    extras = wants_extras(params.extras, len(task.targets or []) * len(params.seeds))
+    extras = wants_extras(params.extras, len(task.all_targets) * len(params.seeds))
     recording = Recording(choose_frames(params.steps, params.frames) if extras else None, params.stills_every)
     ascents = plan_ascents(task.climber, params, picture=load_start(task), magnitudes=find_magnitudes(task))
-    climbed = yield from climb(task.climber, ascents, slots, recording, at_once=task.batch, done=done, total=total)
-    return judge_tries(task, slots, climbed)
+    climbers = task.pool("climbers", partial(Climbers, task.climber, task.batch))
+    climbed = yield from climb_together(climbers, ascents, slots, recording, key=task.key, checkpoint=task.checkpoint)
+    tries = judge_tries(task, slots, climbed)
+    done = Progress(done=len(slots) * params.steps, total=len(slots) * params.steps, unit="step")
+    found = Found()
+    for target in targets:
+        best_first = sorted((one for one in tries if one.target == target), key=Try.place)
+        for _ in save_tries(task, target, best_first):
+            yield done
+        found.add(describe_target(task, target, best_first), make_cell(task, best_first))
+    return found.pack()
 
 
-def split_evenly(targets: Sequence[int], most: int) -> list[Sequence[int]]:
-    """As few batches of at most so many as there can be, none much smaller than the others."""
-    count = math.ceil(len(targets) / most)
-    edges = [round(len(targets) * number / count) for number in range(count + 1)]
-    return [targets[start:end] for start, end in pairwise(edges)]
+def gather(task: Task[ClassModel], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The files of the whole job, and its metrics, from what its shares have found."""
+    found = [Found.unpack(part) for part in parts]
+    cells = [cell for one in found for cell in one.cells]
+    if not cells:
+        raise explain_death(task, task.all_targets)
+    side = choose_side(len(task.all_targets))
+    sheet = render_contact_sheet(arrange(cells, choose_columns(len(cells))), side=side)
+    task.save("contact-sheet.png", encode_png(sheet))
+    return save_metrics(task, [target for one in found for target in one.targets])
+
+
+def describe_failure(task: Task[ClassModel], targets: Sequence[int], problem: ProblemDocument) -> dict[str, Any]:
+    """What is found of a share that failed: why, for each of its targets."""
+    error = problem.model_dump(mode="json")
+    return Found([{"target": task.target(target).model_dump(), "error": error} for target in targets]).pack()
 
 
 def load_start(task: Task[ClassModel]) -> Tensor | None:
@@ -82,10 +79,24 @@ def find_magnitudes(task: Task[ClassModel]) -> Tensor | None:
     return measure_magnitudes((to_tensor(view) for view in views), size)
 
 
-def make_cell(task: Task[ClassModel], best: Try, side: int) -> tuple[Pixels, str]:
+def describe_target(task: Task[ClassModel], target: int, best_first: Sequence[Try]) -> dict[str, Any]:
+    """What is measured of a target, or why it has no picture, and the curves of its tries."""
+    measured = [one.describe() for one in best_first]
+    failure = {} if measured else {"error": explain_death(task, [target]).document.model_dump(mode="json")}
+    others = {"tries": measured} if len(measured) > 1 else {}
+    curves = [thin_out(one.climbed.curve.tolist()) for one in best_first]
+    return {"target": task.target(target).model_dump(), **(measured[0] if measured else failure), **others} | {
+        "curves": curves
+    }
+
+
+def make_cell(task: Task[ClassModel], best_first: Sequence[Try]) -> Cell | None:
     """A target's place on the contact sheet."""
-    name = task.target(best.target).name
-    return shrink(to_rgb(best.climbed.levels), side), f"{name} {best.verdict['probability']:.0%}"
+    if not best_first:
+        return None
+    best, name = best_first[0], task.target(best_first[0].target).name
+    small = shrink(to_rgb(best.climbed.levels), choose_side(len(task.all_targets)))
+    return small, f"{name} {best.verdict['probability']:.0%}"
 
 
 def choose_columns(count: int) -> int:

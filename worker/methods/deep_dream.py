@@ -22,11 +22,12 @@ from worker.engine.start import Given
 from worker.engine.transform import Chain, Roll, Size, Transform, fit
 from worker.judgement import judge
 from worker.pairs import Pair, Pairs
+from worker.pool import Run
 from worker.preprocess import to_tensor
 from worker.recipe import choose_optimizer, choose_schedule, share_steps, write_pixels
 from worker.recording import Recording, choose_frames
 from worker.sheet import Sheet, finish
-from worker.task import Run, Task, file_name, file_stem
+from worker.task import Task, file_name, file_stem
 from worker.view import Opening, crop_levels, open_at, open_view
 
 SMALLEST = 16

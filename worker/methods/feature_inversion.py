@@ -21,11 +21,12 @@ from worker.engine.spectrum import Fourier
 from worker.engine.start import Normal
 from worker.engine.transform import Chain
 from worker.pairs import Pair, Pairs
+from worker.pool import Run
 from worker.preprocess import to_tensor
 from worker.recipe import choose_optimizer, choose_schedule, write_pixels
 from worker.recording import Recording, choose_frames
 from worker.sheet import Sheet, finish
-from worker.task import Run, Task, choose_shown, file_name
+from worker.task import Task, choose_shown, file_name
 from worker.view import open_view
 
 

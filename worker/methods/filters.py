@@ -12,7 +12,8 @@ from shared.jobs import Progress
 from shared.methods import Filters
 from worker.engine.filters import Tile, cut_tiles, list_convolutions, read_filters, to_pixels
 from worker.engine.render import arrange, encode_png, render_contact_sheet
-from worker.task import Run, Task
+from worker.pool import Run
+from worker.task import Task
 
 WIDEST = 3000
 """Of the sheet in pixels."""

@@ -23,11 +23,12 @@ from worker.engine.start import Given
 from worker.engine.transform import Chain
 from worker.judgement import judge
 from worker.pairs import Pair, Pairs
+from worker.pool import Run
 from worker.preprocess import Levels, to_tensor
 from worker.recipe import choose_optimizer, choose_schedule, write_pixels
 from worker.recording import Recording, choose_frames
 from worker.sheet import Sheet, finish
-from worker.task import Run, Task, file_stem
+from worker.task import Task, file_stem
 from worker.view import crop_levels, open_framed
 
 

@@ -15,11 +15,12 @@ from shared.parameters.localization import LocalizationParameters
 from worker.engine.localization import Box, Cut, Mask, cut_out, largest_component, tight_box
 from worker.engine.render import encode_png, render_heat_map, render_object, render_overlay
 from worker.localization_error import describe_errors
-from worker.mapping import choose_map, choose_shape, map_pairs, pack_map
+from worker.mapping import Maps, choose_shape, pack_map
 from worker.measures import begin_measures
 from worker.pairs import Pair, Pairs
+from worker.pool import Run
 from worker.sheet import Sheet, finish
-from worker.task import Run, Task, file_stem
+from worker.task import Task, file_stem
 from worker.view import open_view
 
 Map = NDArray[np.float32]
@@ -58,11 +59,11 @@ def run(task: Task[Localization]) -> Run:
     pairs = Pairs(task, partial(open_view, preprocessing=choose_shape(task.release.preprocessing, params)))
     total = pairs.count()
     yield Progress(done=0, total=total, unit="box")
-    map_of = choose_map(task.classifier, params, task.batch)
+    maps_of = Maps(task, pairs)
     measures = begin_measures(task.classifier, params, task.batch)
     found, sheet = Found(), Sheet()
-    for batch in pairs.read():
-        maps = map_pairs(task.classifier, map_of, batch)
+    while made := (yield from maps_of.next()):
+        batch, maps = made
         for pair, values, measured in zip(batch, maps.numpy(), measures.take(batch, maps), strict=True):
             mask = find_object(pair, np.abs(values), params)
             box = place_box(tight_box(mask), mask, pair)

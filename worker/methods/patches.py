@@ -15,9 +15,10 @@ from shared.methods import Patches
 from worker.engine.patches import average_squares, cover, place_squares
 from worker.engine.render import encode_png, flatten_channels, render_boxes, render_heat_map, to_rgb
 from worker.pairs import Pair, Pairs
+from worker.pool import Run
 from worker.preprocess import to_tensor
 from worker.sheet import Sheet, finish
-from worker.task import Run, Task, choose_shown, file_stem
+from worker.task import Task, choose_shown, file_stem
 from worker.view import Whole, open_whole
 
 

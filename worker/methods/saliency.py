@@ -11,11 +11,12 @@ from torch import Tensor
 from shared.jobs import Progress
 from shared.methods import Saliency
 from worker.engine.render import encode_png, flatten_channels, render_heat_map, render_overlay
-from worker.mapping import choose_map, choose_shape, map_pairs, pack_map
+from worker.mapping import Maps, choose_map, choose_shape, map_pairs, pack_map
 from worker.measures import begin_measures
 from worker.pairs import Pair, Pairs
+from worker.pool import Run
 from worker.sheet import Sheet, finish
-from worker.task import Run, Task, file_stem
+from worker.task import Task, file_stem
 from worker.view import open_view
 
 
@@ -25,13 +26,13 @@ def run(task: Task[Saliency]) -> Run:
     pairs = Pairs(task, partial(open_view, preprocessing=choose_shape(task.release.preprocessing, params)))
     total = pairs.count()
     yield Progress(done=0, total=total, unit="map")
-    map_of = choose_map(task.classifier, params, task.batch)
+    maps_of = Maps(task, pairs)
     measures = begin_measures(task.classifier, params, task.batch)
     metrics: list[dict[str, Any]] = []
     agreements: list[float] = []
     sheet = Sheet()
-    for batch in pairs.read():
-        maps = map_pairs(task.classifier, map_of, batch)
+    while made := (yield from maps_of.next()):
+        batch, maps = made
         if params.precision != "float32" and not agreements:  # one batch tells
             exact = choose_map(task.classifier, params.model_copy(update={"precision": "float32"}), task.batch)
             agreements += correlate(maps, map_pairs(task.classifier, exact, batch))

@@ -12,7 +12,6 @@ from PIL import Image
 from shared.client import Client
 from shared.jobs import Artifact, Job, State
 from shared.methods import ClassModel, ClassModelParameters
-from worker.methods.class_model import split_evenly
 
 TEN = ["lemon", "cup", "flamingo", "goldfish", "dumbbell", "bell pepper", "ostrich", "tarantula", "pirate", "zebra"]
 
@@ -162,12 +161,6 @@ def test_pictures_of_one_and_of_seven_channels_are_drawn(client: Client) -> None
         curve = np.load(io.BytesIO(client.fetch(find(job, "0001-two.npz"))))["curve"]
         assert curve[-1] > curve[0]
         assert open_picture(client, job, "0001-two.png").size == size
-
-
-def test_batches_are_of_about_the_same_size() -> None:
-    assert [len(batch) for batch in split_evenly(range(10), 8)] == [5, 5]
-    assert [len(batch) for batch in split_evenly(range(33), 16)] == [11, 11, 11]
-    assert split_evenly([7], 32) == [[7]]
 
 
 def test_a_flat_picture_is_a_failure_and_never_a_result(client: Client) -> None:

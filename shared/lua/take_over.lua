@@ -1,0 +1,13 @@
+-- Takes a share from whoever fell silent, to end it: a higher fence and a new lease. Nothing if it was renewed since.
+-- KEYS: job, share, leases   ARGV: ref, beat at which its lease ran out, owner
+local job, share, leases = unpack(KEYS)
+local ref, beat, owner = unpack(ARGV)
+if redis.call('ZSCORE', leases, ref) ~= beat then return false end
+if redis.call('HGET', share, 'state') ~= 'running' then
+  redis.call('ZREM', leases, ref)
+  return false
+end
+local fence = string.format('%d', redis.call('HINCRBY', job, 'fence', 1))
+redis.call('HSET', share, 'owner', owner, 'fence', fence)
+redis.call('ZINCRBY', leases, 1, ref)
+return {tonumber(fence), tonumber(redis.call('HGET', share, 'attempt')), tonumber(redis.call('HGET', job, 'shares'))}
