@@ -49,9 +49,13 @@ pictures: install ## Make the pictures of the README's table of methods again
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
 
-bench: .venv-bench/.installed ## How fast class models and maps are, beside the libraries people use; about ten minutes
+bench: install .venv-bench/.installed ## How fast class models, maps and the service are, beside the libraries people use; half an hour
 	@.venv-bench/bin/python -m benchmarks.speed
 	@.venv-bench/bin/python -m benchmarks.saliency
+	@$(BIN)/python -m benchmarks.service
+
+bench-service: install ## Shared batches, long queues, quick answers; some minutes
+	@$(BIN)/python -m benchmarks.service
 
 bench-quality: install ## Whether strangers recognise class models; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
@@ -59,6 +63,9 @@ bench-quality: install ## Whether strangers recognise class models; QUALITY='squ
 bench-localization: install ## Which kind of saliency finds objects; FOLDER='../shared/images/wallaby'
 	@$(BIN)/python -m benchmarks.localization shapes
 	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'no $(FOLDER) here: left out'; fi
+
+chaos: install ## Break a running stack in every way and count what is lost, half an hour; CHAOS='--short --only 1 3'
+	@$(BIN)/python -m tests.chaos.run $(CHAOS)
 
 .venv-bench/.installed: requirements-bench.lock
 	$(PYTHON) -m venv .venv-bench
@@ -76,4 +83,4 @@ lock: ## Write the lock files anew, with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo serve test check format pictures train bench bench-quality bench-localization lock clean
+.PHONY: help install demo serve test check format pictures train bench bench-service bench-quality bench-localization chaos lock clean

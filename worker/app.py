@@ -46,7 +46,7 @@ def run(self: "Task[Any, Any]", /, *_message: object, **_more: object) -> None:
     worker = str(self.request.hostname)
     report(worker, busy=True)
     try:
-        if run_next_lane(bench()):
+        if run_next_lane(bench(), wake_others):
             wake_others()
     except Unavailable as problem:
         log.warning("run.interrupted", error=problem.detail)  # the sweep sends another message

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import partial
 from importlib import metadata
 from itertools import pairwise
@@ -28,7 +29,7 @@ from shared.errors import (
     Problem,
     Retold,
 )
-from shared.jobs import Job, Order, Part, State
+from shared.jobs import Job, Order, Part, State, now
 from shared.rebuilding import load_order
 from shared.records import Records
 from shared.settings import Settings
@@ -78,6 +79,8 @@ class Attempt:
         run: The method at work.
         want: What it waits for.
         put_away: When it was last put away, in seconds of a clock that nobody sets.
+        claimed: When it was claimed.
+        stepped: When its first step was over.
     """
 
     claim: Claim
@@ -87,6 +90,8 @@ class Attempt:
     run: Run | None = None
     want: Want | None = None
     put_away: float = field(default_factory=time.monotonic)
+    claimed: datetime = field(default_factory=now)
+    stepped: datetime | None = None
 
     @property
     def size(self) -> int:
@@ -189,9 +194,17 @@ def succeed(bench: Bench, attempt: Attempt, found: dict[str, Any]) -> Claim | No
         )  # fmt: skip
         return end_part(bench, attempt, part)
     warnings = {"warnings": outcome.warnings} if outcome.warnings else {}
-    said = {"artifacts": outcome.artifacts, "metrics": warnings | found, "provenance": outcome.provenance}
-    end(bench, attempt, ended(find_live(bench, attempt), State.SUCCEEDED).model_copy(update=said))
+    job = find_live(bench, attempt)
+    provenance = outcome.provenance | {"seconds": describe_times(attempt, job)}
+    said = {"artifacts": outcome.artifacts, "metrics": warnings | found, "provenance": provenance}
+    end(bench, attempt, ended(job, State.SUCCEEDED).model_copy(update=said))
     return None
+
+
+def describe_times(attempt: Attempt, job: Job) -> dict[str, float]:
+    """Seconds from when the job was accepted until this attempt claimed it, and until its first step was over."""
+    moments = {"claimed": attempt.claimed, "first_step": attempt.stepped}
+    return {name: (moment - job.created_at).total_seconds() for name, moment in moments.items() if moment is not None}
 
 
 def fail(bench: Bench, attempt: Attempt, problem: Problem) -> Claim | None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import structlog
@@ -10,6 +10,7 @@ import torch
 
 from shared.claims import Claim, ClaimLost
 from shared.errors import OutOfMemory, Problem, Unavailable
+from shared.jobs import now
 from shared.lanes import ALONE
 from worker.attempt import Attempt, Bench, begin, cancel, end, explain_failure, fail, succeed
 from worker.heartbeat import Cancelled, Heartbeat, Pulse
@@ -23,8 +24,16 @@ class Interrupted(Exception):
     """There is news of a job, or the worker is to stop; what is computed for several is computed again without it."""
 
 
-def run_next_lane(bench: Bench) -> bool:
-    """Takes the next share that waits, and others of its lane; False where nothing waited, or the store was away."""
+def nobody() -> None:
+    """There is nobody to be woken."""
+
+
+def run_next_lane(bench: Bench, wake_others: Callable[[], None] = nobody) -> bool:
+    """Takes the next share that waits, and others of its lane; False where nothing waited, or the store was away.
+
+    Args:
+        wake_others: Called once the batch is full: others may take what is left.
+    """
     claim = bench.claims.claim(bench.owner)
     if claim is None:
         return False
@@ -32,6 +41,8 @@ def run_next_lane(bench: Bench) -> bool:
         run = LaneRun(bench, held)
         held.enter_context(run.pulse.beating())
         run.take(claim)
+        run.take_in()
+        wake_others()
         run.go_on()
     leave_if_broken(bench.device)
     return not run.interrupted
@@ -70,12 +81,12 @@ class LaneRun:
             if self._bench.stopping.is_set():
                 self._give_everything_back()
                 return
-            self._take_in()
+            self.take_in()
             self._step()
             if not self._attempts:
-                self._take_in()
+                self.take_in()
 
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
         """Claims from the lane while there is room and time."""
         while time.monotonic() < self._closes and not self.interrupted and not self._bench.stopping.is_set():
             taken = sum(attempt.size for attempt in self._attempts)
@@ -125,6 +136,8 @@ class LaneRun:
     def _resume(self, attempt: Attempt, answer: object) -> None:
         """Lets a method go on, until it yields, returns or raises."""
         with self._attending(attempt):
+            if attempt.want is not None and attempt.stepped is None:
+                attempt.stepped = now()
             attempt.want = None
             attempt.heartbeat.check()
             if attempt.run is None:

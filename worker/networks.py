@@ -15,7 +15,7 @@ from shared.records import Records
 from shared.storage import Description, Layer, Storage
 from worker.architectures import build_architecture, load_program, unloadable
 from worker.downloads import Report, ignore
-from worker.engine.classifier import Classifier, open_classifier, read_scores, watch
+from worker.engine.classifier import Classifier, Habits, open_classifier, read_scores, watch
 from worker.engine.grid import to_channels
 from worker.engine.memory import is_out_of_memory
 from worker.engine.prepare import prepare
@@ -34,10 +34,12 @@ class Loaded:
 
     Attributes:
         description: What there was to see when it was loaded, before it was prepared.
+        habits: What was found out about it since.
     """
 
     network: nn.Module
     description: Description
+    habits: Habits = field(default_factory=Habits)
 
     @property
     def sha256(self) -> str:
@@ -144,7 +146,7 @@ class Networks:
         loaded, shape = self.load(release, report), release.preprocessing
         opened = open_classifier(
             loaded.network, mean=shape.levels_mean, std=shape.levels_std, size=shape.size, device=self.device,
-            score_layer=release.score_layer,
+            score_layer=release.score_layer, habits=loaded.habits,
         )  # fmt: skip
         with opened as classifier:
             yield classifier, loaded

@@ -115,15 +115,15 @@ class Sweep:
 
     def reconcile(self) -> None:
         """Compares what is open in the store with what Redis knows of, and mends what it has forgotten."""
-        unfinished = self.records.unfinished()
+        unfinished = set(self.records.unfinished())
         opened = set(self.storage.list_open())
-        for job_id in opened:
+        for job_id in opened - unfinished:
             job = self.records.find(job_id)
             if job is not None and job.state.terminal:
                 self.storage.close(job_id)  # whoever ended it died just then
             elif job is None:
                 self.rebuild(job_id)
-        for job_id in set(unfinished) - opened:
+        for job_id in unfinished - opened:
             self.end_again(job_id)
 
     def rebuild(self, job_id: str) -> None:

@@ -20,7 +20,10 @@ local function take(rank, lane, ref)
     redis.call('ZADD', prefix .. 'lanes:' .. rank, redis.call('INCR', prefix .. 'served'), lane)
   end
   local held = redis.call('HMGET', job, 'fence', 'shares', 'attempt', 'state')
-  if not held[1] then return nil end -- the job is gone
+  if held[4] ~= 'queued' and held[4] ~= 'running' then -- the job has ended, or is gone
+    redis.call('DEL', share)
+    return nil
+  end
   -- By the clock, so that a fence is not handed out again after Redis was wiped.
   local fence = string.format('%d', math.max(tonumber(held[1]) + 1, now_ms))
   local attempt = redis.call('HINCRBY', share, 'attempt', 1)

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -38,6 +38,19 @@ class Outputs:
         return Outputs(self.scores[:1], halves, self.ratio)
 
 
+@dataclass
+class Habits:
+    """What takes a pass through a network to find out, and is found out once.
+
+    Attributes:
+        tail: What it does to its scores after it has computed them.
+        takes: Whether it takes pictures of other sizes than its own.
+    """
+
+    tail: Tail | None = None
+    takes: dict[tuple[int, int], bool] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Classifier:
     """An image classifier that takes pictures in 0..1.
@@ -51,6 +64,7 @@ class Classifier:
         score_layer: The layer that gives the scores, where that is not the last.
         dtype: What it computes in.
         graphs: Its recorded passes, where recording pays.
+        habits: What was found out about it.
     """
 
     network: nn.Module
@@ -61,6 +75,7 @@ class Classifier:
     score_layer: str | None = None
     dtype: torch.dtype = torch.float32
     graphs: Graphs | None = None
+    habits: Habits = field(default_factory=Habits, compare=False, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -119,6 +134,7 @@ def open_classifier(
     size: tuple[int, int],
     device: torch.device,
     score_layer: str | None = None,
+    habits: Habits | None = None,
 ) -> Iterator[Classifier]:
     """Readies a network for looking into it, and gives it back as it was.
 
@@ -129,6 +145,7 @@ def open_classifier(
         size: Height and width of its inputs in pixels.
         device: Where to run; the network is moved there.
         score_layer: The layer that gives the scores; without it they are found.
+        habits: What was found out about it before.
 
     Raises:
         ValueError: The network's output is nothing that scores could be read from.
@@ -139,11 +156,13 @@ def open_classifier(
     try:
         network.eval()
         network.requires_grad_(False)
-        tail = find_tail(network, torch.zeros(1, len(mean), *size, device=device))
-        classifier = Classifier(
-            network, _per_channel(mean, device), _per_channel(std, device), size, tail, score_layer=score_layer
-        )
-        yield classifier
+        habits = habits or Habits()
+        if habits.tail is None:
+            habits.tail = find_tail(network, torch.zeros(1, len(mean), *size, device=device))
+        yield Classifier(
+            network, _per_channel(mean, device), _per_channel(std, device), size, habits.tail,
+            score_layer=score_layer, habits=habits,
+        )  # fmt: skip
     finally:
         for module, mode in training.items():
             module.training = mode
@@ -154,11 +173,14 @@ def open_classifier(
 @torch.no_grad()
 def takes(classifier: Classifier, size: tuple[int, int]) -> bool:
     """Whether the network also takes pictures of this size."""
-    try:
-        classifier.look(torch.zeros(1, classifier.channels, *size, device=classifier.device))
-    except (RuntimeError, ValueError, AssertionError):  # however a network that checks its input says so
-        return False
-    return True
+    known = classifier.habits.takes
+    if size not in known:
+        try:
+            classifier.look(torch.zeros(1, classifier.channels, *size, device=classifier.device))
+            known[size] = True
+        except (RuntimeError, ValueError, AssertionError):  # however a network that checks its input says so
+            known[size] = False
+    return known[size]
 
 
 def in_precision(classifier: Classifier, dtype: torch.dtype) -> Classifier:
