@@ -6,6 +6,7 @@ from celery import Celery
 
 from shared.errors import Unavailable
 from shared.settings import Settings
+from shared.transport import use_for_redis
 
 RUN = "archetype.run"
 """The one task: its argument is a job's id and nothing else. It wakes a worker, which takes what comes first."""
@@ -19,6 +20,7 @@ QUEUES = ("interactive", "bulk")
 
 def create_broker(settings: Settings) -> Celery:
     """A Celery application that can send, and whose configuration a worker runs with."""
+    use_for_redis()
     app = Celery("archetype", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
         # One child that is started afresh: CUDA does not survive a fork, and only this pool has time limits.

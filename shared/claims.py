@@ -159,7 +159,7 @@ class Claims:
             raise ClaimLost(claim.ref)
 
     def leases(self) -> Mapping[str, str]:
-        """Every share that is worked on, and how often its lease was renewed."""
+        """Every share that is worked on, and its last beat: a number that grows with every renewal and every claim."""
         with self._records.connection() as redis:
             found = cast("list[tuple[str, float]]", redis.zrange(key("leases"), 0, -1, withscores=True))
         return {ref: f"{beats:.0f}" for ref, beats in found}

@@ -42,7 +42,8 @@ def run_next_lane(bench: Bench, wake_others: Callable[[], None] = nobody) -> boo
         held.enter_context(run.pulse.beating())
         run.take(claim)
         run.take_in()
-        wake_others()
+        if not run.interrupted:
+            wake_others()
         run.go_on()
     leave_if_broken(bench.device)
     return not run.interrupted

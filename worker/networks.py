@@ -91,6 +91,9 @@ class Loader:
 class Networks:
     """Loaded networks; the least recently used ones are dropped where all take more memory than they may.
 
+    Attributes:
+        compared: Releases, by reference and digest, that are what they were when they were first described.
+
     Args:
         memory: Bytes that networks may take; a larger one is kept alone.
     """
@@ -98,6 +101,7 @@ class Networks:
     def __init__(self, loader: Loader, *, device: torch.device, memory: int = 4_000_000_000) -> None:
         self.loader = loader
         self.device = device
+        self.compared: set[tuple[str, str]] = set()
         self._memory = memory
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
 

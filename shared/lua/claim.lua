@@ -31,7 +31,7 @@ local function take(rank, lane, ref)
   redis.call('HSET', job, 'fence', fence, 'attempt', math.max(attempt, tonumber(held[3])), 'state', 'running')
   redis.call('HSETNX', job, 'started_at', now)
   redis.call('HINCRBY', job, 'running', 1)
-  redis.call('ZADD', leases, 0, ref)
+  redis.call('ZADD', leases, fence, ref) -- no two claims of a share have a beat in common
   redis.call('ZREM', prefix .. 'index:state:queued', id)
   redis.call('ZADD', prefix .. 'index:state:running', 0, id)
   local facts = redis.call('HMGET', share, 'size', 'resumes')

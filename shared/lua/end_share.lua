@@ -13,5 +13,5 @@ local next_fence = string.format('%d', redis.call('HINCRBY', job, 'fence', 1))
 redis.call('HINCRBY', job, 'running', 1)
 redis.call('HSET', whole, 'state', 'running', 'size', 1, 'attempt', 1, 'lane', held[3], 'since', held[4],
   'owner', owner, 'fence', next_fence)
-redis.call('ZADD', leases, 0, ref_of_whole)
+redis.call('ZADD', leases, next_fence, ref_of_whole)
 return {tonumber(next_fence), 1}

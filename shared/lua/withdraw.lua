@@ -26,7 +26,7 @@ local fence = string.format('%d', redis.call('HINCRBY', job, 'fence', 1))
 local ref = id .. ':' .. last
 redis.call('HSET', prefix .. 'share:' .. ref, 'state', 'running', 'owner', owner, 'fence', fence)
 redis.call('HINCRBY', job, 'running', 1)
-redis.call('ZADD', leases, 0, ref)
+redis.call('ZADD', leases, fence, ref)
 redis.call('ZREM', prefix .. 'index:state:queued', id)
 redis.call('ZADD', prefix .. 'index:state:running', 0, id)
 redis.call('HSET', job, 'state', 'running')

@@ -87,6 +87,16 @@ def test_a_lost_job_is_released_and_the_zombie_changes_nothing(records: Records,
     assert records.find(job.id).state is State.FAILED
 
 
+def test_a_share_that_is_claimed_again_and_again_has_never_the_same_lease(claims: Claims) -> None:
+    place(claims)
+    beats = []
+    for _ in range(5):
+        claim = claims.claim("me")
+        beats.append(claims.leases()[claim.ref])
+        claims.give_back(claim, counts=False, max_attempts=3)
+    assert len(set(beats)) == 5  # else a store that is away for a while would look like a worker that fell silent
+
+
 def test_a_terminal_state_is_written_once(records: Records, claims: Claims) -> None:
     job = place(claims)
     claim = claims.claim("me")

@@ -436,6 +436,12 @@ def test_a_store_that_goes_away_while_results_are_written_costs_no_attempt(
         plain(self, manifest)
 
     monkeypatch.setattr(Storage, "save_manifest", save_manifest)
+    woken: list[str] = []
+    monkeypatch.setattr(Storage, "load_order", lambda *_: (_ for _ in ()).throw(Unavailable("away")))
+    assert run_next_lane(place.bench(), lambda: woken.append("somebody")) is False
+    assert woken == []  # they would find the same, again and again
+    monkeypatch.undo()
+    monkeypatch.setattr(Storage, "save_manifest", save_manifest)
     assert run_next_lane(place.bench()) is False
     assert (place.records.find(job_id).state, place.records.find(job_id).attempt) == (State.QUEUED, 0)
     place.work()

@@ -1,0 +1,137 @@
+"""Chaos: breaks a real local stack in every way that we could think of, and counts what is lost.
+
+python -m tests.chaos.run                     everything, about half an hour
+python -m tests.chaos.run --short             a few minutes
+python -m tests.chaos.run --only 1 3 --seed 7
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.apart import played_apart
+from tests.chaos.ledger import Row
+from tests.chaos.networks import write_entries
+from tests.chaos.play import BAD_NETWORKS, DISK_AND_CLOCK, SCENARIOS, STORM, Scenario, play, warm_up
+from tests.chaos.scenarios import bad_networks, storm
+from tests.chaos.stage import open_stage
+
+NUMBERS = range(1, STORM[0] + 1)
+ALWAYS_BAD = Scenario(7, "networks that are bad when looked at", bad_networks.run)
+
+
+def main() -> int:
+    """0 if nothing was lost or doubled, and everything happened as expected."""
+    options = read_options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    seed = Random().getrandbits(32) if options.seed is None else options.seed
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    print(f"seed {seed}; data and logs are in {folder}", flush=True)
+    rows: list[Row] = []
+    try:
+        for row in play_all(folder, seed, options):
+            rows.append(row)
+            print_row(row)
+    except KeyboardInterrupt:
+        print("stopped")
+        return 130
+    rows.sort(key=lambda row: row.number)
+    print_table(rows, seed)
+    if options.json:
+        options.json.write_text(json.dumps({"seed": seed, "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    if all(row.good for row in rows):
+        shutil.rmtree(folder)
+        return 0
+    return 1
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", type=int, nargs="+", choices=NUMBERS, default=NUMBERS, help="scenarios by number")
+    parser.add_argument("--short", action="store_true", help="the form for CI")
+    parser.add_argument("--seconds", type=float, help="length of scenario 9; 600, or 25 in the short form")
+    parser.add_argument("--seed", type=int, help="of all that is random")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    return parser.parse_args()
+
+
+def play_all(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[Row]:
+    """A row after the other. In the short form, those that mostly wait play beside the others, on a stage of theirs."""
+    numbers = [number for number in choose_apart(options.short) if number in options.only]
+    with ExitStack() as stack:
+        if numbers:
+            collect = stack.enter_context(played_apart(folder / "apart", numbers, seed=seed, short=options.short))
+            if not options.short:
+                yield from collect()
+        yield from play_shared(folder, seed, options)
+        if numbers and options.short:
+            yield from collect()
+    if ALWAYS_BAD.number in options.only and not options.short:
+        (folder / "bad").mkdir()
+        with open_stage(folder / "bad", seed=seed, short=False, bad=write_entries(always=True)) as stage:
+            yield play(ALWAYS_BAD, stage)
+
+
+def choose_apart(short: bool) -> list[int]:
+    """The scenarios that are not on the shared stage."""
+    return [BAD_NETWORKS.number, DISK_AND_CLOCK[0]] if short else [DISK_AND_CLOCK[0]]
+
+
+def play_shared(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[Row]:
+    """Those that share a stage."""
+    shared = [scenario for scenario in all_shared(options.short, options.seconds) if scenario.number in options.only]
+    if shared:
+        (folder / "shared").mkdir()
+        with open_stage(folder / "shared", seed=seed, short=options.short) as stage:
+            warm_up(stage)
+            for scenario in shared:
+                yield play(scenario, stage)
+
+
+def all_shared(short: bool, seconds: float | None = None) -> list[Scenario]:
+    """The scenarios on one stage; the storm is the last of them."""
+    seconds = seconds or (25 if short else 600)
+    middle = [] if short else [BAD_NETWORKS]
+    return [*SCENARIOS, *middle, Scenario(*STORM, partial(storm.run, seconds=seconds))]
+
+
+def print_row(row: Row) -> None:
+    """What there is to say about a scenario beside its numbers."""
+    verdict = "good" if row.good else "BAD"
+    print(f"{row.number} {row.title}: {verdict}, {row.seconds} s", flush=True)
+    for text in row.unmet:
+        print(f"    unmet: {text}")
+    for text in row.notes:
+        print(f"    {text}", flush=True)
+
+
+def print_table(rows: list[Row], seed: int) -> None:
+    """All numbers on one page."""
+    table = Table(title=f"Chaos, seed {seed}")
+    names = ("accepted", "ended", "succeeded", "failed", "cancelled", "lost", "doubled", "recovery", "seconds", "unmet")
+    for name in ("", "scenario", *names):
+        table.add_column(name, justify="left" if name == "scenario" else "right", overflow="fold")
+    for row in rows:
+        values = {**asdict(row), "unmet": len(row.unmet), "recovery": "–" if row.recovery is None else row.recovery}
+        table.add_row(str(row.number), row.title, *(str(values[name]) for name in names))
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Scenario 5: a worker sleeps longer than its lease and wakes as a zombie, which changes nothing any more."""
+
+import threading
+import time
+
+from shared.client import ServiceError
+from tests.chaos.ledger import Ledger
+from tests.chaos.proxy import HOLD_SECONDS, Exchange
+from tests.chaos.requests import ARTIFACT, MANIFEST, long, medium
+from tests.chaos.stage import Stage
+
+ZOMBIE_SECONDS = 1.5
+"""How long a zombie may do its worst before we look what it has done."""
+
+
+def run(stage: Stage, ledger: Ledger) -> None:
+    """Paused mid-ascent, at a result and at the manifest."""
+    for moment in ("ascent", "manifest") if stage.short else ("ascent", "results", "manifest") * 3:
+        pause(stage, ledger, moment)
+
+
+def pause(stage: Stage, ledger: Ledger, moment: str) -> None:
+    """Another worker ends the job; then the first one goes on where it was."""
+    job = ledger.submit(long(stage.random, steps=80) if moment == "ascent" else medium(stage.random))
+    over = threading.Event()
+    owner = _pause_at_step(stage, ledger, job.id) if moment == "ascent" else None
+    pattern = {"ascent": "never", "results": ARTIFACT, "manifest": MANIFEST}[moment].format(id=job.id)
+
+    def freeze(_: Exchange) -> None:
+        stage.pause(stage.find_owner(job.id))
+        over.wait(HOLD_SECONDS)
+
+    try:
+        with stage.proxy.on("PUT", pattern, "before", freeze) as hook:
+            if moment != "ascent":
+                ledger.expect(hook.seen.wait(60), f"the job gets to its {moment}")
+                time.sleep(0.2)
+                owner = stage.find_owner(job.id)
+            ledger.struck()
+            ended = ledger.wait(job.id)
+            ledger.expect(ended and ended.state == "succeeded", f"another worker ends the job, paused at {moment}")
+            before = _read_all(ledger, job.id)
+            over.set()
+            if owner is not None:
+                stage.resume(owner)
+            time.sleep(ZOMBIE_SECONDS)
+            ledger.expect(before == _read_all(ledger, job.id), f"the zombie changes nothing, paused at {moment}")
+    finally:
+        over.set()
+        if owner is not None:
+            stage.resume(owner)
+
+
+def _pause_at_step(stage: Stage, ledger: Ledger, job_id: str) -> str:
+    ledger.expect(ledger.wait_for_step(job_id), "the job gets to its first step")
+    owner = stage.find_owner(job_id)
+    stage.pause(owner)
+    return owner
+
+
+def _read_all(ledger: Ledger, job_id: str) -> object:
+    """The document and every artefact's bytes."""
+    try:
+        job = ledger.client.job(job_id)
+        return job.model_dump(mode="json"), [ledger.client.fetch(artifact) for artifact in job.artifacts]
+    except ServiceError as error:
+        return str(error)

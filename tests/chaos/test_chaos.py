@@ -1,0 +1,49 @@
+"""The short form of every scenario: nothing is lost, nothing is written twice, and everything happens as expected."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.chaos.apart import played_apart
+from tests.chaos.ledger import Row
+from tests.chaos.play import Scenario, play, warm_up
+from tests.chaos.run import all_shared, choose_apart
+from tests.chaos.stage import Stage, open_stage
+
+SEED = 1
+APART = choose_apart(short=True)
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], list[Row]]]:
+    """The scenarios that have a stack of their own, which play beside the others."""
+    with played_apart(tmp_path_factory.mktemp("apart") / "stage", APART, seed=SEED, short=True) as collect:
+        yield collect
+
+
+@pytest.fixture(scope="module")
+def stage(apart: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with open_stage(tmp_path_factory.mktemp("shared"), seed=SEED, short=True) as opened:
+        warm_up(opened)
+        yield opened
+
+
+@pytest.mark.parametrize("scenario", all_shared(short=True), ids=lambda scenario: scenario.title.replace(" ", "-"))
+def test_nothing_is_lost_and_nothing_is_doubled(stage: Stage, scenario: Scenario) -> None:
+    check(play(scenario, stage))
+
+
+@pytest.mark.parametrize("number", APART)
+def test_nothing_is_lost_apart(apart: Callable[[], list[Row]], number: int) -> None:
+    rows = {row.number: row for row in apart()}
+    assert number in rows, rows
+    check(rows[number])
+    if any("skipped" in note for note in rows[number].notes):
+        pytest.skip("; ".join(rows[number].notes))
+
+
+def check(row: Row) -> None:
+    assert (row.lost, row.doubled, row.unmet) == (0, 0, []), row
+    assert row.ended == row.accepted
