@@ -72,11 +72,11 @@ def enqueue(job_id: str, order: Order, services: Services) -> Job:
     check_room(services)
     services.storage.save_order(job_id, order)
     job = order.job(job_id)
-    if services.claims.create(job_id, order):
-        try:
+    try:
+        if services.claims.create(job_id, order):
             send_job(services.broker, job_id, choose_queue(job, services))
-        except Unavailable as problem:  # it is accepted, and the sweep sends what was not sent
-            log.warning("job.unsent", job_id=job_id, error=problem.detail)
+    except Unavailable as problem:  # it is stored, and so it is accepted: the sweep records and sends what was not
+        log.warning("job.unsent", job_id=job_id, error=problem.detail)
     return job
 
 

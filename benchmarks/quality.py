@@ -27,6 +27,7 @@ from worker.engine.plan import Plan, as_planned, measure_plan
 from worker.methods import class_model
 from worker.networks import Loaded, Loader, Networks
 from worker.plans import Plans, name_plan
+from worker.pool import work_alone
 from worker.task import Judge, Task
 
 FOLDER = Path("var/bench")
@@ -84,7 +85,7 @@ def measure(
         plan = find_plan(classifier, loaded)
         request = ClassModel(method="class_model", model=release.reference, targets=list(targets), params=params)
         task = Task(
-            request=request, release=release, targets=targets, classifier=classifier,
+            request=request, release=release, targets=targets, all_targets=targets, classifier=classifier,
             climber=as_planned(classifier, plan), batch=plan.batch,
             judges=tuple(
                 Judge(judge, stack.enter_context(networks.open(judge))[0]) for judge in map(catalogue.find, judges)
@@ -93,13 +94,9 @@ def measure(
             save=partial(save, f"{release.name}-{params.preset}-{len(targets)}"),
         )  # fmt: skip
         started = time.perf_counter()
-        run = class_model.run(task)
-        while True:
-            try:
-                next(run)
-            except StopIteration as stop:
-                seconds = (time.perf_counter() - started) / len(targets)
-                return {"seconds": round(seconds, 2), "steps": params.steps, **stop.value["summary"]}
+        metrics = class_model.gather(task, [work_alone(class_model.run(task))])
+        seconds = (time.perf_counter() - started) / len(targets)
+        return {"seconds": round(seconds, 2), "steps": params.steps, **metrics["summary"]}
 
 
 def find_plan(classifier: Classifier, loaded: Loaded) -> Plan:

@@ -147,14 +147,16 @@ class Claims:
         if not self._run("finish", [*keys, key_of_index("state", job.state)], arguments):
             raise ClaimLost(claim.ref)
 
-    def give_back(self, claim: Claim, *, counts: bool, max_attempts: int) -> None:
+    def give_back(self, claim: Claim, *, counts: bool, max_attempts: int, alone: bool = False) -> None:
         """Puts a share back where it was in the queue. Raises `ClaimLost` if the claim is void.
 
         Args:
             counts: Whether the attempt does; without, it is as if it had not been taken.
             max_attempts: The last of them is made without company.
+            alone: The next one is.
         """
-        given: list[str | int] = [PREFIX, claim.job_id, claim.ref, claim.fence, "", int(counts), max_attempts]
+        last = "now" if alone else max_attempts
+        given: list[str | int] = [PREFIX, claim.job_id, claim.ref, claim.fence, "", int(counts), last]
         if not self._run("give_back", self._keys(claim), given):
             raise ClaimLost(claim.ref)
 
@@ -179,6 +181,11 @@ class Claims:
             return None
         fence, attempt, shares = taken
         return Claim(job_id, int(share), fence, attempt, shares=shares)
+
+    def why_cancelled(self, job_id: str) -> str | None:
+        """Why a job that has not ended is to be cancelled, if it is."""
+        with self._records.connection() as redis:
+            return cast("str | None", redis.hget(key_of_job(job_id), "cancel"))
 
     def attempts(self, ref: str) -> int:
         """How often a share was claimed."""

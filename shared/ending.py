@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from shared.claims import Claim, Claims
 from shared.errors import DeadlineExceeded, Problem
-from shared.jobs import Job, Manifest, State, links_of, now
+from shared.jobs import Job, Manifest, Progress, State, links_of, now
 from shared.storage import Storage
 
 
@@ -17,7 +17,7 @@ def end_job(claims: Claims, storage: Storage, claim: Claim, job: Job, keys: Mapp
     Raises:
         ClaimLost: The job is somebody else's to end.
     """
-    claims.renew(claim, job.progress)
+    claims.renew(claim, Progress())  # nothing to report: only whether it is still theirs
     manifest = storage.load_manifest(claim.job_id)
     if manifest is None:
         manifest = Manifest(job=job, fence=claim.fence, keys=dict(keys or {}))

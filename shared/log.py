@@ -8,6 +8,10 @@ import structlog
 from shared.settings import Settings
 
 
+WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+"""Networks and pictures in a traceback take minutes to print, and are nobody's business."""
+
+
 def configure_logging(settings: Settings) -> None:
     """Sends structlog's events to standard error in the format that the settings ask for."""
     render: structlog.types.Processor = (
@@ -20,7 +24,7 @@ def configure_logging(settings: Settings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks
+            structlog.processors.ExceptionRenderer(WITHOUT_LOCALS)
             if settings.log_format == "json"
             else structlog.processors.format_exc_info,
             render,

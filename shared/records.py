@@ -77,6 +77,8 @@ class Records:
             pipe.hset(key_of_job(job.id), mapping=cast("dict[Any, Any]", fields))
             for index in [*indices_of(job), key_of_index("state", job.state)]:
                 pipe.zadd(index, {job.id: 0})
+            for state in (State.QUEUED, State.RUNNING):
+                pipe.zrem(key_of_index("state", state), job.id)
             pipe.execute()
 
     def delete(self, job: Job) -> None:

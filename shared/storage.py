@@ -123,6 +123,10 @@ class Storage:
         latest = self._latest(f"jobs/{job_id}/checkpoints/{share}/")
         return None if latest is None else self.bucket.get(latest)
 
+    def delete_checkpoints(self, job_id: str, share: int) -> None:
+        for key in list(self.bucket.keys(f"jobs/{job_id}/checkpoints/{share}/")):
+            self.bucket.delete(key)
+
     def save_part(self, job_id: str, share: int, fence: int, part: Part) -> None:
         self._save(f"jobs/{job_id}/parts/{share}/{fence}.json", part)
 

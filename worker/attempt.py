@@ -5,7 +5,7 @@ import platform
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
@@ -28,6 +28,7 @@ from shared.errors import (
     OutOfMemory,
     Problem,
     Retold,
+    Unavailable,
 )
 from shared.jobs import Job, Order, Part, State, now
 from shared.rebuilding import load_order
@@ -81,6 +82,7 @@ class Attempt:
         put_away: When it was last put away, in seconds of a clock that nobody sets.
         claimed: When it was claimed.
         stepped: When its first step was over.
+        kept: Whether there is a checkpoint of it.
     """
 
     claim: Claim
@@ -92,6 +94,7 @@ class Attempt:
     put_away: float = field(default_factory=time.monotonic)
     claimed: datetime = field(default_factory=now)
     stepped: datetime | None = None
+    kept: bool = False
 
     @property
     def size(self) -> int:
@@ -121,8 +124,9 @@ def begin(bench: Bench, attempt: Attempt, lane: Lane) -> Run:
         classifier=lane.classifier, climber=lane.climber, batch=lane.plan.batch, judges=judges,
         load_picture=opener.load, decode=opener.decode, save=Saver(storage, claim, outcome),
         load_original=partial(bench.networks.load_original, checked.release),
-        entries=attempt.held.enter_context(open_source(checked.request, storage)),
-        all_targets=checked.targets or [], key=f"{VERSION} {torch.__version__} {lane.loaded.sha256} {lane.plan}",
+        entries=attempt.held.enter_context(open_source(checked.request, storage, attempt.heartbeat.check)),
+        all_targets=checked.targets or [],
+        key=f"{VERSION} {torch.__version__} {lane.loaded.sha256} {lane.plan.precision}",
         checkpoint=storage.load_checkpoint(claim.job_id, claim.share) if claim.resumes else None,
         pool=lane.pool,
     )  # fmt: skip
@@ -171,11 +175,19 @@ def put_together(
         raise Retold(errors[0])
     for part in parts:
         attempt.outcome.add(part)
+    attempt.outcome.provenance |= describe_makers(parts)
     founds = [
         part.found if part.error is None else method.describe_failure(task, targets, part.error)
         for part, targets in zip(parts, split(task.all_targets, order.shares), strict=True)
     ]
     return dict(method.gather(task, founds))
+
+
+def describe_makers(parts: Sequence[Part]) -> dict[str, Any]:
+    """What the shares were made with; several, where workers differ."""
+    made = [{name: part.provenance[name] for name in ("plan", "device")} for part in parts if part.provenance]
+    different = [one for number, one in enumerate(made) if one not in made[:number]]
+    return different[0] if len(different) == 1 else {"made_with": different}
 
 
 def split(targets: Sequence[int], shares: Sequence[int]) -> list[Sequence[int]]:
@@ -228,7 +240,16 @@ def end_part(bench: Bench, attempt: Attempt, part: Part) -> Claim | None:
     claim = attempt.claim
     bench.claims.renew(claim, attempt.heartbeat.progress)
     bench.storage.save_part(claim.job_id, claim.share, claim.fence, part)
-    return bench.claims.end_share(claim, bench.owner)
+    whole = bench.claims.end_share(claim, bench.owner)
+    forget_checkpoints(bench, attempt)
+    return whole
+
+
+def forget_checkpoints(bench: Bench, attempt: Attempt) -> None:
+    """Removes what nobody will go on from any more; if that cannot be done now, it goes with the job."""
+    if attempt.kept or attempt.claim.resumes:
+        with suppress(Unavailable):
+            bench.storage.delete_checkpoints(attempt.claim.job_id, attempt.claim.share)
 
 
 def find_live(bench: Bench, attempt: Attempt) -> Job:
@@ -246,6 +267,7 @@ def end(bench: Bench, attempt: Attempt, job: Job) -> None:
         progress = progress.model_copy(update={"done": progress.total})
     job = job.model_copy(update={"progress": progress})
     job = end_job(bench.claims, bench.storage, attempt.claim, job, attempt.outcome.keys)
+    forget_checkpoints(bench, attempt)
     log.info("job.ended", state=job.state)
 
 

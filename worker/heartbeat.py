@@ -26,14 +26,19 @@ class Cancelled(Exception):
 
 
 class Heartbeat:
-    """One claim, which is renewed from another thread, because one step may take longer than a lease."""
+    """One claim, which is renewed from another thread, because one step may take longer than a lease.
+
+    Attributes:
+        progress: What was reported last.
+        looked: When whoever works last asked for news, in seconds of a clock that nobody sets.
+    """
 
     def __init__(self, claims: Claims, claim: Claim, *, lease_seconds: float, job_seconds: float) -> None:
         self._claims = claims
         self._claim = claim
         self._lease_seconds = lease_seconds
         self._job_seconds = job_seconds
-        self._started = self._renewed = time.monotonic()
+        self._started = self._renewed = self.looked = time.monotonic()
         self._why: str | None = None
         self._lost = False
         self.progress = Progress()
@@ -51,11 +56,12 @@ class Heartbeat:
             Cancelled: The job is to be cancelled.
             TimeLimitExceeded: The attempt has taken longer than one may.
         """
-        if self._lost or time.monotonic() - self._renewed > self._lease_seconds:
+        self.looked = time.monotonic()
+        if self._lost or self.looked - self._renewed > self._lease_seconds:
             raise ClaimLost(self._claim.ref)
         if self._why is not None:
             raise Cancelled(self._why)
-        if time.monotonic() - self._started > self._job_seconds:
+        if self.looked - self._started > self._job_seconds:
             raise TimeLimitExceeded(
                 f"the job ran for more than {self._job_seconds:.0f} s; ask for fewer steps or targets in one job"
             )
@@ -114,7 +120,8 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            if time.monotonic() - self._sign > self._step_seconds:
+            signs = (self._sign, *(heartbeat.looked for heartbeat in self._heartbeats))
+            if time.monotonic() - max(signs) > self._step_seconds:
                 log.error("worker.hangs", seconds=self._step_seconds)
                 os._exit(
                     HUNG

@@ -9,7 +9,7 @@ import structlog
 import torch
 
 from shared.claims import Claim, ClaimLost
-from shared.errors import OutOfMemory, Problem, Unavailable
+from shared.errors import OutOfMemory, Problem, TimeLimitExceeded, Unavailable
 from shared.jobs import now
 from shared.lanes import ALONE
 from worker.attempt import Attempt, Bench, begin, cancel, end, explain_failure, fail, succeed
@@ -114,14 +114,23 @@ class LaneRun:
         self._attempts.append(attempt)
         with self._attending(attempt):
             log.info("job.claimed", share=claim.share)
-            if claim.whole:  # if its shares were cancelled, that is known now
-                heartbeat.beat()
-                heartbeat.check()
-            if claim.resumes and (earlier := bench.storage.load_manifest(claim.job_id)) is not None:
-                end(bench, attempt, earlier.job)  # the last attempt got as far as its manifest
-                self._let_go(attempt)
+            if (claim.whole or claim.resumes) and (why := bench.claims.renew(claim, heartbeat.progress)) is not None:
+                raise Cancelled(why)
+            if claim.resumes and self._has_ended(attempt):
                 return
             attempt.run = begin(bench, attempt, self._lane)
+
+    def _has_ended(self, attempt: Attempt) -> bool:
+        """Whether an earlier attempt got as far as its result, and died before it could say so; now it is said."""
+        bench, claim = self._bench, attempt.claim
+        if (earlier := bench.storage.load_manifest(claim.job_id)) is not None:
+            end(bench, attempt, earlier.job)
+            self._let_go(attempt)
+            return True
+        if claim.shares > 1 and not claim.whole and bench.storage.load_part(claim.job_id, claim.share) is not None:
+            self._conclude(attempt, bench.claims.end_share(claim, bench.owner))
+            return True
+        return False
 
     def _step(self) -> None:
         """Lets everybody go on to what they want, computes that, and gives it to them."""
@@ -162,6 +171,7 @@ class LaneRun:
             self._hear_news()
             return
         except Exception:
+            leave_if_broken(self._bench.device)
             if len(waiting) == 1:
                 self._compute_alone(pool, *waiting[0])
             for attempt, want in waiting if len(waiting) > 1 else ():
@@ -227,6 +237,7 @@ class LaneRun:
                 case Cancelled():
                     self._conclude(attempt, cancel(self._bench, attempt, str(error)))
                 case _:
+                    leave_if_broken(self._bench.device)
                     self._fail(attempt, explain_failure(error))
         except (ClaimLost, Unavailable) as problem:
             log.warning("job.lost", error=str(problem))
@@ -236,7 +247,13 @@ class LaneRun:
             self._let_go(attempt)
 
     def _fail(self, attempt: Attempt, problem: Problem) -> None:
-        """Memory that ran out may be there for the next attempt; all else fails at once."""
+        """Memory that ran out may be there for the next attempt, and time for one alone; all else fails at once."""
+        if isinstance(problem, TimeLimitExceeded) and len(self._attempts) > 1:
+            log.warning("job.late_in_company")
+            self._put_away(attempt)
+            self._bench.claims.give_back(attempt.claim, counts=False, max_attempts=self._most, alone=True)
+            self._let_go(attempt)
+            return
         if isinstance(problem, OutOfMemory) and attempt.claim.attempt < self._most:
             log.warning("job.out_of_memory")
             self._give_back(attempt, counts=True)
@@ -287,8 +304,11 @@ class LaneRun:
         try:
             claim, data = attempt.claim, attempt.want.put_away()
             self._bench.storage.save_checkpoint(claim.job_id, claim.share, claim.fence, data)
+            attempt.kept = True
         except Unavailable as problem:
             log.warning("checkpoint.unsaved", job_id=attempt.claim.job_id, error=problem.detail)
+        except Exception:  # no reason to lose what it was to save
+            log.exception("checkpoint.failed", job_id=attempt.claim.job_id)
 
     @property
     def _most(self) -> int:

@@ -39,12 +39,12 @@ with others, and returns what it has found."""
 T = TypeVar("T")
 
 
-def work_alone(wanting: Generator[Want, Any, T]) -> T:
+def work_alone(wanting: Generator[Progress | Want, Any, T] | Generator[Want, Any, T]) -> T:
     """What comes of something that wants to be computed in company, without any."""
     answer = None
     while True:
         try:
-            want = wanting.send(answer)
+            said = wanting.send(answer)
         except StopIteration as stop:
             return cast("T", stop.value)
-        answer = want.pool.compute([want.what])[0]
+        answer = said.pool.compute([said.what])[0] if isinstance(said, Want) else None

@@ -35,8 +35,14 @@ class Entry:
 
 
 @contextmanager
-def open_source(request: AnyRequest, storage: Storage) -> Iterator[Sequence[Entry]]:
-    """The pictures that a request is to look at; an archive lies in a temporary file meanwhile."""
+def open_source(
+    request: AnyRequest, storage: Storage, look_up: Callable[[], None] = lambda: None
+) -> Iterator[Sequence[Entry]]:
+    """The pictures that a request is to look at; an archive lies in a temporary file meanwhile.
+
+    Args:
+        look_up: Called now and then while an archive is fetched.
+    """
     if not isinstance(request, Looking):
         yield []
         return
@@ -45,6 +51,7 @@ def open_source(request: AnyRequest, storage: Storage) -> Iterator[Sequence[Entr
             with tempfile.TemporaryFile() as file:
                 for chunk in storage.stream_archive(request.images.archive):
                     file.write(chunk)
+                    look_up()
                 with zipfile.ZipFile(file) as archive:
                     names = filter(is_named_like_picture, archive.namelist())
                     yield [Entry(name, None, partial(read_member, archive, name)) for name in names]

@@ -69,7 +69,7 @@ class Sweep:
         for ref, beat in self.leases.run_out(dict(self.claims.leases())).items():
             self.return_share(ref, beat)
         for job_id in self.claims.due():
-            self.cancel(job_id)
+            self.cancel(job_id, "deadline")
         if self.claims.is_waiting() and not count_messages(self.broker):
             send_job(self.broker, "", "interactive")
 
@@ -79,6 +79,9 @@ class Sweep:
         if attempts < self.settings.max_attempts:
             if self.claims.release(ref, beat, max_attempts=self.settings.max_attempts):
                 log.warning("job.abandoned", share=ref, attempt=attempts)
+                job_id = ref.rpartition(":")[0]
+                if (why := self.claims.why_cancelled(job_id)) is not None:
+                    self.cancel(job_id, why)
             return
         claim = self.claims.take_over(ref, beat, "sweep")
         if claim is not None:
@@ -95,23 +98,28 @@ class Sweep:
         )
         if job is None:
             return
+        if (why := self.claims.why_cancelled(claim.job_id)) is not None and claim.shares == 1:
+            end_job(self.claims, self.storage, claim, cancelled(job, why))
+            return
         if claim.shares > 1 and not claim.whole:
-            self.storage.save_part(claim.job_id, claim.share, claim.fence, Part(error=problem.document))
+            if self.storage.load_part(claim.job_id, claim.share) is None:  # else it died with its work done
+                self.storage.save_part(claim.job_id, claim.share, claim.fence, Part(error=problem.document))
             whole = self.claims.end_share(claim, "sweep")
             if whole is not None:
                 self.claims.give_back(whole, counts=False, max_attempts=self.settings.max_attempts)
             return
         end_job(self.claims, self.storage, claim, ended(job, State.FAILED, problem=problem))
 
-    def cancel(self, job_id: str) -> None:
-        """Cancels a job whose deadline has passed: those who work on it hear of it."""
+    def cancel(self, job_id: str, why: str) -> None:
+        """Cancels a job: those who work on it hear of it."""
         job = self.records.find(job_id)
         if job is None or job.state.terminal:
             self.claims.forget_deadline(job_id)
             return
-        claim = self.claims.withdraw(job_id, "deadline", "sweep")
+        claim = self.claims.withdraw(job_id, why, "sweep")
         if claim is not None:
-            end_job(self.claims, self.storage, claim, cancelled(job, "deadline"))
+            why = self.claims.why_cancelled(job_id) or why
+            end_job(self.claims, self.storage, claim, cancelled(job, why))
 
     def reconcile(self) -> None:
         """Compares what is open in the store with what Redis knows of, and mends what it has forgotten."""

@@ -1,5 +1,5 @@
 -- Takes the next share: running, one attempt more, a higher fence, a lease. Nothing if there is none to take.
--- The lane that was served longest ago comes first, interactive before bulk, unless bulk has waited for too long.
+-- The lane that was served longest ago comes first, interactive before bulk, and bulk every other time when it has waited for too long.
 -- KEYS: leases, lanes of interactive jobs, lanes of bulk jobs
 -- ARGV: prefix, owner, now as ISO 8601, lane to stay in or '', room in the batch, patience in ms
 local leases = KEYS[1]
@@ -54,7 +54,10 @@ local ranks = {'interactive', 'bulk'}
 local patient = first('bulk')
 if patient then
   local oldest = redis.call('ZRANGE', pending('bulk', patient), 0, 0, 'WITHSCORES')
-  if oldest[2] and now_ms - tonumber(oldest[2]) > tonumber(patience) then ranks = {'bulk', 'interactive'} end
+  if oldest[2] and now_ms - tonumber(oldest[2]) > tonumber(patience) then
+    -- Every other time: a backlog must not keep those waiting who are in a hurry.
+    if redis.call('INCR', prefix .. 'turns') % 2 == 1 then ranks = {'bulk', 'interactive'} end
+  end
 end
 for _, rank in ipairs(ranks) do
   if wanted ~= '' then

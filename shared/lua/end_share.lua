@@ -9,7 +9,10 @@ redis.call('ZREM', leases, ref)
 redis.call('HSET', share, 'state', 'ended')
 redis.call('HINCRBY', job, 'running', -1)
 if redis.call('HINCRBY', job, 'left', -1) > 0 then return 0 end
-local next_fence = string.format('%d', redis.call('HINCRBY', job, 'fence', 1))
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local next_fence = string.format('%d', math.max(tonumber(redis.call('HGET', job, 'fence')) + 1, now_ms))
+redis.call('HSET', job, 'fence', next_fence)
 redis.call('HINCRBY', job, 'running', 1)
 redis.call('HSET', whole, 'state', 'running', 'size', 1, 'attempt', 1, 'lane', held[3], 'since', held[4],
   'owner', owner, 'fence', next_fence)

@@ -12,10 +12,9 @@ end
 if fence ~= '' and held[2] ~= fence then return 0 end
 if beat ~= '' and redis.call('ZSCORE', leases, ref) ~= beat then return 0 end
 local lane, attempt = held[3], tonumber(held[5])
-if counts == '1' then
-  -- What killed its worker twice may have been its company: the last attempt is made alone.
-  if attempt + 1 == tonumber(alone) then lane = lane .. '!' .. ref end
-else
+-- What killed its worker twice may have been its company: the last attempt is made alone.
+if alone == 'now' or (counts == '1' and attempt + 1 == tonumber(alone)) then lane = lane .. '!' .. ref end
+if counts ~= '1' then
   attempt = redis.call('HINCRBY', share, 'attempt', -1)
   if tonumber(redis.call('HGET', job, 'attempt')) == attempt + 1 then redis.call('HSET', job, 'attempt', attempt) end
 end

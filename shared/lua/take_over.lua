@@ -7,7 +7,10 @@ if redis.call('HGET', share, 'state') ~= 'running' then
   redis.call('ZREM', leases, ref)
   return false
 end
-local fence = string.format('%d', redis.call('HINCRBY', job, 'fence', 1))
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local fence = string.format('%d', math.max(tonumber(redis.call('HGET', job, 'fence')) + 1, now_ms))
+redis.call('HSET', job, 'fence', fence)
 redis.call('HSET', share, 'owner', owner, 'fence', fence)
 redis.call('ZINCRBY', leases, 1, ref)
 return {tonumber(fence), tonumber(redis.call('HGET', share, 'attempt')), tonumber(redis.call('HGET', job, 'shares'))}

@@ -22,7 +22,10 @@ for number = 0, shares do
   end
 end
 if not last or tonumber(redis.call('HGET', job, 'running')) > 0 then return false end
-local fence = string.format('%d', redis.call('HINCRBY', job, 'fence', 1))
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local fence = string.format('%d', math.max(tonumber(redis.call('HGET', job, 'fence')) + 1, now_ms))
+redis.call('HSET', job, 'fence', fence)
 local ref = id .. ':' .. last
 redis.call('HSET', prefix .. 'share:' .. ref, 'state', 'running', 'owner', owner, 'fence', fence)
 redis.call('HINCRBY', job, 'running', 1)

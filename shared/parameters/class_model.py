@@ -167,7 +167,8 @@ class ClassModelParameters(Parameters):
     @property
     def shape(self) -> dict[str, Any]:
         own: Any = dict.fromkeys(EACH_SLOTS_OWN, True) | {"priors": {"__all__": {"weight"}}}
-        return self.model_dump(mode="json", exclude=own)
+        # There are no more octaves than steps, and the canvases of all depend on how many there are.
+        return self.model_dump(mode="json", exclude=own) | {"octaves": min(self.octaves, self.steps)}
 
     @property
     def windowed(self) -> bool:

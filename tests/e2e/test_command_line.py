@@ -20,7 +20,7 @@ def test_a_class_model_is_submitted_watched_and_saved(stack: Stack, tmp_path: Pa
     arguments = ["--model", "shapes", "--targets", "lemon, 7", "--wait", "--out", "here", "-p", "steps=6"]
     done = archetype(stack, "submit", "class-model", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "6/6" in done.stderr
+    assert "12/12" in done.stderr  # of each target, six
     assert {path.name for path in (tmp_path / "here").iterdir()} >= {
         "0000-lemon.png", "0007-bee.png", "contact-sheet.png", "metrics.json"
     }  # fmt: skip

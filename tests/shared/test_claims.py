@@ -196,6 +196,17 @@ def test_a_bulk_job_that_has_waited_for_long_comes_first(claims: Claims, records
     assert claims.claim("me").job_id == job.id
 
 
+def test_a_backlog_that_has_waited_for_long_takes_every_other_turn(claims: Claims, records: Records) -> None:
+    bulk = [place(claims, lane=f"a{number}", priority="bulk").id for number in range(3)]
+    hurried = [place(claims, lane="b").id for _ in range(3)]
+    with records.connection() as connection:
+        for number, job_id in enumerate(bulk):
+            old = -(PATIENCE_SECONDS + 60) * 1000
+            connection.zincrby(f"archetype:pending:bulk:a{number}", old, f"{job_id}:0")
+    taken = [claims.claim("me").job_id for _ in range(6)]
+    assert taken == [bulk[0], hurried[0], bulk[1], hurried[1], bulk[2], hurried[2]]
+
+
 def test_the_shares_of_a_job_go_to_whoever_is_free_and_the_last_puts_them_together(
     records: Records, claims: Claims
 ) -> None:

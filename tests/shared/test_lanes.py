@@ -44,12 +44,14 @@ def test_what_is_each_targets_own_never_splits_a_lane(change: dict[str, Any]) ->
         {"model": "shapes@2"}, params(image="pixels"), params(canvas=[64, 64]), params(octaves=2), params(views=2),
         params(optimizer="sgd"), params(relu_leak=0), params(keep="best"), params(stop_probability=0.5),
         params(priors=[]), params(priors=[{"kind": "blur", "every": 4, "radius": 1}]), params(transforms=[]),
-        params(objective=[{"kind": "probability"}]),
+        params(objective=[{"kind": "probability"}]), params(octaves=4, steps=2),
     ],
     ids=str,
 )  # fmt: skip
 def test_what_shapes_a_pass_through_the_network_does(change: dict[str, Any]) -> None:
     assert name_lane(request(**change)) != name_lane(request())
+    octaves = params(octaves=4)["params"]
+    assert name_lane(request(params=octaves | {"steps": 2})) != name_lane(request(params=octaves))
 
 
 def test_maps_of_saliency_and_localization_share_a_lane_where_they_are_the_same() -> None:

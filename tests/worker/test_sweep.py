@@ -119,6 +119,33 @@ def test_of_a_job_of_several_shares_only_the_one_that_is_always_lost_fails(groun
     assert ground.storage.load_part(job_id, 1).error.type == "/problems/attempts-exhausted"
 
 
+def test_a_part_that_was_written_before_its_worker_died_is_not_overwritten(ground: Ground) -> None:
+    job_id = ground.queue(shares=(1, 1))
+    ground.claims.end_share(ground.claims.claim("a worker"), "a worker")
+    for attempt in range(3):
+        claim = ground.claims.claim("a worker that dies")
+        if attempt == 2:
+            ground.storage.save_part(job_id, claim.share, claim.fence, Part(found={"kept": True}))
+        ground.sweeper.look()
+        time.sleep(LEASE * 1.3)
+        ground.sweeper.look()
+    assert ground.storage.load_part(job_id, 1).found == {"kept": True}
+    assert ground.claims.claim("a worker").whole
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_wish_to_cancel_outlives_the_worker_that_was_to_hear_of_it(ground: Ground, attempts: int) -> None:
+    job_id = ground.queue()
+    for _ in range(attempts - 1):
+        ground.lose()
+    ground.claims.claim("a worker that dies")
+    assert ground.claims.withdraw(job_id, "asked", "api") is None
+    ground.sweeper.look()
+    time.sleep(LEASE * 1.3)
+    ground.sweeper.look()
+    assert ground.state(job_id) is ground.storage.load_manifest(job_id).job.state is State.CANCELLED
+
+
 def test_a_message_is_sent_only_where_something_waits_and_nobody_is_on_the_way(ground: Ground) -> None:
     ground.sweeper.look()
     assert count_messages(ground.broker) == 0
