@@ -7,7 +7,6 @@ import structlog
 
 from shared.settings import Settings
 
-
 WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Networks and pictures in a traceback take minutes to print, and are nobody's business."""
 
