@@ -35,7 +35,6 @@ from shared.storage import Storage
 
 MODELS = Path(__file__).with_name("models.toml")
 TARGETS = 32
-ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,9 @@ def main() -> int:
     """Measures what is asked for and prints it; with `--json`, also as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, action="append")
-    parser.add_argument("--model", default="squeezenet" if find_models() else "shapes")
-    parser.add_argument("--steps", type=int, default=16, help="of the ascents whose batches are compared")
+    parser.add_argument("--model", default="shapes", help="whose batches are compared")
+    parser.add_argument("--steps", type=int, default=256, help="of the ascents whose batches are compared")
+    parser.add_argument("--rounds", type=int, default=3, help="of that comparison; the medians count")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures = [figure for part in options.only or PARTS for figure in PARTS[part](options)]
@@ -99,7 +99,7 @@ def draw(model: str, targets: list[int], steps: int, **params: Any) -> ClassMode
 def time_batches(options: argparse.Namespace) -> Iterator[Figure]:
     """Many jobs of one target each against one job of all of them, with lanes and without."""
     taken: dict[str, list[float]] = {"one job": [], "lanes": [], "no lanes": []}
-    for _ in range(ROUNDS):
+    for _ in range(options.rounds):
         for lane_seconds in (30.0, 0.0):
             with running(1, lane_seconds=lane_seconds) as (_, client):
                 classes = len(client.model(options.model)["class_names"])
@@ -218,7 +218,7 @@ def time_each(url: str, body: dict[str, Any], count: int) -> Iterator[float]:
 
 def time_step(options: argparse.Namespace) -> Iterator[Figure]:
     """From the moment that a client has its 202 until the worker, which holds the network, has taken a step."""
-    for model in dict.fromkeys(("shapes", options.model)):
+    for model in dict.fromkeys(("shapes", "squeezenet" if find_models() else options.model)):
         with running(1) as (_, client):
             finish(client, [client.submit(draw(model, [0], 2)).id])
             taken = []
