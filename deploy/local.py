@@ -74,7 +74,7 @@ def run_stack(
     settings = _fix_ports(settings).model_copy(
         update={"plans": settings.plans or folder / "plans.json", "operator_token": token}
     )
-    family = Family(folder, _environment(settings))
+    family = Family(folder, _environment(settings) | _share_cores(workers))
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))
         stack.enter_context(family.run("redis", _redis_command(folder / "redis", settings)))
@@ -177,6 +177,13 @@ def _environment(settings: Settings) -> dict[str, str]:
     # reads a list in CSV there.
     keys = f'"{settings.s3_access_key},{settings.s3_secret_key.get_secret_value()}"'
     return {**others, **settings.environment(), "PYTHONPATH": path, "RCLONE_AUTH_KEY": keys}
+
+
+def _share_cores(workers: int) -> dict[str, str]:
+    """Several workers share the cores: where each takes all of them for itself, they are many times slower."""
+    if workers < 2 or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
 
 
 @contextmanager
