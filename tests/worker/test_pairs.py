@@ -1,6 +1,7 @@
 """Pairs come in full batches, and only a batch of them is ever held."""
 
 import io
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from shared.pictures import decode_picture
 from worker.methods import saliency
 from worker.networks import Loader, Networks
 from worker.pairs import Pairs
+from worker.pool import Want
 from worker.preprocess import Levels
 from worker.sources import Entry
 from worker.task import Task
@@ -59,7 +61,13 @@ def test_a_thousand_pictures_take_no_more_memory_than_a_hundred() -> None:
     entries = [Entry(f"{number}.jpg", None, lambda number=number: data + b"%d" % number) for number in range(1000)]
     with Networks(Loader(), device=CPU).open(load_catalogue(None).find("shapes")) as opened:
         task = make_task(opened, entries, 16, params=SaliencyParameters(outputs=[]))
-        resident = {progress.done: read_resident() for progress in saliency.run(task)}
+        resident: dict[int, float] = {}
+        run, answer = saliency.run(task), None
+        with suppress(StopIteration):
+            while True:
+                said = run.send(answer)
+                answer = said.pool.compute([said.what])[0] if isinstance(said, Want) else None
+                resident |= {} if isinstance(said, Want) else {said.done: read_resident()}
     assert max(resident) == 1000
     early = max(size for done, size in resident.items() if 96 <= done <= 200)
     late = max(size for done, size in resident.items() if done > 800)
