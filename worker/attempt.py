@@ -148,9 +148,7 @@ def choose_targets(checked: Checked, order: Order, claim: Claim) -> list[int] | 
     """The targets of the share, where the job has several; all of them for what puts shares together."""
     if checked.targets is None or claim.shares == 1 or claim.whole:
         return checked.targets
-    edges = [sum(order.shares[:number]) for number in range(len(order.shares) + 1)]
-    start, end = list(pairwise(edges))[claim.share]
-    return checked.targets[start:end]
+    return list(split(checked.targets, order.shares)[claim.share])
 
 
 def run_share(method: Any, task: Task[Any], claim: Claim) -> Run:
@@ -187,7 +185,7 @@ def describe_makers(parts: Sequence[Part]) -> dict[str, Any]:
     """What the shares were made with; several, where workers differ."""
     made = [{name: part.provenance[name] for name in ("plan", "device")} for part in parts if part.provenance]
     different = [one for number, one in enumerate(made) if one not in made[:number]]
-    return different[0] if len(different) == 1 else {"made_with": different}
+    return {"made_with": different} if len(different) > 1 else next(iter(different), {})
 
 
 def split(targets: Sequence[int], shares: Sequence[int]) -> list[Sequence[int]]:
