@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,25 @@ def alive(pid: int) -> bool:
         return False
 
 
+STARTED: list["subprocess.Popen[bytes]"] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """A test that fails leaves no stack behind to slow the next ones down."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait(10)
+
+
 def serve(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "deploy.local", "serve", "--folder", str(folder), "--port", str(port)]
     folder.mkdir(exist_ok=True)
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    STARTED.append(process)
     limit = time.monotonic() + 60
     while True:
         try:
