@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.cli import watch_with_bar
+from shared.cli.terminal import watch_with_bar
 from shared.client import Client
 from shared.jobs import Job, State
 from shared.methods import ClassModel, Saliency

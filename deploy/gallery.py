@@ -13,7 +13,7 @@ from PIL import Image
 
 from deploy.demo import PICTURES
 from deploy.local import run_stack
-from shared.cli import watch_with_bar
+from shared.cli.terminal import watch_with_bar
 from shared.client import Client
 from shared.jobs import Job, State
 from shared.methods import MENU, REQUEST, Looking

@@ -1,36 +1,16 @@
 """Claims, leases, fences and lanes, against a real Redis."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 
-from deploy.local import Stack
 from shared.claims import PATIENCE_SECONDS, Claim, ClaimLost, Claims
 from shared.jobs import Manifest, Progress, State, new_job_id
 from shared.records import Records
 from shared.settings import Settings
 from tests.orders import make_order, place
-
-
-@pytest.fixture
-def settings(stack: Stack) -> Iterator[Settings]:
-    """The stack's Redis, in a database of our own."""
-    url = stack.settings.redis_url.removesuffix("/0") + "/8"
-    yield stack.settings.model_copy(update={"redis_url": url})
-    redis.Redis.from_url(url).flushdb()
-
-
-@pytest.fixture
-def records(settings: Settings) -> Records:
-    return Records(settings)
-
-
-@pytest.fixture
-def claims(records: Records) -> Claims:
-    return Claims(records)
 
 
 def finish(claims: Claims, records: Records, claim: Claim, state: State = State.SUCCEEDED) -> None:

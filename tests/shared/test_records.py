@@ -1,36 +1,15 @@
 """Jobs as they stand, and lists of them, against a real Redis."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
-import redis
 
-from deploy.local import Stack
 from shared.claims import Claims
 from shared.errors import Unavailable
 from shared.jobs import Job, Manifest, State
 from shared.records import Records
 from shared.settings import Settings
 from tests.orders import make_order, place
-
-
-@pytest.fixture
-def settings(stack: Stack) -> Iterator[Settings]:
-    """The stack's Redis, in a database of our own."""
-    url = stack.settings.redis_url.removesuffix("/0") + "/7"
-    yield stack.settings.model_copy(update={"redis_url": url})
-    redis.Redis.from_url(url).flushdb()
-
-
-@pytest.fixture
-def records(settings: Settings) -> Records:
-    return Records(settings)
-
-
-@pytest.fixture
-def claims(records: Records) -> Claims:
-    return Claims(records)
 
 
 def end(claims: Claims, job: Job, state: State = State.SUCCEEDED) -> Manifest:

@@ -1,0 +1,1 @@
+"""The command line: `archetype submit class-model --model shapes --targets lemon,bee --wait`."""
