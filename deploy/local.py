@@ -77,7 +77,7 @@ def run_stack(
     family = Family(folder, _environment(settings) | _share_cores(workers))
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))
-        stack.enter_context(family.run("redis", _redis_command(folder / "redis", settings)))
+        stack.enter_context(family.run("redis", redis_command(folder / "redis", settings)))
         store = store or urlsplit(settings.s3_endpoint or "").netloc
         stack.enter_context(family.run("store", _store_command(folder / "s3", store)))
         family.wait_for("redis", Records(settings).ping)
@@ -135,7 +135,7 @@ def _redis_version(path: str) -> tuple[int, int]:
     return (int(numbers[0]), int(numbers[1])) if len(numbers) >= 2 and numbers[0].isdecimal() else (0, 0)
 
 
-def _redis_command(folder: Path, settings: Settings) -> list[str]:
+def redis_command(folder: Path, settings: Settings) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     port = str(urlsplit(settings.redis_url).port or 6379)
     return [

@@ -123,8 +123,7 @@ class Pulse:
             signs = (self._sign, *(heartbeat.looked for heartbeat in self._heartbeats))
             if time.monotonic() - max(signs) > self._step_seconds:
                 log.error("worker.hangs", seconds=self._step_seconds)
-                os._exit(
-                    HUNG
-                )  # nothing else ends a thread that does not return; the leases run out, and the sweep acts
+                # Nothing else ends a thread that does not return; the leases run out, and the sweep acts.
+                os._exit(HUNG)
             for heartbeat in self._heartbeats:
                 heartbeat.beat()
