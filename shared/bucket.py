@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel
+from urllib3.exceptions import HTTPError
 
 from shared.errors import Unavailable
 from shared.settings import Settings
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
+D = TypeVar("D", bound=BaseModel)
 MISSING = {"NoSuchKey", "404", "NotFound"}
 
 
@@ -70,6 +73,17 @@ class Bucket:
         """The whole object. Raises `Missing`."""
         with _translated(key):
             return self._client.get_object(Bucket=self._name, Key=key)["Body"].read()
+
+    def put_document(self, key: str, document: BaseModel) -> None:
+        """Stores a document as JSON."""
+        self.put(key, document.model_dump_json().encode(), media_type="application/json")
+
+    def get_document(self, key: str, kind: type[D]) -> D | None:
+        """A document, or None if there is none under that key."""
+        try:
+            return kind.model_validate_json(self.get(key))
+        except Missing:
+            return None
 
     def stream(self, key: str, chunk: int = 65_536) -> Iterator[bytes]:
         """The object in chunks; raises `Missing` at once, not at the first chunk."""
@@ -134,7 +148,7 @@ def _translated(key: str) -> Iterator[None]:
         if _code(error) in MISSING:
             raise Missing(key) from error
         raise Unavailable(f"the object store refused a call ({_code(error)}); try again in a moment") from error
-    except (BotoCoreError, Boto3Error) as error:
+    except (BotoCoreError, Boto3Error, HTTPError) as error:  # the last where a refusal breaks off in the middle
         raise Unavailable("the object store does not answer; try again in a moment") from error
 
 

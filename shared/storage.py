@@ -8,10 +8,8 @@ jobs/{id}/checkpoints/{share}/{fence}   how far an attempt at a share had come
 jobs/{id}/parts/{share}/{fence}.json    what a share came to, where a job has several
 jobs/{id}/manifests/{fence}.json    last: while there is none, the job has not ended; the highest fence counts
 expired/{id}                        a job whose result was kept for as long as results are
-images/{sha256}                     a picture as it was uploaded
-images/{sha256}.json                its size and format
-archives/{sha256}                   a ZIP archive of pictures as it was uploaded
-archives/{sha256}.json              how many are in it
+images/{tenant}/{sha256}            a picture as it was uploaded; with .json, its size and format
+archives/{tenant}/{sha256}          a ZIP archive of pictures; with .json, how many are in it
 models/{name}/{release}.json        what a worker saw when it loaded the release
 weights/{sha256}                    weights as they were uploaded
 releases/{name}/{release}.json      a release that was registered, and what became of it
@@ -19,42 +17,18 @@ releases/{name}/{release}.json      a release that was registered, and what beca
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import IO, TypeVar
+from typing import IO
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from shared.bucket import Bucket, Missing
 from shared.errors import UnknownImage
 from shared.jobs import Document, Manifest, Order, Part
-from shared.pictures import ARRAY, Facts, is_named_like_picture
+from shared.pictures import is_named_like_picture
 from shared.registration import Registration
+from shared.uploads import Uploads
 
-D = TypeVar("D", bound=BaseModel)
 JSON = "application/json"
-
-
-class Image(Document):
-    """An uploaded picture."""
-
-    id: str = Field(description="SHA-256 of the file: the same picture has the same id.")
-    format: str = Field(examples=["JPEG"])
-    width: int = Field(description="Pixels, after EXIF orientation.")
-    height: int = Field(description="Pixels, after EXIF orientation.")
-    channels: int = Field(default=3, description="3, however it was stored; of a NumPy array, its own.")
-    bytes: int
-
-    @property
-    def media_type(self) -> str:
-        return "application/octet-stream" if self.format == ARRAY else f"image/{self.format.lower()}"
-
-
-class ArchiveFacts(Document):
-    """An uploaded archive of pictures."""
-
-    id: str = Field(description="SHA-256 of the file.")
-    pictures: int = Field(description="Files in it that are named like pictures.")
-    bytes: int
 
 
 class Layer(Document):
@@ -76,15 +50,19 @@ class Description(Document):
 
 
 class Storage:
-    """Requests, artefacts, manifests, pictures and descriptions, in a bucket."""
+    """Requests, artefacts, manifests, releases and descriptions, in a bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
 
+    def of(self, tenant: str) -> Uploads:
+        """What a tenant uploaded."""
+        return Uploads(self.bucket, tenant)
+
     def save_order(self, job_id: str, order: Order) -> None:
         """Stores what was accepted; the job is open from here on."""
         self.bucket.put(f"open/{job_id}", b"", media_type=JSON)
-        self._save(f"jobs/{job_id}/request.json", order)
+        self.bucket.put_document(f"jobs/{job_id}/request.json", order)
 
     def load_order(self, job_id: str) -> bytes:
         """The order as it was stored, not yet checked. Raises `Missing`."""
@@ -98,14 +76,14 @@ class Storage:
         """The job has ended."""
         self.bucket.delete(f"open/{job_id}")
 
-    def bind_key(self, key: str, value: str) -> None:
-        """Remembers what an idempotency key stands for, also when Redis forgets."""
-        self.bucket.put(_key_of(key), value.encode(), media_type="text/plain")
+    def bind_key(self, tenant: str, key: str, value: str) -> None:
+        """Remembers what a tenant's idempotency key stands for, also when Redis forgets."""
+        self.bucket.put(_place_key(tenant, key), value.encode(), media_type="text/plain")
 
-    def find_key(self, key: str) -> str | None:
-        """What an idempotency key stands for."""
+    def find_key(self, tenant: str, key: str) -> str | None:
+        """What a tenant's idempotency key stands for."""
         try:
-            return self.bucket.get(_key_of(key)).decode()
+            return self.bucket.get(_place_key(tenant, key)).decode()
         except Missing:
             return None
 
@@ -128,15 +106,15 @@ class Storage:
             self.bucket.delete(key)
 
     def save_part(self, job_id: str, share: int, fence: int, part: Part) -> None:
-        self._save(f"jobs/{job_id}/parts/{share}/{fence}.json", part)
+        self.bucket.put_document(f"jobs/{job_id}/parts/{share}/{fence}.json", part)
 
     def load_part(self, job_id: str, share: int) -> Part | None:
         """What a share came to: the highest fence counts."""
         latest = self._latest(f"jobs/{job_id}/parts/{share}/")
-        return None if latest is None else self._load(latest, Part)
+        return None if latest is None else self.bucket.get_document(latest, Part)
 
     def save_manifest(self, manifest: Manifest) -> None:
-        self._save(f"jobs/{manifest.job.id}/manifests/{manifest.fence}.json", manifest)
+        self.bucket.put_document(f"jobs/{manifest.job.id}/manifests/{manifest.fence}.json", manifest)
 
     def load_manifest(self, job_id: str, fence: int = 0) -> Manifest | None:
         """The manifest that counts, or None while the job has not ended.
@@ -145,7 +123,7 @@ class Storage:
             fence: Of the manifest that counts, where it is known.
         """
         known = f"jobs/{job_id}/manifests/{fence}.json" if fence else self._latest(f"jobs/{job_id}/manifests/")
-        return None if known is None else self._load(known, Manifest)
+        return None if known is None else self.bucket.get_document(known, Manifest)
 
     def _latest(self, prefix: str) -> str | None:
         """The key with the highest fence."""
@@ -171,44 +149,6 @@ class Storage:
     def has_expired(self, job_id: str) -> bool:
         return self.has(f"expired/{job_id}")
 
-    def save_image(self, data: bytes, facts: Facts) -> Image:
-        """Stores a picture under its digest."""
-        digest = hashlib.sha256(data).hexdigest()
-        image = Image(id=digest, bytes=len(data), **asdict(facts))
-        self.bucket.put(f"images/{digest}", data, media_type=image.media_type)
-        self._save(f"images/{digest}.json", image)
-        return image
-
-    def describe_image(self, image_id: str) -> Image | None:
-        """A picture's facts, or None if it was never uploaded."""
-        return self._load(f"images/{image_id}.json", Image)
-
-    def load_image(self, image_id: str) -> bytes:
-        """A picture as it was uploaded. Raises `UnknownImage`."""
-        try:
-            return self.bucket.get(f"images/{image_id}")
-        except Missing as error:
-            raise UnknownImage(f"there is no picture {image_id}; upload it with POST /v1/images") from error
-
-    def stream_image(self, image_id: str) -> Iterator[bytes]:
-        return self.bucket.stream(f"images/{image_id}")
-
-    def save_archive(self, file: IO[bytes], facts: ArchiveFacts) -> None:
-        """Stores an archive under its digest."""
-        self.bucket.put_file(f"archives/{facts.id}", file, media_type="application/zip")
-        self._save(f"archives/{facts.id}.json", facts)
-
-    def describe_archive(self, archive_id: str) -> ArchiveFacts | None:
-        """An archive's facts, or None if it was never uploaded."""
-        return self._load(f"archives/{archive_id}.json", ArchiveFacts)
-
-    def stream_archive(self, archive_id: str) -> Iterator[bytes]:
-        """An archive in chunks. Raises `UnknownImage`."""
-        try:
-            return self.bucket.stream(f"archives/{archive_id}")
-        except Missing as error:
-            raise UnknownImage(f"there is no archive {archive_id}; upload it with POST /v1/archives") from error
-
     def list_pictures(self, prefix: str) -> Iterator[str]:
         """The keys of a place in the store that are named like pictures."""
         return (key for key in self.bucket.keys(prefix) if is_named_like_picture(key))
@@ -230,10 +170,10 @@ class Storage:
 
     def save_registration(self, registration: Registration) -> None:
         entry = registration.entry
-        self._save(f"releases/{entry.name}/{entry.release}.json", registration)
+        self.bucket.put_document(f"releases/{entry.name}/{entry.release}.json", registration)
 
     def load_registration(self, name: str, release: str) -> Registration | None:
-        return self._load(f"releases/{name}/{release}.json", Registration)
+        return self.bucket.get_document(f"releases/{name}/{release}.json", Registration)
 
     def list_registrations(self) -> Iterator[tuple[str, str]]:
         """Name and release of everything that was ever registered."""
@@ -242,24 +182,15 @@ class Storage:
             yield name, file.removesuffix(".json")
 
     def save_description(self, name: str, release: str, description: Description) -> None:
-        self._save(f"models/{name}/{release}.json", description)
+        self.bucket.put_document(f"models/{name}/{release}.json", description)
 
     def load_description(self, name: str, release: str) -> Description | None:
         """What the first worker that loaded the release saw, or None if none has."""
-        return self._load(f"models/{name}/{release}.json", Description)
-
-    def _save(self, key: str, document: BaseModel) -> None:
-        self.bucket.put(key, document.model_dump_json().encode(), media_type=JSON)
-
-    def _load(self, key: str, kind: type[D]) -> D | None:
-        try:
-            return kind.model_validate_json(self.bucket.get(key))
-        except Missing:
-            return None
+        return self.bucket.get_document(f"models/{name}/{release}.json", Description)
 
 
-def _key_of(idempotency_key: str) -> str:
-    return f"keys/{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
+def _place_key(tenant: str, idempotency_key: str) -> str:
+    return f"keys/{hashlib.sha256(f'{tenant} {idempotency_key}'.encode()).hexdigest()}"
 
 
 def _fence_of(key: str) -> int:

@@ -1,6 +1,12 @@
 """The bucket and its map, against a real S3 server."""
 
+import socket
+import struct
+import threading
+import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -76,9 +82,9 @@ def test_of_checkpoints_and_parts_the_latest_counts(storage: Storage) -> None:
 
 
 def test_an_idempotency_key_is_remembered(storage: Storage) -> None:
-    assert storage.find_key("a key") is None
-    storage.bind_key("a key", "a job")
-    assert storage.find_key("a key") == "a job"
+    assert storage.find_key("default", "a key") is None
+    storage.bind_key("default", "a key", "a job")
+    assert storage.find_key("default", "a key") == "a job"
 
 
 def test_a_deleted_job_leaves_nothing_and_an_expired_one_its_name(storage: Storage) -> None:
@@ -92,15 +98,51 @@ def test_a_deleted_job_leaves_nothing_and_an_expired_one_its_name(storage: Stora
 
 
 def test_a_picture_is_stored_under_its_digest(storage: Storage) -> None:
-    image = storage.save_image(b"not really", Facts("PNG", 4, 5))
-    assert image == storage.describe_image(image.id) == storage.save_image(b"not really", Facts("PNG", 4, 5))
-    assert storage.load_image(image.id) == b"not really"
-    assert storage.describe_image("0" * 64) is None
+    image = storage.of("default").save_image(b"not really", Facts("PNG", 4, 5))
+    assert (
+        image
+        == storage.of("default").describe_image(image.id)
+        == storage.of("default").save_image(b"not really", Facts("PNG", 4, 5))
+    )
+    assert storage.of("default").load_image(image.id) == b"not really"
+    assert storage.of("default").describe_image("0" * 64) is None
     with pytest.raises(UnknownImage):
-        storage.load_image("0" * 64)
+        storage.of("default").load_image("0" * 64)
 
 
 def test_no_store_is_a_problem_that_says_so(stack: Stack) -> None:
     nowhere = Bucket(stack.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
     with pytest.raises(Unavailable, match="object store"):
         nowhere.ping()
+
+
+@pytest.fixture
+def cutting() -> Iterator[str]:
+    """A store whose every refusal breaks off in the middle: there botocore lets urllib3's error through."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                connection.recv(65_536)
+                connection.sendall(
+                    b"HTTP/1.1 404 Not Found\r\nContent-Type: application/xml\r\nContent-Length: 1000\r\n\r\n<List"
+                )
+                time.sleep(0.1)  # until the head was read: a reset takes back what was not
+                # With no time to linger, closing resets the connection.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join(timeout=5)
+
+
+def test_an_answer_that_breaks_off_is_a_store_that_does_not_answer(stack: Stack, cutting: str) -> None:
+    bucket = Bucket(stack.settings.model_copy(update={"s3_endpoint": cutting}))
+    with pytest.raises(Unavailable):
+        bucket.get("a key")
