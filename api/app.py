@@ -2,9 +2,11 @@
 
 from flask import Flask
 
-from api import archives, docs, health, images, jobs, menu, metrics, models, weights
+from api import access, archives, docs, events, health, images, jobs, keys, menu, metrics, models, webhooks, weights
 from api.openapi import describe_api
+from api.page import views as page
 from api.problems import register_problems
+from api.request_ids import follow_requests
 from api.services import connect
 from shared.log import configure_logging
 from shared.settings import Settings
@@ -19,8 +21,10 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.strict_slashes = False
     app.extensions["archetype"] = connect(settings)
     register_problems(app)
-    for module in (jobs, images, archives, menu, models, weights, health, docs):
+    for module in (jobs, images, archives, menu, models, weights, events, keys, webhooks, health, docs, page):
         app.register_blueprint(module.blueprint)
     metrics.watch(app)
+    follow_requests(app)
+    access.guard(app)
     app.extensions["openapi"] = describe_api(app)
     return app

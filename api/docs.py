@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from flask import Blueprint, Response, current_app, jsonify, redirect
+from flask import Blueprint, Response, current_app, jsonify
 
 from shared.errors import NotFound
 
@@ -37,12 +37,6 @@ START = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", deepLinking: tr
 def openapi() -> Response:
     """The OpenAPI document."""
     return jsonify(current_app.extensions["openapi"])
-
-
-@blueprint.get("/")
-def home() -> Response:
-    """Until there is a page of its own, the description of the API is the front door."""
-    return redirect("/docs")  # type: ignore[return-value]
 
 
 @blueprint.get("/docs")

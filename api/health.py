@@ -42,7 +42,7 @@ def readyz() -> tuple[Response, int]:
 @describes("Prometheus metrics", answers={200: TEXT}, problems=(503,))
 def metrics() -> Response:
     """Jobs by state, and requests with their durations."""
-    return Response(render_metrics(services().records), content_type=CONTENT_TYPE_LATEST)
+    return Response(render_metrics(services().records, services().presence), content_type=CONTENT_TYPE_LATEST)
 
 
 def _ask(part: Callable[[], None]) -> str:

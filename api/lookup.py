@@ -11,18 +11,40 @@ from shared.rebuilding import rebuild
 JOB_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 
 
-def find_job(job_id: str, here: Services) -> Job:
-    """The job: its manifest once it has ended, else its record. Raises `NotFound` and `Gone`."""
+def find_job(job_id: str, tenant: str, here: Services) -> Job:
+    """The job: its manifest once it has ended, else its record.
+
+    Raises:
+        NotFound: There is none, or it is another tenant's.
+        Gone: Its result was kept for as long as results are.
+    """
     check_id(job_id)
     job = here.records.find(job_id)
     if job is None:
-        return look_in_store(job_id, here)
+        job = look_in_store(job_id, here)
+    check_owner(job, tenant)
     if not job.state.terminal:
         return job
-    manifest = find_manifest(job_id, here)
+    manifest = load_manifest(job_id, here)
     if manifest is None:
         raise_missing(job_id, here)
     return manifest.job
+
+
+def find_manifest(job_id: str, tenant: str, here: Services) -> Manifest:
+    """The manifest of a job that has ended. Raises as `find_job` does, also for one that has not."""
+    check_id(job_id)
+    manifest = load_manifest(job_id, here)
+    if manifest is None:
+        job = find_job(job_id, tenant, here)
+        raise NotFound(f"job {job_id} is {job.state} and has no files yet; GET /v1/jobs/{job_id} says how far it is")
+    check_owner(manifest.job, tenant)
+    return manifest
+
+
+def load_manifest(job_id: str, here: Services) -> Manifest | None:
+    """The manifest that counts, or None while the job has not ended."""
+    return here.storage.load_manifest(job_id, here.records.find_manifest(job_id))
 
 
 def look_in_store(job_id: str, here: Services) -> Job:
@@ -33,17 +55,21 @@ def look_in_store(job_id: str, here: Services) -> Job:
     return job
 
 
-def find_manifest(job_id: str, here: Services) -> Manifest | None:
-    """The manifest of a job that has ended. Raises `NotFound` for what could not be an id."""
-    check_id(job_id)
-    return here.storage.load_manifest(job_id, here.records.find_manifest(job_id))
+def check_owner(job: Job, tenant: str) -> None:
+    """Raises `NotFound`, in the words for a job that does not exist, unless it is this tenant's."""
+    if job.tenant != tenant:
+        raise missing(job.id)
 
 
 def raise_missing(job_id: str, here: Services) -> NoReturn:
     """Raises `Gone` for what was there once, else `NotFound`."""
     if here.storage.has_expired(job_id):
         raise Gone(f"the result of job {job_id} was kept for as long as results are; run it again")
-    raise NotFound(f"there is no job {job_id}; GET /v1/jobs lists those there are")
+    raise missing(job_id)
+
+
+def missing(job_id: str) -> NotFound:
+    return NotFound(f"there is no job {job_id}; GET /v1/jobs lists those there are")
 
 
 def check_id(job_id: str) -> None:

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, Field
 
 from api.openapi import describes
+from shared.access import Scope
 from shared.methods import describe_menu
 
 blueprint = Blueprint("menu", __name__, url_prefix="/v1/methods")
@@ -26,7 +27,7 @@ class Methods(BaseModel):
 
 
 @blueprint.get("")
-@describes("List methods", answers={200: Methods})
+@describes("List methods", scope=Scope.READ, answers={200: Methods})
 def list_methods() -> Response:
     """Every method, with the JSON Schema of its request."""
     return jsonify(items=describe_menu())

@@ -3,11 +3,12 @@
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 
+from api.access import caller
 from api.body import read_json, read_wait
 from api.openapi import describes
-from api.operators import check_operator
 from api.registering import register, wait_for_trial
 from api.services import services
+from shared.access import Scope
 from shared.catalogue import Preprocessing, Release
 from shared.checks import parse_release
 from shared.errors import NotFound, RefusedRelease, nearest
@@ -55,21 +56,22 @@ class ModelView(BaseModel):
 
 
 @blueprint.get("")
-@describes("List models", answers={200: Models}, problems=(503,))
+@describes("List models", scope=Scope.READ, answers={200: Models}, problems=(503,))
 def list_models() -> Response:
     """Every model of the catalogue."""
-    catalogue = services().catalogue
+    catalogue = services().catalogue.of(caller().tenant)
     return _json(Models(items=[_summarise(catalogue.releases(name)) for name in catalogue.names]))
 
 
 @blueprint.get("/<reference>")
-@describes("Get a model", answers={200: ModelView}, problems=(404, 503))
+@describes("Get a model", scope=Scope.READ, answers={200: ModelView}, problems=(404, 503))
 def get_model(reference: str) -> Response:
     """Releases, input size, class names and layers of a model; of `name@release`, those of this release."""
     name, _, wanted = reference.partition("@")
-    releases = services().catalogue.releases(name)
+    catalogue = services().catalogue.of(caller().tenant)
+    releases = catalogue.releases(name)
     if not releases:
-        close = ", ".join(nearest(name, services().catalogue.names)) or "none is like it"
+        close = ", ".join(nearest(name, catalogue.names)) or "none is like it"
         raise NotFound(f"there is no model {name[:80]!r} (nearest: {close}); GET /v1/models lists those there are")
     chosen = next((release for release in releases if release.release == wanted), None) if wanted else releases[-1]
     if chosen is None:
@@ -92,22 +94,22 @@ def _describe(chosen: Release, releases: list[Release]) -> ModelView:
 @blueprint.post("")
 @describes(
     "Register a release (operators)",
+    scope=Scope.OPERATE,
     body=NewRelease,
     headers={"Prefer": "`wait=N`: answer when a worker has tried it, or after N seconds; 30 without it."},
     answers={201: ModelView, 202: Registration},
-    problems=(400, 401, 403, 409, 411, 413, 415, 422, 429, 503),
+    problems=(400, 409, 411, 413, 415, 422, 429, 503),
 )
 def register_release() -> Response:
     """A worker loads it once; 201 when it works, 422 with the reason when it does not, 202 while that is open."""
-    check_operator()
     here = services()
-    registration = register(parse_release(read_json()), here)
+    registration = register(parse_release(read_json()), caller(), here)
     decided = wait_for_trial(registration, here, read_wait(here.settings.max_wait_seconds, default=30))
     entry = decided.entry
     where = {"Location": f"/v1/models/{entry.reference}"}
     if decided.state is RegistrationState.ACCEPTED:
         here.registry.forget()
-        view = _describe(entry, here.catalogue.releases(entry.name))
+        view = _describe(entry, here.catalogue.of(caller().tenant).releases(entry.name))
         return Response(view.model_dump_json(), status=201, mimetype="application/json", headers=where)
     if decided.error is not None:
         raise RefusedRelease(decided.error.detail, *decided.error.errors)

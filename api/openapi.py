@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from flask import Flask
 from pydantic import BaseModel, TypeAdapter
 
+from shared.access import Scope
 from shared.errors import MEDIA_TYPE, ProblemDocument
 from shared.version import VERSION
 
@@ -36,11 +37,19 @@ UPLOAD = Content(
 REASONS = {
     200: "Done", 201: "Stored", 202: "Accepted", 204: "Removed", 302: "Go to the URL in `Location`",
     304: "Nothing has changed", 400: "The body is not JSON", 404: "There is nothing here",
-    401: "For operators, and the token is missing or wrong", 403: "Not taken here", 411: "The body has no length",
+    401: "There is no key, or none that is good", 403: "Not for this key", 411: "The body has no length",
     409: "Not in this state", 413: "Too large", 415: "Wrong content type", 422: "The request is not as it should be",
     410: "What was here was kept for as long as results are",
-    429: "The queue is full", 503: "A part that this call needs does not answer",
+    429: "The queue is full, or a limit of the key is reached", 503: "A part that this call needs does not answer",
 }  # fmt: skip
+
+
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key of `archetype keys create`, or a token of the service's identity provider. On a port that "
+    "only its own machine can reach, the service may take calls without one.",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class Description:
     """What a view says of itself."""
 
     summary: str
+    scope: Scope | None
     body: Any
     query: type[BaseModel] | None
     headers: Mapping[str, str]
@@ -59,15 +69,25 @@ def describes(
     summary: str,
     *,
     answers: Mapping[int, Any],
+    scope: Scope | None = None,
     body: Any = None,
     query: type[BaseModel] | None = None,
     headers: Mapping[str, str] | None = None,
     problems: tuple[int, ...] = (),
 ) -> Callable[[V], V]:
-    """Attaches a description to a view. Bodies are pydantic types, `Content`, or None where there is none."""
+    """Attaches a description to a view, by which it is also guarded.
+
+    Args:
+        answers: By status; bodies are pydantic types, `Content`, or None where there is none.
+        scope: What a key must be good for; None where everybody may ask.
+    """
+    refused = (401, 403) if scope is not None else ()
 
     def attach(view: V) -> V:
-        view.description = Description(summary, body, query, headers or {}, answers, problems)  # type: ignore[attr-defined]
+        view.description = Description(  # type: ignore[attr-defined]
+            summary, scope, body, query, headers or {}, answers, tuple(sorted({*problems, *refused}))
+        )
+        view.scope = scope  # type: ignore[attr-defined]
         return view
 
     return attach
@@ -94,7 +114,7 @@ def describe_api(app: Flask) -> dict[str, Any]:
             "summary": "Shows what an image classifier has learned.",
         },
         "paths": paths,
-        "components": {"schemas": schemas.components},
+        "components": {"schemas": schemas.components, "securitySchemes": {"key": KEY}},
     }
 
 
@@ -138,6 +158,8 @@ def _operation(view: Any, arguments: list[str], endpoint: str, schemas: _Schemas
         "parameters": _parameters(found, arguments),
         "responses": responses,
     }
+    if found.scope is not None:
+        operation["security"] = [{"key": [found.scope.value]}]
     if found.body is not None:
         operation["requestBody"] = {"required": True, "content": schemas.content(found.body, "validation")}
     return operation

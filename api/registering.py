@@ -6,6 +6,7 @@ import structlog
 from pydantic import ValidationError
 
 from api.services import Services
+from shared.access import Caller
 from shared.broker import send_release
 from shared.catalogue import Release, read_classes
 from shared.errors import FieldError, InvalidRequest, ReleaseTaken, Unavailable
@@ -19,8 +20,8 @@ STORE_SECONDS = 30
 """No registration takes longer to store."""
 
 
-def register(new: NewRelease, services: Services) -> Registration:
-    """Stores a release and sends it to be tried.
+def register(new: NewRelease, caller: Caller, services: Services) -> Registration:
+    """Stores a release and sends it to be tried. It is everybody's where whoever runs the service registers it.
 
     Raises:
         InvalidRequest: Its classes or weights are not there, or may not be used.
@@ -31,7 +32,7 @@ def register(new: NewRelease, services: Services) -> Registration:
         field = FieldError(field="/classes", detail="no such list", given=new.classes, allowed=["imagenet", "cifar10"])
         raise InvalidRequest(f"there is no list of classes {new.classes!r}; give the names, or one of these", field)
     check_source(new, services)
-    registration = Registration(entry=make_entry(new, classes))
+    registration = Registration(entry=make_entry(new, classes, None if caller.root else caller.tenant))
     # A store that ignores If-None-Match would take both of two that come at once.
     with services.records.alone(f"release:{registration.entry.reference}", STORE_SECONDS) as alone:
         if not alone:
@@ -45,10 +46,10 @@ def register(new: NewRelease, services: Services) -> Registration:
     return registration
 
 
-def make_entry(new: NewRelease, classes: list[str]) -> Release:
+def make_entry(new: NewRelease, classes: list[str], tenant: str | None) -> Release:
     """The entry of the catalogue. Raises `InvalidRequest` where it is none."""
     try:
-        entry = new.to_release(classes)
+        entry = new.to_release(classes, tenant)
         entry.model_dump_json()  # what JSON gave may be nothing that JSON can carry, as half a character
     except ValidationError as error:
         raise explain(error) from error

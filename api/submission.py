@@ -6,8 +6,12 @@ from datetime import timedelta
 
 import structlog
 
+from api.limits import check_submit
 from api.lookup import find_job
+from api.request_ids import request_id
 from api.services import Services
+from shared.access import Caller
+from shared.addresses import check_url
 from shared.broker import send_job
 from shared.checks import Checked, check_request, parse_request
 from shared.errors import FieldError, IdempotencyConflict, InvalidRequest, NotFound, QueueFull, Unavailable
@@ -24,6 +28,7 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 def submit(
     body: object,
     services: Services,
+    caller: Caller,
     *,
     idempotency_key: str | None,
     seconds: int | None = None,
@@ -38,19 +43,24 @@ def submit(
     Raises:
         Problem: The request is not accepted, and nothing is enqueued.
     """
+    request = parse_request(body)
+    if request.webhook is not None:
+        settings = services.settings
+        check_url(request.webhook, loopback=settings.keyless_loopback, networks=settings.webhook_networks)
     checked = check_request(
-        parse_request(body), services.catalogue, services.storage, prefixes=services.settings.picture_prefixes
-    )
+        request, services.catalogue.of(caller.tenant), services.storage, services.storage.of(caller.tenant),
+        prefixes=services.settings.picture_prefixes,
+    )  # fmt: skip
     order = place_order(checked, min(seconds or services.settings.deadline_seconds, services.settings.deadline_seconds))
-    order = order.model_copy(update={"retry_of": retry_of})
+    order = order.model_copy(update={"tenant": caller.tenant, "retry_of": retry_of, "request_id": request_id()})
     if idempotency_key is None:
-        return enqueue(new_job_id(), order, services)
-    job_id, bound = choose_id(checked.request, services, idempotency_key)
+        return enqueue(new_job_id(), order, caller, services)
+    job_id, bound = choose_id(checked.request, caller.tenant, services, idempotency_key)
     try:
-        return find_job(job_id, services)  # this idempotency key was used before
+        return find_job(job_id, caller.tenant, services)  # this idempotency key was used before
     except NotFound:
-        services.storage.bind_key(idempotency_key, bound)
-        return enqueue(job_id, order, services)
+        services.storage.bind_key(caller.tenant, idempotency_key, bound)
+        return enqueue(job_id, order, caller, services)
 
 
 def place_order(checked: Checked, seconds: int) -> Order:
@@ -67,11 +77,13 @@ def place_order(checked: Checked, seconds: int) -> Order:
     )
 
 
-def enqueue(job_id: str, order: Order, services: Services) -> Job:
+def enqueue(job_id: str, order: Order, caller: Caller, services: Services) -> Job:
     """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
     check_room(services)
+    check_submit(caller, order, services.records, services.pace)
     services.storage.save_order(job_id, order)
     job = order.job(job_id)
+    log.info("job.accepted", job_id=job_id, method=job.method, model=job.model, tenant=job.tenant)
     try:
         if services.claims.create(job_id, order):
             send_job(services.broker, job_id, choose_queue(job, services))
@@ -95,7 +107,7 @@ def check_room(services: Services) -> None:
         raise QueueFull(f"{limit} jobs are queued, which is as many as may be; try again later")
 
 
-def choose_id(request: AnyRequest, services: Services, key: str) -> tuple[str, str]:
+def choose_id(request: AnyRequest, tenant: str, services: Services, key: str) -> tuple[str, str]:
     """The id that an idempotency key stands for, and what the key is bound to.
 
     Raises:
@@ -109,8 +121,8 @@ def choose_id(request: AnyRequest, services: Services, key: str) -> tuple[str, s
         )
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
     records, lifetime = services.records, services.settings.idempotency_seconds
-    bound = records.find_reserved(key) or services.storage.find_key(key)  # Redis may have forgotten it
-    bound = records.reserve(key, bound or f"{new_job_id()} {digest}", lifetime)
+    bound = records.find_reserved(tenant, key) or services.storage.find_key(tenant, key)  # Redis may have forgotten it
+    bound = records.reserve(tenant, key, bound or f"{new_job_id()} {digest}", lifetime)
     job_id, _, earlier = bound.partition(" ")
     if earlier != digest:
         raise IdempotencyConflict(

@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from api.body import read_file
 from api.openapi import UPLOAD, describes
-from api.operators import check_operator
 from api.services import services
+from shared.access import Scope
 from shared.errors import FieldError, InvalidRequest
 
 blueprint = Blueprint("weights", __name__, url_prefix="/v1/weights")
@@ -24,13 +24,13 @@ class StoredWeights(BaseModel):
 @blueprint.post("")
 @describes(
     "Upload weights (operators)",
+    scope=Scope.OPERATE,
     body=UPLOAD,
     answers={201: StoredWeights},
-    problems=(401, 403, 411, 413, 415, 422, 503),
+    problems=(411, 413, 415, 422, 503),
 )
 def upload_weights() -> Response:
     """Takes a multipart form with safetensors, a state dict or an exported program as `file`; it is read by workers."""
-    check_operator()
     here = services()
     request.max_content_length = here.settings.max_weights_bytes
     file = read_file("a file of weights")

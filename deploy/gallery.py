@@ -1,13 +1,13 @@
-"""The pictures of the README's table: one of every method of the menu, from the built-in network.
+"""The pictures of the README's table, one of every method of the menu, and of the page, one of every preset.
 
-python -m deploy.gallery    starts the service, asks it for them, saves them under docs/methods, stops it
+python -m deploy.gallery    starts the service, asks it for them, saves them where they are shown, stops it
 """
 
 import io
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from PIL import Image
 
@@ -16,11 +16,14 @@ from deploy.local import run_stack
 from shared.cli.terminal import watch_with_bar
 from shared.client import Client
 from shared.jobs import Job, State
-from shared.methods import MENU, REQUEST, Looking
+from shared.methods import MENU, REQUEST, ClassModel, Looking
+from shared.parameters.class_model import ClassModelParameters
+from shared.parameters.presets import Preset
 from shared.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "methods"
-WIDTH = 640
+PRESETS = Path(__file__).parents[1] / "api" / "page" / "static"
+WIDTH, SIDE = 640, 192
 
 SHOWN: dict[str, dict[str, Any]] = {
     "class_model": {"targets": ["strawberry", "bee", "daisy", "sailing boat"]},
@@ -52,6 +55,21 @@ def make(url: str, folder: Path) -> None:
             shrink(fetch_sheet(client, job)).save(folder / f"{method}.jpg", quality=85)
 
 
+def make_presets(url: str, folder: Path) -> None:
+    """The same class by every preset, small, for the page's form. Raises `RuntimeError`."""
+    with Client(url) as client:
+        for preset in get_args(Preset):
+            request = ClassModel(
+                method="class_model", model="shapes", targets=["strawberry"], params=ClassModelParameters(preset=preset)
+            )
+            job = watch_with_bar(client.watch(client.submit(request).id, timeout=600), preset)
+            if job.state is not State.SUCCEEDED:
+                raise RuntimeError(f"preset {preset} {job.state}")
+            picture = next(one for one in job.artifacts if one.name.endswith("-strawberry.png"))
+            with Image.open(io.BytesIO(client.fetch(picture))) as drawn:
+                drawn.convert("RGB").resize((SIDE, SIDE)).save(folder / f"preset-{preset}.webp", quality=80)
+
+
 def fetch_sheet(client: Client, job: Job) -> Image.Image:
     """The one picture that shows all of a job."""
     if job.state is not State.SUCCEEDED:
@@ -67,6 +85,7 @@ def shrink(sheet: Image.Image) -> Image.Image:
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder, run_stack(Path(folder), Settings()) as stack:
         make(stack.url, FOLDER)
+        make_presets(stack.url, PRESETS)
     return 0
 
 

@@ -41,7 +41,7 @@ class Stack:
     Attributes:
         url: Where the API answers.
         settings: What all of its parts were started with.
-        family: Its parts: `redis`, `store`, `worker`, `worker-2` and so on, `api`.
+        family: Its parts: `redis`, `store`, `worker`, `worker-2` and so on, `courier`, `api`.
     """
 
     url: str
@@ -57,7 +57,7 @@ class Stack:
 def run_stack(
     folder: Path, settings: Settings, *, port: int = 0, workers: int = 1, store: str | None = None
 ) -> Iterator[Stack]:
-    """Starts Redis, the object store, the worker and the API, in this order; stops them in the reverse order.
+    """Starts Redis, the store, the workers, the courier and the API, in this order; stops them in the reverse order.
 
     Args:
         folder: Where data and logs lie; a later stack in the same folder finds the results of this one.
@@ -72,7 +72,11 @@ def run_stack(
     folder = folder.resolve()
     token = settings.operator_token or _make_token(folder)
     settings = _fix_ports(settings).model_copy(
-        update={"plans": settings.plans or folder / "plans.json", "operator_token": token}
+        update={
+            "plans": settings.plans or folder / "plans.json",
+            "operator_token": token,
+            "keyless_loopback": settings.keyless_loopback or "keyless_loopback" not in settings.model_fields_set,
+        }
     )
     family = Family(folder, _environment(settings) | _share_cores(workers))
     with ExitStack() as stack:
@@ -85,6 +89,7 @@ def run_stack(
         for number in range(1, workers + 1):
             name = "worker" if number == 1 else f"worker-{number}"
             stack.enter_context(family.run(name, [*WORKER, "--hostname", f"{name}@%h"]))
+        stack.enter_context(family.run("courier", COURIER))
         port = port or free_port()
         stack.enter_context(family.run("api", [*API, "--bind", f"{HOST}:{port}"]))
         url = f"http://{HOST}:{port}"
@@ -96,8 +101,9 @@ WORKER = [
     sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk", "--loglevel", "WARNING",
     "--without-gossip", "--without-mingle",
 ]  # fmt: skip
+COURIER = [sys.executable, "-m", "worker.courier"]
 API = [
-    sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "16",
+    sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "64",
     "--graceful-timeout", "5", "--log-level", "warning",
 ]  # fmt: skip
 
@@ -255,7 +261,9 @@ def serve(folder: Path, port: int, settings: Settings) -> None:
     with run_stack(folder, settings, port=port) as stack:
         print(f"Archetype listens on {stack.url} (the API: {stack.url}/docs); data and logs are in {folder}/.")
         if settings.operator_token is None:
-            print(f"Operators' token: {folder}/operator-token (ARCHETYPE_OPERATOR_TOKEN for `archetype models add`).")
+            print(
+                f"What opens everything is in {folder}/operator-token: as ARCHETYPE_KEY, for `archetype keys create`."
+            )
         print("Ctrl-C stops it.", flush=True)
         while True:
             time.sleep(1)

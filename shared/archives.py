@@ -6,7 +6,7 @@ from typing import IO
 
 from shared.errors import FieldError, TooLarge, UnreadableImage
 from shared.pictures import is_named_like_picture
-from shared.storage import ArchiveFacts
+from shared.uploads import ArchiveFacts
 
 MOST_MEMBERS = 50_000
 MOST_BYTES = 50_000_000

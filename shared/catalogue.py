@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -122,6 +123,8 @@ class Release(BaseModel):
         default=None, description="A folder of pictures like those it was trained on, relative to the catalogue."
     )
 
+    tenant: str | None = Field(default=None, description="Who alone may use it; without one, everybody.")
+
     @model_validator(mode="after")
     def _check_weights(self) -> Self:
         if (self.weights is not None) + (self.key is not None) + bool(self.published) > 1:
@@ -211,9 +214,16 @@ class Catalogue:
     def __init__(self, releases: Iterable[Release], registered: Registered | None = None) -> None:
         self._written = tuple(releases)
         self._registered = registered
+        self._tenant: str | None = None
         twice = [reference for reference, count in Counter(map(_refer, self._written)).items() if count > 1]
         if twice:
             raise ValueError(f"the catalogue has {twice[0]} twice; give the second another release")
+
+    def of(self, tenant: str) -> "Catalogue":
+        """The same as this tenant sees it: what is everybody's, and its own."""
+        seen = copy(self)
+        seen._tenant = tenant
+        return seen
 
     def __iter__(self) -> Iterator[Release]:
         return (release for releases in self._by_name().values() for release in releases.values())
@@ -231,7 +241,8 @@ class Catalogue:
     def _by_name(self, *, fresh: bool = False) -> dict[str, dict[str, Release]]:
         names: dict[str, dict[str, Release]] = {}
         for release in (*self._written, *(self._registered(fresh=fresh) if self._registered else ())):
-            names.setdefault(release.name, {}).setdefault(release.release, release)
+            if self._tenant is None or release.tenant in (None, self._tenant):
+                names.setdefault(release.name, {}).setdefault(release.release, release)
         return names
 
     def find(self, reference: str, *, field: str = "/model") -> Release:

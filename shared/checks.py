@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from shared.catalogue import Catalogue, Release
 from shared.errors import FieldError, InvalidRequest
 from shared.explanation import explain
-from shared.layer_checks import check_layers
+from shared.layer_checks import Descriptions, check_layers
 from shared.methods import REQUEST, AnyRequest, ClassModel, Looking
 from shared.parameters.class_model import ClassModelParameters
 from shared.parameters.subjects import Top
-from shared.picture_checks import Store, check_images, check_pairs, check_pictures
+from shared.picture_checks import Shelves, check_images, check_pairs, check_pictures
 from shared.registration import NewRelease
 
 MOST_CLASS_MODELS = 4000
@@ -55,10 +55,14 @@ class Checked:
     judges: tuple[Release, ...] = ()
 
 
-def check_request(request: AnyRequest, catalogue: Catalogue, store: Store, *, prefixes: Sequence[str] = ()) -> Checked:
-    """Holds a request against the catalogue and the store.
+def check_request(
+    request: AnyRequest, catalogue: Catalogue, seen: Descriptions, uploads: Shelves, *, prefixes: Sequence[str] = ()
+) -> Checked:
+    """Holds a request against the catalogue and what is stored.
 
     Args:
+        seen: What workers know of the releases.
+        uploads: The pictures that whoever asks may name.
         prefixes: Places in the store whose pictures any job may look at.
 
     Raises:
@@ -72,25 +76,25 @@ def check_request(request: AnyRequest, catalogue: Catalogue, store: Store, *, pr
     wanted = request.classes
     targets = None if wanted is None or isinstance(wanted, Top) else release.resolve_targets(wanted)
     request = request.model_copy(update={"model": release.reference})
-    check_layers(request.params, release, store)
+    check_layers(request.params, release, seen)
     if isinstance(request, Looking):
-        pictures = check_pictures(request, release, store, prefixes)
+        pictures = check_pictures(request, release, uploads, prefixes)
         each = len(targets) if targets is not None else wanted.top if isinstance(wanted, Top) else 1
         own = sum(len(picture.targets) - each for picture in request.pictures if picture.targets)
         check_pairs(request, pictures * each + own)
     if isinstance(request, ClassModel):
-        return _check_class_model(request, release, targets or [], catalogue, store)
+        return _check_class_model(request, release, targets or [], catalogue, uploads)
     return Checked(request, release, targets)
 
 
 def _check_class_model(
-    request: ClassModel, release: Release, targets: list[int], catalogue: Catalogue, store: Store
+    request: ClassModel, release: Release, targets: list[int], catalogue: Catalogue, uploads: Shelves
 ) -> Checked:
     params = request.params
     _check_count(len(targets) * len(params.seeds))
     _check_canvas(params, release)
     if params.start_image is not None:
-        check_images({"/params/start_image": params.start_image}, params, release, store)
+        check_images({"/params/start_image": params.start_image}, params, release, uploads)
     judges = tuple(_find_judge(name, position, release, catalogue) for position, name in enumerate(params.judges))
     pinned = params.model_copy(update={"judges": [judge.reference for judge in judges]})
     return Checked(request.model_copy(update={"params": pinned}), release, targets, judges)

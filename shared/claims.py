@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, cast
 
-from shared.jobs import Manifest, Order, Progress, State, now
+from shared.jobs import Manifest, Order, Progress, now
 from shared.lanes import ALONE
-from shared.records import PREFIX, Records, indices_of, key, key_of_index, key_of_job
+from shared.records import PREFIX, Records, key, key_of_job, lists_of
 
 PATIENCE_SECONDS = 600
 """A bulk job that has waited for longer is taken before interactive ones."""
@@ -63,7 +63,15 @@ class Claims:
         self._records = records
         folder = resources.files("shared") / "lua"
         with records.connection() as redis:
-            self._scripts = {name: redis.register_script((folder / f"{name}.lua").read_text()) for name in SCRIPTS}
+            states = (folder / "states.lua").read_text()
+            self._scripts = {
+                name: redis.register_script(states + (folder / f"{name}.lua").read_text()) for name in SCRIPTS
+            }
+
+    @property
+    def records(self) -> Records:
+        """The records of the same jobs."""
+        return self._records
 
     def _run(self, script: str, keys: list[str], arguments: list[str | int]) -> object:
         with self._records.connection():
@@ -79,14 +87,13 @@ class Claims:
         job = order.job(job_id)
         lanes, pending = key(f"lanes:{job.priority}"), key(f"pending:{job.priority}:{order.lane}")
         keys = [
-            key_of_job(job_id), key("deadlines"), lanes, pending, *indices_of(job),
-            key_of_index("state", State.QUEUED),
+            key_of_job(job_id), key("deadlines"), lanes, pending, *lists_of(job)
         ]  # fmt: skip
         created, deadline = (int(moment.timestamp() * 1000) for moment in (order.created_at, order.deadline))
         items = [-count if number in ended else count for number, count in enumerate(order.shares)]
         arguments: list[str | int] = [
-            PREFIX, job_id, job.model_dump_json(), created, deadline, order.lane, job.priority, fence, order.weight,
-            *items,
+            PREFIX, job_id, job.tenant, job.model_dump_json(), created, deadline, order.lane, job.priority, fence,
+            order.weight, *items,
         ]  # fmt: skip
         return bool(self._run("create", keys, arguments))
 
@@ -113,7 +120,15 @@ class Claims:
         Raises:
             ClaimLost: The share is somebody else's now.
         """
-        arguments: list[str | int] = [claim.ref, claim.fence, progress.done, progress.total, progress.unit]
+        arguments: list[str | int] = [
+            PREFIX,
+            claim.job_id,
+            claim.ref,
+            claim.fence,
+            progress.done,
+            progress.total,
+            progress.unit,
+        ]
         answer = self._run("renew", self._keys(claim), arguments)
         if answer == -1:
             raise ClaimLost(claim.ref)
@@ -138,13 +153,13 @@ class Claims:
     def finish(self, claim: Claim, manifest: Manifest) -> None:
         """Writes the terminal state. Raises `ClaimLost` if the claim is void."""
         job = manifest.job
-        keys = [*self._keys(claim), key("deadlines"), key_of_index("state", State.RUNNING)]
+        keys = [*self._keys(claim), key("deadlines")]
         moment = (job.finished_at or now()).isoformat()
         problem = job.error.model_dump_json() if job.error is not None else ""
         arguments: list[str | int] = [
-            PREFIX, claim.job_id, claim.ref, claim.fence, job.state.value, moment, manifest.fence, problem
+            PREFIX, claim.job_id, claim.ref, claim.fence, job.state.value, moment, manifest.fence, job.bytes, problem
         ]  # fmt: skip
-        if not self._run("finish", [*keys, key_of_index("state", job.state)], arguments):
+        if not self._run("finish", keys, arguments):
             raise ClaimLost(claim.ref)
 
     def give_back(self, claim: Claim, *, counts: bool, max_attempts: int, alone: bool = False) -> None:

@@ -7,6 +7,7 @@ with Client("http://127.0.0.1:8080") as client:
     client.save(job, Path("pictures"))
 """
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,19 @@ from typing import Any, Self
 import httpx2
 from pydantic import ValidationError
 
+from shared.access import IssuedKey, Key, Keys, NewKey
 from shared.errors import ProblemDocument
+from shared.events import Event
 from shared.jobs import Artifact, Job, Jobs, State
 from shared.methods import AnyRequest
 from shared.registration import NewRelease
-from shared.storage import ArchiveFacts, Image
+from shared.uploads import ArchiveFacts, Image
+from shared.webhooks import Deliveries, Delivery, Secrets
 
 POLL_SECONDS = 0.25
+
+MOST_BREAKS = 5
+"""So often in a row events may fail to be heard."""
 
 
 class ServiceError(Exception):
@@ -39,8 +46,8 @@ class ServiceError(Exception):
 class Client:
     """A connection to the service. Every call raises `ServiceError` when it is refused or gets no answer."""
 
-    def __init__(self, url: str, *, timeout: float = 30, operator_token: str | None = None) -> None:
-        headers = {"Authorization": f"Bearer {operator_token}"} if operator_token else {}
+    def __init__(self, url: str, *, timeout: float = 30, key: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         transport = httpx2.HTTPTransport(retries=2)
         self._http = httpx2.Client(base_url=url, timeout=timeout, transport=transport, headers=headers)
 
@@ -87,6 +94,43 @@ class Client:
         """The job once it has ended."""
         *_, job = self.watch(job_id, timeout=timeout)
         return job
+
+    def events(self, job_id: str | None = None, *, after: str | None = None) -> Iterator[Event]:
+        """Yields what happens as it happens: to one job until it has ended, or to all jobs for ever.
+
+        A connection that breaks is made again, and goes on after the last event that came through it.
+
+        Args:
+            after: The id of an event, to be given those that came after it.
+        """
+        failed = 0
+        while failed < MOST_BREAKS:
+            try:
+                for event in self._listen(job_id, after):
+                    after, failed = event.id, 0
+                    yield event
+                    if job_id is not None and event.state.terminal:
+                        return
+            except httpx2.TransportError:
+                failed += 1
+                time.sleep(failed)
+        raise ServiceError(f"no answer from {self._http.base_url} for events; is the service running?")
+
+    def _listen(self, job_id: str | None, after: str | None) -> Iterator[Event]:
+        path = "/v1/events" if job_id is None else f"/v1/jobs/{job_id}/events"
+        headers = {"Last-Event-ID": after} if after is not None else {}
+        with self._http.stream("GET", path, headers=headers) as response:
+            if response.is_error:
+                response.read()
+                raise _read_error(response)
+            said: dict[str, str] = {}
+            for line in response.iter_lines():
+                if line:
+                    name, _, value = line.partition(": ")
+                    said[name] = value
+                elif "data" in said:
+                    yield Event.model_validate(json.loads(said["data"]) | {"id": said["id"], "event": said["event"]})
+                    said = {}
 
     def jobs(
         self, *, state: State | None = None, method: str | None = None, model: str | None = None, tag: str | None = None
@@ -164,6 +208,38 @@ class Client:
     def model(self, name: str) -> dict[str, Any]:
         """A model with its releases, class names and layers."""
         return dict(self._call("GET", f"/v1/models/{name}").json())
+
+    def webhook_secret(self, *, renew: bool = False) -> str:
+        """What messages to webhooks are signed with.
+
+        Args:
+            renew: Make a new one; for a day messages are signed with the one before as well.
+        """
+        answer = self._call("POST" if renew else "GET", "/v1/webhooks/secret")
+        return Secrets.model_validate_json(answer.content).items[0].secret
+
+    def deliveries(self, *, limit: int = 50) -> list[Delivery]:
+        """The newest messages to webhooks, with every try."""
+        answer = self._call("GET", "/v1/webhooks/deliveries", params={"limit": limit})
+        return Deliveries.model_validate_json(answer.content).items
+
+    def replay(self, delivery_id: str) -> Delivery:
+        """Sends a message to a webhook again."""
+        answer = self._call("POST", f"/v1/webhooks/deliveries/{delivery_id}/replay")
+        return Delivery.model_validate_json(answer.content)
+
+    def issue_key(self, new: NewKey) -> IssuedKey:
+        """A new key, for whoever runs the service; what opens with it is not shown again."""
+        body = new.model_dump(mode="json", exclude_unset=True)
+        return IssuedKey.model_validate_json(self._call("POST", "/v1/keys", json=body).content)
+
+    def list_keys(self) -> list[Key]:
+        """Every key there is, or was, for whoever runs the service."""
+        return Keys.model_validate_json(self._call("GET", "/v1/keys").content).items
+
+    def revoke_key(self, key_id: str) -> Key:
+        """Ends a key for good, for whoever runs the service."""
+        return Key.model_validate_json(self._call("DELETE", f"/v1/keys/{key_id}").content)
 
     def _call(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         try:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 from shared.claims import Claim, Claims
+from shared.counters import count_end
 from shared.errors import DeadlineExceeded, Problem
 from shared.jobs import Job, Manifest, Progress, State, links_of, now
 from shared.storage import Storage
+from shared.webhooks import Outbox, describe_end
 
 
 def end_job(claims: Claims, storage: Storage, claim: Claim, job: Job, keys: Mapping[str, str] | None = None) -> Job:
@@ -22,8 +24,14 @@ def end_job(claims: Claims, storage: Storage, claim: Claim, job: Job, keys: Mapp
     if manifest is None:
         manifest = Manifest(job=job, fence=claim.fence, keys=dict(keys or {}))
         storage.save_manifest(manifest)
+    outbox, message = Outbox(claims.records, storage.bucket), None
+    if manifest.job.webhook is not None:
+        outbox.put(message := describe_end(manifest.job))
     claims.finish(claim, manifest)
     storage.close(claim.job_id)
+    count_end(claims.records, manifest.job)
+    if message is not None:
+        outbox.schedule(message.tenant, message.id, message.begun_at)
     return manifest.job
 
 

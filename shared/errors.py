@@ -42,7 +42,7 @@ class Problem(Exception):
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "problem"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
     def __init__(self, detail: str, *errors: FieldError) -> None:
         super().__init__(detail)
@@ -152,13 +152,13 @@ class NotFinished(Problem):
 
 
 class Unauthorized(Problem):
-    """The call is for operators, and did not say that it comes from one."""
+    """The call needs a key, and none came with it that is good."""
 
     status, slug = 401, "unauthorized"
 
 
 class Forbidden(Problem):
-    """The service does not take this call from anybody."""
+    """The service does not take this call from whoever made it."""
 
     status, slug = 403, "forbidden"
 
@@ -179,6 +179,12 @@ class IdempotencyConflict(Problem):
     """The idempotency key was used with another body."""
 
     status, slug = 422, "idempotency-conflict"
+
+
+class LimitReached(Problem):
+    """A limit of the key is reached."""
+
+    status, slug, retry_after = 429, "limit-reached", 10
 
 
 class QueueFull(Problem):

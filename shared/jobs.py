@@ -9,6 +9,9 @@ from ulid import ULID
 
 from shared.errors import ProblemDocument
 
+DEFAULT_TENANT = "default"
+"""Whose jobs those are that nobody asked for with a key."""
+
 
 class State(StrEnum):
     """Where a job stands. The last three are terminal: written once, never changed."""
@@ -66,6 +69,7 @@ class Job(Document):
     id: str = Field(examples=["01k9v0m2q7gq5n9w3t8yx4r6zs"])
     method: str
     model: str = Field(description="`name@release`: the release is fixed when the job is accepted.")
+    tenant: str = Field(default=DEFAULT_TENANT, description="Whose it is: nobody else sees it.")
     state: State
     priority: Literal["interactive", "bulk"] = "interactive"
     tags: list[str] = []
@@ -74,6 +78,7 @@ class Job(Document):
     created_at: datetime
     deadline: datetime | None = Field(default=None, description="If it has not ended by then, it is cancelled.")
     retry_of: str | None = Field(default=None, description="The job that this one tries again.")
+    webhook: str | None = Field(default=None, description="Who is told when it has ended.")
     started_at: datetime | None = None
     finished_at: datetime | None = None
     artifacts: list[Artifact] = []
@@ -83,6 +88,11 @@ class Job(Document):
         default={}, description="What the result was made with: request, model digest, device, library versions."
     )
     links: dict[str, str] = {}
+
+    @property
+    def bytes(self) -> int:
+        """Of all its artefacts."""
+        return sum(artifact.bytes for artifact in self.artifacts)
 
 
 class Jobs(Document):
@@ -99,9 +109,11 @@ class Order(Document):
         request: As it was checked, every model named with its release.
         shares: How many items each share has: targets, or pairs of picture and target.
         weight: How many places in a batch an item takes.
+        request_id: Of the HTTP request, for logs.
     """
 
     format: Literal[1] = 1
+    tenant: str = DEFAULT_TENANT
     request: dict[str, Any]
     lane: str
     shares: list[int]
@@ -109,13 +121,15 @@ class Order(Document):
     created_at: datetime
     deadline: datetime
     retry_of: str | None = None
+    request_id: str = ""
 
     def job(self, job_id: str) -> Job:
         """The job, queued."""
-        said = {name: self.request.get(name) for name in ("method", "model", "priority", "tags")}
+        said = {name: self.request.get(name) for name in ("method", "model", "priority", "tags", "webhook")}
         return Job(
-            id=job_id, state=State.QUEUED, created_at=self.created_at, deadline=self.deadline, retry_of=self.retry_of,
-            links=links_of(job_id), **{name: value for name, value in said.items() if value is not None},
+            id=job_id, tenant=self.tenant, state=State.QUEUED, created_at=self.created_at, deadline=self.deadline,
+            retry_of=self.retry_of, links=links_of(job_id),
+            **{name: value for name, value in said.items() if value is not None},
         )  # fmt: skip
 
 

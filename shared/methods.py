@@ -32,6 +32,12 @@ class Submission(BaseModel):
     )
     tags: list[Tag] = Field(default=[], max_length=16, description="Labels to find the job by.", examples=[["nightly"]])
 
+    webhook: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="An https URL that is told when the job has ended, signed as Standard Webhooks say.",
+    )
+
     @property
     def classes(self) -> list[int | str] | Literal["all"] | Top | None:
         """The classes that the job is about; None where it names none."""

@@ -5,26 +5,25 @@ from typing import Protocol
 
 from shared.catalogue import Release
 from shared.errors import MOST_ERRORS, FieldError, InvalidRequest, UnknownImage
-from shared.layer_checks import Descriptions
 from shared.methods import Looking
 from shared.parameters.fields import LookingParameters, Parameters
 from shared.parameters.subjects import Archive, Picture, Shelf
 from shared.pictures import explain_channels, fits_channels
-from shared.storage import ArchiveFacts, Image
+from shared.uploads import ArchiveFacts, Image
 
 MOST_PAIRS, MOST_FILES, MOST_ASCENTS = 100_000, 20_000, 4000
 """Of pictures and targets that one job may look at, of files that it may make of them, and of ascents."""
 
 
-class Store(Descriptions, Protocol):
-    """What must be known of what is stored; `Storage` knows it."""
+class Shelves(Protocol):
+    """What must be known of what was uploaded; `Uploads` knows it."""
 
     def describe_image(self, image_id: str) -> Image | None: ...
 
     def describe_archive(self, archive_id: str) -> ArchiveFacts | None: ...
 
 
-def check_pictures(request: Looking, release: Release, store: Store, prefixes: Sequence[str]) -> int:
+def check_pictures(request: Looking, release: Release, uploads: Shelves, prefixes: Sequence[str]) -> int:
     """How many pictures there are, as far as is known: of a place in the store only the worker knows.
 
     Raises:
@@ -34,7 +33,7 @@ def check_pictures(request: Looking, release: Release, store: Store, prefixes: S
     """
     match request.images:
         case Archive():
-            return _check_archive(request.images.archive, store)
+            return _check_archive(request.images.archive, uploads)
         case Shelf():
             _check_prefix(request.images.prefix, prefixes)
             return 0
@@ -46,13 +45,13 @@ def check_pictures(request: Looking, release: Release, store: Store, prefixes: S
                     if not request.asks_for_classes:
                         detail = "what is asked for does not depend on a class; leave the targets out"
                         raise InvalidRequest(detail, FieldError(field=field, detail=detail, given=image.targets))
-            check_images(dict(_name_images(images)), request.params, release, store)
+            check_images(dict(_name_images(images)), request.params, release, uploads)
             return len(request.pictures)
 
 
-def check_images(images: Mapping[str, str], params: Parameters, release: Release, store: Store) -> None:
+def check_images(images: Mapping[str, str], params: Parameters, release: Release, uploads: Shelves) -> None:
     """Raises `UnknownImage` or `InvalidRequest` where a picture, by its place in the request, cannot be looked at."""
-    described = {field: store.describe_image(image) for field, image in images.items()}
+    described = {field: uploads.describe_image(image) for field, image in images.items()}
     missing = [
         FieldError(field=field, detail="no such picture was uploaded", given=images[field])
         for field, found in described.items()
@@ -104,9 +103,9 @@ def _name_images(images: Sequence[str | Picture]) -> Iterator[tuple[str, str]]:
         yield (f"/images/{position}", image) if isinstance(image, str) else (f"/images/{position}/id", image.id)
 
 
-def _check_archive(archive: str, store: Store) -> int:
+def _check_archive(archive: str, uploads: Shelves) -> int:
     """How many pictures are in it."""
-    facts = store.describe_archive(archive)
+    facts = uploads.describe_archive(archive)
     if facts is None:
         detail = f"there is no archive {archive}; upload it with POST /v1/archives"
         error = FieldError(field="/images/archive", detail="no such archive was uploaded", given=archive)

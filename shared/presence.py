@@ -6,7 +6,7 @@ was wrong costs some seconds: a job that waits for longer is sent to everybody b
 
 import json
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from shared.records import Records
 
@@ -22,15 +22,23 @@ def name_queue(worker: str) -> str:
     return f"worker.{worker}"
 
 
+class Entry(NamedTuple):
+    """What a worker says of itself."""
+
+    releases: list[str]
+    busy: bool
+    memory: int = 0
+
+
 class Presence:
     """The workers' entries in Redis. Every call raises `Unavailable` when Redis does not answer."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    def report(self, worker: str, releases: Sequence[str], *, busy: bool) -> None:
-        """What a worker holds, by reference, and whether it is at work."""
-        entry = json.dumps({"releases": list(releases), "busy": busy})
+    def report(self, worker: str, releases: Sequence[str], *, busy: bool, memory: int = 0) -> None:
+        """What a worker holds, by reference, whether it is at work, and how many bytes of a GPU's memory it has."""
+        entry = json.dumps({"releases": list(releases), "busy": busy, "memory": memory})
         with self._records.connection() as redis:
             redis.set(_entry(worker), entry, ex=PRESENT_SECONDS)
             redis.sadd(WORKERS, worker)
@@ -41,6 +49,17 @@ class Presence:
         """It is still there."""
         with self._records.connection() as redis:
             redis.expire(_entry(worker), PRESENT_SECONDS)
+
+    def entries(self) -> dict[str, "Entry"]:
+        """The workers that are there."""
+        with self._records.connection() as redis:
+            workers = sorted(cast("set[str]", redis.smembers(WORKERS)))
+            found = cast("list[str | None]", redis.mget([_entry(worker) for worker in workers])) if workers else []
+        return {
+            worker: Entry(**json.loads(entry))
+            for worker, entry in zip(workers, found, strict=True)
+            if entry is not None
+        }
 
     def find_idle(self, release: str) -> str | None:
         """A worker that holds this release and is idle; it is not found again for a moment."""

@@ -4,9 +4,9 @@ A record can be lost: the request and the manifest in S3 are what counts.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -22,6 +22,14 @@ TRY_SECONDS = 3600
 
 CHUNKS_AT_MOST = 20
 """Pages of an index that one page of a filtered list may look through before it returns what it has."""
+
+
+class Usage(NamedTuple):
+    """What a tenant has: jobs that run, targets of jobs that have not ended, bytes stored."""
+
+    running: int
+    targets: int
+    stored: int
 
 
 class Records:
@@ -65,8 +73,10 @@ class Records:
         plain = job.model_copy(update={"artifacts": [], "metrics": {}, "error": None, "provenance": {}})
         progress = job.progress
         fields: dict[str, str | int] = {
-            "job": plain.model_dump_json(), "state": job.state.value, "fence": manifest.fence, "attempt": job.attempt,
+            "job": plain.model_dump_json(), "tenant": job.tenant, "state": job.state.value, "fence": manifest.fence,
+            "attempt": job.attempt,
             "done": progress.done, "total": progress.total, "unit": progress.unit, "manifest": manifest.fence,
+            "bytes": job.bytes,
         }  # fmt: skip
         for name, moment in (("started_at", job.started_at), ("finished_at", job.finished_at)):
             if moment is not None:
@@ -75,29 +85,33 @@ class Records:
             fields["error"] = job.error.model_dump_json()
         with translated(), self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(key_of_job(job.id), mapping=cast("dict[Any, Any]", fields))
-            for index in [*indices_of(job), key_of_index("state", job.state)]:
-                pipe.zadd(index, {job.id: 0})
-            for state in (State.QUEUED, State.RUNNING):
-                pipe.zrem(key_of_index("state", state), job.id)
+            for name in [*lists_of(job), *states_of(job, job.state)]:
+                pipe.zadd(name, {job.id: 0})
+            for name in states_of(job, State.QUEUED, State.RUNNING):
+                pipe.zrem(name, job.id)
             pipe.execute()
 
     def delete(self, job: Job) -> None:
         """Forgets a job that has ended."""
         with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.decrby(key_of_stored(job.tenant), int(self._redis.hget(key_of_job(job.id), "bytes") or 0))
             pipe.delete(key_of_job(job.id))
-            for index in [*indices_of(job), *(key_of_index("state", state) for state in TERMINAL)]:
-                pipe.zrem(index, job.id)
+            for name in [*lists_of(job), *states_of(job, *TERMINAL)]:
+                pipe.zrem(name, job.id)
             pipe.execute()
 
-    def page(self, *, filters: dict[str, str], limit: int, after: str | None) -> tuple[list[Job], str | None]:
-        """A page of jobs, newest first, and the id to go on after, if there may be more.
+    def page(
+        self, tenant: str, *, filters: dict[str, str], limit: int, after: str | None
+    ) -> tuple[list[Job], str | None]:
+        """A page of a tenant's jobs, newest first, and the id to go on after, if there may be more.
 
         Args:
             filters: `state`, `method`, `model` (`name` or `name@release`) or `tag`, and what it must be.
             limit: Most jobs on the page.
             after: The last id of the page before.
         """
-        first, *others = [key_of_index(facet, value) for facet, value in filters.items()] or [key_of_index("all")]
+        lists = [key_of_list(tenant, facet, value) for facet, value in filters.items()]
+        first, *others = lists or [key_of_list(tenant, "all")]
         jobs: list[Job] = []
         for _ in range(CHUNKS_AT_MOST):
             ids = self._walk(first, after, limit + 1)
@@ -109,15 +123,15 @@ class Records:
             after = ids[-1]
         return jobs, after
 
-    def _walk(self, index: str, after: str | None, count: int) -> list[str]:
+    def _walk(self, name: str, after: str | None, count: int) -> list[str]:
         top = f"({after}" if after else "+"
         with translated():
-            return cast("list[str]", self._redis.zrange(index, top, "-", bylex=True, desc=True, offset=0, num=count))
+            return cast("list[str]", self._redis.zrange(name, top, "-", bylex=True, desc=True, offset=0, num=count))
 
-    def _in_all(self, ids: list[str], indices: list[str]) -> list[str]:
-        for index in indices:
+    def _in_all(self, ids: list[str], names: list[str]) -> list[str]:
+        for name in names:
             with translated():
-                scores = self._redis.zmscore(index, ids) if ids else []
+                scores = self._redis.zmscore(name, ids) if ids else []
             ids = [job_id for job_id, score in zip(ids, scores, strict=True) if score is not None]
         return ids
 
@@ -129,9 +143,36 @@ class Records:
         return [job for record in records if (job := _read_record(record)) is not None]
 
     def count(self, state: State) -> int:
-        """How many jobs are in a state."""
+        """How many jobs are in a state, whosever they are."""
         with translated():
-            return self._redis.zcard(key_of_index("state", state))
+            return self._redis.zcard(key_of_state(state))
+
+    def usage(self, tenant: str) -> Usage:
+        """What a tenant has at this moment."""
+        with translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.zcard(key_of_list(tenant, "state", State.RUNNING))
+            pipe.get(key(f"targets:{tenant}"))
+            pipe.get(key_of_stored(tenant))
+            return Usage(*(int(count or 0) for count in pipe.execute()))
+
+    def add_stored(self, tenant: str, count: int) -> None:
+        """Notes that a tenant has stored so many bytes more."""
+        with translated():
+            self._redis.incrby(key_of_stored(tenant), count)
+
+    def set_stored(self, stored: Mapping[str, int]) -> None:
+        """Notes how many bytes each tenant has stored, as the store says."""
+        with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for tenant, count in stored.items():
+                pipe.set(key_of_stored(tenant), count)
+            pipe.execute()
+
+    def tenants(self, job_ids: Sequence[str]) -> list[str | None]:
+        """Whose each of these jobs is; None where there is no record of it."""
+        with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hget(key_of_job(job_id), "tenant")
+            return pipe.execute()
 
     def unfinished(self) -> list[str]:
         """Every job that is queued or running."""
@@ -139,7 +180,7 @@ class Records:
             return [
                 job_id
                 for state in (State.QUEUED, State.RUNNING)
-                for job_id in cast("list[str]", self._redis.zrange(key_of_index("state", state), 0, -1))
+                for job_id in cast("list[str]", self._redis.zrange(key_of_state(state), 0, -1))
             ]
 
     def count_try(self, what: str) -> int:
@@ -160,18 +201,18 @@ class Records:
         with translated():
             return bool(self._redis.set(key(f"turn:{what}"), "1", nx=True, px=int(seconds * 1000)))
 
-    def reserve(self, idempotency_key: str, value: str, seconds: int) -> str:
-        """Binds a key to a value for a while, unless it is bound; returns what it is bound to."""
+    def reserve(self, tenant: str, idempotency_key: str, value: str, seconds: int) -> str:
+        """Binds a tenant's key to a value for a while, unless it is bound; returns what it is bound to."""
         with translated():
-            name = key(f"idempotency:{idempotency_key}")
+            name = key(f"idempotency:{tenant}:{idempotency_key}")
             if self._redis.set(name, value, nx=True, ex=seconds):
                 return value
             return cast("str | None", self._redis.get(name)) or value
 
-    def find_reserved(self, idempotency_key: str) -> str | None:
-        """What a key is bound to."""
+    def find_reserved(self, tenant: str, idempotency_key: str) -> str | None:
+        """What a tenant's key is bound to."""
         with translated():
-            return cast("str | None", self._redis.get(key(f"idempotency:{idempotency_key}")))
+            return cast("str | None", self._redis.get(key(f"idempotency:{tenant}:{idempotency_key}")))
 
     @contextmanager
     def alone(self, what: str, seconds: int) -> Iterator[bool]:
@@ -209,11 +250,16 @@ def _read_record(record: dict[str, str]) -> Job | None:
     return Job.model_validate({**Job.model_validate_json(record["job"]).model_dump(), **live})
 
 
-def indices_of(job: Job) -> list[str]:
-    """The indices that a job is in from first to last; the one of its state changes and is not among them."""
+def lists_of(job: Job) -> list[str]:
+    """Its tenant's lists that a job is in from first to last; the one of its state changes and is not among them."""
     name = job.model.partition("@")[0]
     facets = [("method", job.method), ("model", name), ("model", job.model), *(("tag", tag) for tag in job.tags)]
-    return [key_of_index("all"), *(key_of_index(facet, value) for facet, value in facets)]
+    return [key_of_list(job.tenant, "all"), *(key_of_list(job.tenant, facet, value) for facet, value in facets)]
+
+
+def states_of(job: Job, *states: State) -> list[str]:
+    """Where a job is noted while it is in one of these states: with all jobs, and with its tenant's."""
+    return [name for state in states for name in (key_of_state(state), key_of_list(job.tenant, "state", state))]
 
 
 def key_of_job(job_id: str) -> str:
@@ -221,9 +267,19 @@ def key_of_job(job_id: str) -> str:
     return key(f"job:{job_id}")
 
 
-def key_of_index(facet: str, value: str = "") -> str:
-    """Where the ids of the jobs lie that have something in common."""
-    return key(f"index:{facet}:{value}")
+def key_of_list(tenant: str, facet: str, value: str = "") -> str:
+    """Where the ids of a tenant's jobs lie that have something in common."""
+    return key(f"list:{tenant}:{facet}:{value}")
+
+
+def key_of_stored(tenant: str) -> str:
+    """Where the bytes are counted that a tenant has stored."""
+    return key(f"stored:{tenant}")
+
+
+def key_of_state(state: State) -> str:
+    """Where the ids of all jobs in a state lie."""
+    return key(f"state:{state}")
 
 
 def key(name: str) -> str:

@@ -52,9 +52,9 @@ class NewRelease(Document):
             raise ValueError("an upload's id is its SHA-256, and sha256 is another one")
         return self
 
-    def to_release(self, classes: list[str]) -> Release:
+    def to_release(self, classes: list[str], tenant: str | None) -> Release:
         """The same as an entry of the catalogue."""
-        given = self.model_dump(exclude={"upload", "classes"})
+        given = self.model_dump(exclude={"upload", "classes"}) | {"tenant": tenant}
         if self.upload is not None:
             given |= {"key": f"weights/{self.upload}", "sha256": self.upload}
         return Release.model_validate({**given, "classes": classes})

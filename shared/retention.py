@@ -1,6 +1,7 @@
 """How long results are kept: by age and by total size, the oldest first."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -14,6 +15,9 @@ from shared.storage import Storage
 AUDIT = "audit"
 """Jobs with this tag are kept: an audit compares with what was."""
 
+MOST_REMEMBERED = 1000
+"""Jobs that Redis has forgotten, and that are made known to it again at a time."""
+
 log = structlog.get_logger()
 
 
@@ -23,6 +27,7 @@ def expire(storage: Storage, records: Records, settings: Settings) -> list[str]:
     What has not ended stays, and so does what belongs to an audit.
     """
     sizes = measure(storage)
+    recount(sizes, storage, records)
     total, oldest = sum(sizes.values()), now() - timedelta(seconds=settings.retention_seconds)
     removed = []
     for job_id in sorted(sizes):
@@ -48,6 +53,25 @@ def measure(storage: Storage) -> dict[str, int]:
     for each in storage.bucket.list("jobs/"):
         sizes[each.key.split("/")[1]] += each.bytes
     return dict(sizes)
+
+
+def recount(sizes: Mapping[str, int], storage: Storage, records: Records) -> None:
+    """Notes what every tenant has stored; jobs of which Redis has no record get one, and are in lists again."""
+    stored: Counter[str] = Counter()
+    remembered = 0
+    for job_id, tenant in zip(sizes, records.tenants(list(sizes)), strict=True):
+        if tenant is None and remembered < MOST_REMEMBERED:
+            manifest = storage.load_manifest(job_id)
+            if manifest is not None:
+                records.remember(manifest)
+                tenant = manifest.job.tenant
+            remembered += 1
+        if tenant is not None:
+            stored[tenant] += sizes[job_id]
+    for kind in ("images/", "archives/"):
+        for each in storage.bucket.list(kind):
+            stored[each.key.split("/")[1]] += each.bytes
+    records.set_stored(stored)
 
 
 def forget_keys(storage: Storage, settings: Settings) -> None:

@@ -47,8 +47,25 @@ class Settings(BaseSettings):
     max_weights_bytes: int = Field(default=5_000_000_000, ge=1, description="Largest file of weights.")
     operator_token: SecretStr | None = Field(
         default=None,
-        description="What operators send as `Authorization: Bearer`; without it nobody can register models.",
+        description="What whoever runs the service sends as `Authorization: Bearer`: it opens everything, keys too.",
     )
+    keyless_loopback: bool = Field(
+        default=False,
+        description="On a port that only this machine can reach, take jobs without a key; they are the tenant "
+        "`default`'s.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="An identity provider whose tokens are taken instead of keys."
+    )
+    oidc_audience: str = Field(default="archetype", description="Whom its tokens must be meant for.")
+    oidc_algorithms: list[
+        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+    ] = Field(default=["RS256"], min_length=1, description="What they may be signed with.")
+    oidc_jwks: str | None = Field(
+        default=None, description="Where its keys are; without it, where its discovery document says."
+    )
+    oidc_tenant_claim: str = Field(default="tenant", description="The claim that names the tenant.")
+    oidc_scope_claim: str = Field(default="scope", description="The claim that names the scopes.")
     weight_prefixes: list[str] = Field(
         default=[], description="Places in the bucket whose files may be registered as weights, as `exports/`."
     )
@@ -56,8 +73,14 @@ class Settings(BaseSettings):
     picture_prefixes: list[str] = Field(
         default=[], description="Places in the bucket whose pictures any job may look at, as `probes/`."
     )
+    webhook_networks: list[str] = Field(
+        default=[], description="Networks outside the public internet that webhooks may lead to, as `10.1.0.0/16`."
+    )
     max_queued_jobs: int = Field(default=10_000, ge=1, description="More get 429.")
     max_wait_seconds: int = Field(default=60, ge=0, description="Longest `Prefer: wait`.")
+    max_listeners: int = Field(
+        default=32, ge=1, description="Connections of a process that may listen to events; each takes a thread of it."
+    )
     idempotency_seconds: int = Field(default=86_400, ge=1, description="How long an idempotency key is remembered.")
 
     lease_seconds: float = Field(default=15, gt=0, description="A worker that is silent for longer has lost its job.")

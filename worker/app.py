@@ -64,7 +64,15 @@ def wake_others() -> None:
 def report(worker: str, *, busy: bool) -> None:
     """Says which networks this worker holds; it works as well where nobody hears it."""
     with suppress(Unavailable):
-        presence().report(worker, bench().networks.references, busy=busy)
+        presence().report(worker, bench().networks.references, busy=busy, memory=held_memory())
+
+
+def held_memory() -> int:
+    """Bytes of a GPU's memory that this process holds."""
+    import torch
+
+    device = bench().device
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
 
 
 @cache

@@ -30,6 +30,7 @@ from shared.errors import (
     Retold,
     Unavailable,
 )
+from shared.events import Events
 from shared.jobs import Job, Order, Part, State, now
 from shared.rebuilding import load_order
 from shared.records import Records
@@ -45,6 +46,7 @@ from worker.plans import Plans
 from worker.pool import Run, Want
 from worker.sources import open_source
 from worker.task import Judge, Task
+from worker.thumbnail import Thumbnail
 
 log = structlog.get_logger()
 
@@ -110,21 +112,29 @@ def begin(bench: Bench, attempt: Attempt, lane: Lane) -> Run:
     """
     storage, claim, outcome = bench.storage, attempt.claim, attempt.outcome
     order = find_order(storage, claim.job_id)
+    uploads = storage.of(order.tenant)
+    log.info("job.begun", request_id=order.request_id, model=order.request.get("model"), tenant=order.tenant)
     checked = check_request(
-        parse_request(order.request), bench.catalogue, storage, prefixes=bench.settings.picture_prefixes
+        parse_request(order.request),
+        bench.catalogue.of(order.tenant),
+        storage,
+        uploads,
+        prefixes=bench.settings.picture_prefixes,
     )
-    lane.open(checked.release, attempt.heartbeat)
+    heartbeat = attempt.heartbeat
+    lane.open(checked.release, heartbeat)
     opened = [attempt.held.enter_context(lane.open_judge(release, attempt.heartbeat)) for release in checked.judges]
     judges = tuple(Judge(release, judge) for release, (judge, _) in zip(checked.judges, opened, strict=True))
     digests = {release.reference: other.sha256 for release, (_, other) in zip(checked.judges, opened, strict=True)}
     outcome.provenance = describe_provenance(bench, checked, lane) | {"judges": digests}
-    opener = Opener(storage, checked.release.preprocessing, bench.settings.max_image_pixels, outcome.warn)
+    opener = Opener(uploads, checked.release.preprocessing, bench.settings.max_image_pixels, outcome.warn)
     task = Task(
         request=checked.request, release=checked.release, targets=choose_targets(checked, order, claim),
         classifier=lane.classifier, climber=lane.climber, batch=lane.plan.batch, judges=judges,
         load_picture=opener.load, decode=opener.decode, save=Saver(storage, claim, outcome),
+        show=Thumbnail(Events(bench.records), claim.job_id),
         load_original=partial(bench.networks.load_original, checked.release),
-        entries=attempt.held.enter_context(open_source(checked.request, storage, attempt.heartbeat.check)),
+        entries=attempt.held.enter_context(open_source(checked.request, storage, order.tenant, heartbeat.check)),
         all_targets=checked.targets or [],
         key=f"{VERSION} {torch.__version__} {lane.loaded.sha256} {lane.plan.precision}",
         checkpoint=storage.load_checkpoint(claim.job_id, claim.share) if claim.resumes else None,

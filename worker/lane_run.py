@@ -9,6 +9,7 @@ import structlog
 import torch
 
 from shared.claims import Claim, ClaimLost
+from shared.counters import Counts
 from shared.errors import OutOfMemory, Problem, TimeLimitExceeded, Unavailable
 from shared.jobs import now
 from shared.lanes import ALONE
@@ -75,6 +76,7 @@ class LaneRun:
         self._name = ""
         self._closes = time.monotonic() + bench.settings.lane_seconds
         self._at_work: Sequence[Attempt] = ()
+        self._counts = Counts()
 
     def go_on(self) -> None:
         """Until nobody is left, and nobody else is taken in."""
@@ -86,6 +88,7 @@ class LaneRun:
             self._step()
             if not self._attempts:
                 self.take_in()
+        self._counts.write(self._bench.records)
 
     def take_in(self) -> None:
         """Claims from the lane while there is room and time."""
@@ -156,6 +159,7 @@ class LaneRun:
                 said = attempt.run.send(answer)
             except StopIteration as stop:
                 self._conclude(attempt, succeed(self._bench, attempt, stop.value))
+                self._count_end(attempt)
                 return
             if isinstance(said, Want):
                 attempt.want = said
@@ -179,8 +183,20 @@ class LaneRun:
             return
         finally:
             self._at_work = ()
+        self._count_batch(waiting)
         for (attempt, _), answer in zip(waiting, answers, strict=True):
             self._resume(attempt, answer)
+
+    def _count_end(self, attempt: Attempt) -> None:
+        model, _, rest = attempt.claim.lane.partition("/")
+        if not attempt.claim.whole:
+            self._counts.add("archetype_targets", rest.partition("/")[0], model, by=attempt.size)
+
+    def _count_batch(self, waiting: Sequence[tuple[Attempt, Want]]) -> None:
+        model, slots = self._name.partition("/")[0], sum(attempt.size for attempt, _ in waiting)
+        self._counts.add("archetype_batches", model)
+        self._counts.add("archetype_batch_slots", model, by=min(slots, self._lane.batch))
+        self._counts.add("archetype_batch_places", model, by=self._lane.batch)
 
     def _compute_alone(self, pool: Pool, attempt: Attempt, want: Want) -> None:
         answer = None
@@ -294,6 +310,7 @@ class LaneRun:
         for attempt in self._attempts:
             if time.monotonic() - attempt.put_away > every:
                 self._put_away(attempt)
+                self._counts.write(self._bench.records)
 
     def _put_away(self, attempt: Attempt) -> None:
         """Stores how far a share has come, where its method can say so; if that fails, the share goes on without."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from shared.catalogue import Preprocessing
 from shared.pictures import decode_picture
-from shared.storage import Storage
+from shared.uploads import Uploads
 from worker.preprocess import Levels, to_levels
 
 
@@ -13,7 +13,7 @@ from worker.preprocess import Levels, to_levels
 class Opener:
     """Reads pictures for a release, and warns in the job's metrics where they are not what it was trained on."""
 
-    storage: Storage
+    uploads: Uploads
     preprocessing: Preprocessing
     max_pixels: int
     warn: Callable[[str], None]
@@ -29,4 +29,4 @@ class Opener:
 
     def load(self, image_id: str) -> Levels:
         """An uploaded picture (H, W, C)."""
-        return self.decode(self.storage.load_image(image_id))
+        return self.decode(self.uploads.load_image(image_id))

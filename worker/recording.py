@@ -1,6 +1,6 @@
 """What is kept of an ascent while it goes on: each slot's curve, and pictures of it on the way."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -37,10 +37,12 @@ class Recording:
     Attributes:
         frames_at: Steps after which frames are taken; None where there are to be none.
         stills_every: Steps between two stills; None for none.
+        show: Shows the newest frames to those who follow the job.
     """
 
     frames_at: frozenset[int] | None
     stills_every: int | None
+    show: Callable[[Sequence[Pixels]], None]
     frames: dict[int, list[Pixels]] = field(default_factory=dict)
     stills: dict[int, dict[int, NDArray[np.uint8]]] = field(default_factory=dict)
     _values: list[tuple[tuple[int, ...], Tensor]] = field(default_factory=list)
@@ -58,6 +60,8 @@ class Recording:
                 self.stills.setdefault(slot, {})[step.taken[row]] = levels
             if row in frames:
                 self.frames.setdefault(slot, []).append(shrink(to_rgb(levels)))
+        if frames:
+            self.show([self.frames[slot][-1] for slot in sorted(self.frames)])
 
     def curves(self) -> dict[int, NDArray[np.float32]]:
         """Each slot's objective before every step that it took."""

@@ -1,15 +1,12 @@
 """What a job that looks at pictures ends with: a contact sheet with a row per picture, and its metrics."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from shared.errors import DeadTarget, InvalidRequest, Problem
-from worker.engine.render import encode_png, render_contact_sheet
+from worker.engine.render import Pixels, encode_png, render_contact_sheet
 from worker.pairs import Pair, Pairs
 from worker.recording import shrink
 from worker.task import Task
@@ -20,7 +17,7 @@ SIDE = 200
 ROWS, COLUMNS = 50, 9
 """So many pictures at most, and of each the first targets."""
 
-Cell = tuple[NDArray[np.uint8], str]
+Cell = tuple[Pixels, str]
 
 
 @dataclass(frozen=True)
@@ -28,18 +25,21 @@ class Sheet:
     """What it holds so far: cells by picture.
 
     Attributes:
+        show: Shows the newest pictures (H, W, 3) to those who follow the job.
         columns: How many a row may have when more are added.
     """
 
+    show: Callable[[Sequence[Pixels]], None]
     columns: int = COLUMNS
     rows: dict[str, list[Cell]] = field(default_factory=dict)
 
-    def add(self, pair: Pair, shown: NDArray[np.uint8], cells: Sequence[Cell]) -> None:
+    def add(self, pair: Pair, shown: Pixels, cells: Sequence[Cell]) -> None:
         """Adds what was made of a pair to its picture's row, where there is room.
 
         Args:
             shown: The picture, as the row begins.
         """
+        self.show([pixels for pixels, _ in cells])
         image = pair.picture.id
         if image in self.rows or len(self.rows) < ROWS:
             row = self.rows.setdefault(image, [(shrink(shown, SIDE), "picture")])

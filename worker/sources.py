@@ -36,20 +36,22 @@ class Entry:
 
 @contextmanager
 def open_source(
-    request: AnyRequest, storage: Storage, look_up: Callable[[], None] = lambda: None
+    request: AnyRequest, storage: Storage, tenant: str, look_up: Callable[[], None] = lambda: None
 ) -> Iterator[Sequence[Entry]]:
     """The pictures that a request is to look at; an archive lies in a temporary file meanwhile.
 
     Args:
+        tenant: Whose uploads it names.
         look_up: Called now and then while an archive is fetched.
     """
     if not isinstance(request, Looking):
         yield []
         return
+    uploads = storage.of(tenant)
     match request.images:
         case Archive():
             with tempfile.TemporaryFile() as file:
-                for chunk in storage.stream_archive(request.images.archive):
+                for chunk in uploads.stream_archive(request.images.archive):
                     file.write(chunk)
                     look_up()
                 with zipfile.ZipFile(file) as archive:
@@ -59,4 +61,4 @@ def open_source(
             keys = storage.list_pictures(request.images.prefix)
             yield [Entry(key, None, partial(storage.load_picture, key)) for key in keys]
         case _:
-            yield [Entry(one.id, one, partial(storage.load_image, one.id)) for one in request.pictures]
+            yield [Entry(one.id, one, partial(uploads.load_image, one.id)) for one in request.pictures]

@@ -13,6 +13,7 @@ from celery import Celery
 
 from shared.broker import count_messages, send_job, send_release
 from shared.claims import Claim, ClaimLost, Claims
+from shared.counters import count
 from shared.ending import cancelled, end_job, ended
 from shared.errors import AttemptsExhausted, Problem
 from shared.jobs import Part, State
@@ -79,6 +80,7 @@ class Sweep:
         if attempts < self.settings.max_attempts:
             if self.claims.release(ref, beat, max_attempts=self.settings.max_attempts):
                 log.warning("job.abandoned", share=ref, attempt=attempts)
+                count(self.records, "archetype_shares_returned", "abandoned")
                 job_id = ref.rpartition(":")[0]
                 if (why := self.claims.why_cancelled(job_id)) is not None:
                     self.cancel(job_id, why)
@@ -86,6 +88,7 @@ class Sweep:
         claim = self.claims.take_over(ref, beat, "sweep")
         if claim is not None:
             log.warning("job.given_up", share=ref, attempt=attempts)
+            count(self.records, "archetype_shares_returned", "given_up")
             self.give_up(claim)
 
     def give_up(self, claim: Claim) -> None:

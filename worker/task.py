@@ -14,6 +14,7 @@ from shared.jobs import TargetClass
 from shared.methods import AnyRequest
 from shared.parameters.fields import Shown
 from worker.engine.classifier import Classifier
+from worker.engine.render import Pixels
 from worker.preprocess import Levels
 from worker.sources import Entry
 
@@ -55,6 +56,7 @@ class Task(Generic[R]):
         entries: The pictures to look at, not yet read.
         key: What names the network and how it is run, for checkpoints.
         checkpoint: How far an earlier attempt had come, where one put anything away.
+        show: Shows the newest pictures (H, W, 3) to those who follow the job.
         pool: What this job and others compute together, by its name; made if there is none yet.
     """
 
@@ -73,6 +75,7 @@ class Task(Generic[R]):
     all_targets: Sequence[int] = ()
     key: str = ""
     checkpoint: bytes | None = None
+    show: Callable[[Sequence[Pixels]], None] = lambda _: None
     pool: Callable[[str, Callable[[], Any]], Any] = lambda _name, make: make()
 
     @property

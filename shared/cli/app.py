@@ -2,10 +2,11 @@
 
 import typer
 
-from shared.cli import jobs, menu, models, submit
+from shared.cli import jobs, keys, menu, models, submit, webhooks
+from shared.cli.connection import remember
 
-app = typer.Typer(no_args_is_help=True, help="Ask a running Archetype service for pictures.")
-app.add_typer(submit.app, name="submit")
-app.add_typer(models.app, name="models")
-app.add_typer(jobs.app, name="jobs")
+app = typer.Typer(no_args_is_help=True)
+app.callback()(remember)
+for commands in (submit, jobs, models, webhooks, keys):
+    app.add_typer(commands.app, name=commands.__name__.rpartition(".")[2])
 app.command("methods")(menu.show_methods)

@@ -4,14 +4,13 @@ from typing import Any
 
 from rich.table import Table
 
-from shared.cli.options import DEFAULT_URL, Url
-from shared.cli.terminal import out, told
-from shared.client import Client
+from shared.cli.connection import connected
+from shared.cli.terminal import out
 
 
-def show_methods(url: Url = DEFAULT_URL) -> None:
+def show_methods() -> None:
     """Show the menu: methods and their parameters."""
-    with told(), Client(url) as client:
+    with connected() as client:
         for method in client.methods():
             out.print(f"[bold]{method['method']}[/]: {method['description']}", highlight=False)
             table = Table("parameter", "default", "allowed", "what it is", show_edge=False)

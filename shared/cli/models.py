@@ -8,18 +8,18 @@ import typer
 from rich.table import Table
 
 from shared.checks import parse_release
-from shared.cli.options import DEFAULT_URL, Params, Url, read_parameter
-from shared.cli.terminal import out, told
-from shared.client import Client
+from shared.cli.connection import connected
+from shared.cli.options import Params, read_parameter
+from shared.cli.terminal import out
 
 app = typer.Typer(no_args_is_help=True, help="Look into the catalogue, and add to it.")
 
 
 @app.command("list")
-def list_models(url: Url = DEFAULT_URL) -> None:
+def list_models() -> None:
     """Show the catalogue."""
     table = Table("model", "releases", "classes", "input")
-    with told(), Client(url) as client:
+    with connected() as client:
         for model in client.models():
             height, width = model["size"]
             table.add_row(model["name"], ", ".join(model["releases"]), str(model["classes"]), f"{width} x {height}")
@@ -27,9 +27,9 @@ def list_models(url: Url = DEFAULT_URL) -> None:
 
 
 @app.command("show")
-def show_model(name: Annotated[str, typer.Argument(help="name, or name@release.")], url: Url = DEFAULT_URL) -> None:
+def show_model(name: Annotated[str, typer.Argument(help="name, or name@release.")]) -> None:
     """Print a model's releases, classes and layers as JSON."""
-    with told(), Client(url) as client:
+    with connected() as client:
         out.print_json(json.dumps(client.model(name)))
 
 
@@ -46,8 +46,6 @@ def add_model(
     score_layer: Annotated[str | None, typer.Option(help="The layer of the class scores.")] = None,
     argument: Annotated[list[str], typer.Option("--argument", "-a", help="name=value, of the architecture.")] = [],
     preprocessing: Params = [],
-    token: Annotated[str, typer.Option(envvar="ARCHETYPE_OPERATOR_TOKEN", help="Of the operators.")] = "",
-    url: Url = DEFAULT_URL,
 ) -> None:
     """Register a release (operators): it is loaded once, and refused with a reason if it does not work."""
     body: dict[str, Any] = {
@@ -58,7 +56,7 @@ def add_model(
     }  # fmt: skip
     if isinstance(body["classes"], list):
         body["classes"] = [line.strip() for line in body["classes"] if line.strip()]
-    with told(), Client(url, operator_token=token) as client:
+    with connected() as client:
         sources = {"key": key, "upload": client.upload_weights(weights) if weights else None}
         sources |= {"sha256": sha256, "score_layer": score_layer}
         body |= {source: value for source, value in sources.items() if value is not None}

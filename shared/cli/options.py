@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-Url = Annotated[str, typer.Option("--url", envvar="ARCHETYPE_URL", help="Where the service is.")]
 Model = Annotated[str, typer.Option(help="name or name@release; see `archetype models`.")]
 Priority = Annotated[str, typer.Option(help="interactive or bulk.")]
 Tags = Annotated[list[str], typer.Option("--tag", help="Label to find the job by; may be repeated.")]
@@ -18,8 +17,6 @@ Top = Annotated[int | None, typer.Option(help="Instead of classes: so many of th
 CancelAfter = Annotated[str | None, typer.Option(help="90s, 15m, 1h30m: cancelled if it has not ended by then.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress, then save the pictures.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the pictures; default archetype-JOB.")]
-
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 def read_parameter(given: str) -> tuple[str, Any]:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from shared.checks import parse_request
+from shared.cli.connection import connected
 from shared.cli.options import (
-    DEFAULT_URL,
     CancelAfter,
     Model,
     Out,
@@ -16,12 +16,10 @@ from shared.cli.options import (
     Priority,
     Tags,
     Top,
-    Url,
     Wait,
     read_parameter,
 )
-from shared.cli.terminal import finish, out, told
-from shared.client import Client
+from shared.cli.terminal import finish, out
 from shared.methods import MENU, Looking
 
 app = typer.Typer(no_args_is_help=True, help="Submit a job.")
@@ -42,11 +40,10 @@ def _add_drawing(method: str, what: str) -> None:
         cancel_after: CancelAfter = None,
         wait: Wait = False,
         save_to: Out = None,
-        url: Url = DEFAULT_URL,
     ) -> None:
         wanted = {} if targets is None else {"targets": "all" if targets == "all" else _split(targets)}
         body = {"method": method, "model": model, **wanted, **_common(param, priority, tag)}
-        _submit(body, cancel_after, url=url, wait=wait, folder=save_to)
+        _submit(body, cancel_after, wait=wait, folder=save_to)
 
 
 def _add_looking(method: str, what: str) -> None:
@@ -66,18 +63,17 @@ def _add_looking(method: str, what: str) -> None:
         cancel_after: CancelAfter = None,
         wait: Wait = False,
         save_to: Out = None,
-        url: Url = DEFAULT_URL,
     ) -> None:
-        body = {"method": method, "model": model, **_look_at(pictures, targets, top, url)}
-        _submit(body | _common(param, priority, tag), cancel_after, url=url, wait=wait, folder=save_to)
+        body = {"method": method, "model": model, **_look_at(pictures, targets, top)}
+        _submit(body | _common(param, priority, tag), cancel_after, wait=wait, folder=save_to)
 
 
 for _name, _kind in MENU.items():
     (_add_looking if issubclass(_kind, Looking) else _add_drawing)(_name, _kind.__doc__ or "")
 
 
-def _submit(body: dict[str, Any], cancel_after: str | None, *, url: str, wait: bool, folder: Path | None) -> None:
-    with told(), Client(url) as client:
+def _submit(body: dict[str, Any], cancel_after: str | None, *, wait: bool, folder: Path | None) -> None:
+    with connected() as client:
         job = client.submit(parse_request(body), cancel_after=cancel_after)
         if wait:
             finish(client, job.id, folder)
@@ -89,11 +85,11 @@ def _common(param: list[str], priority: str, tags: list[str]) -> dict[str, Any]:
     return {"params": dict(read_parameter(given) for given in param), "priority": priority, "tags": tags}
 
 
-def _look_at(pictures: list[Path], targets: str | None, top: int | None, url: str) -> dict[str, Any]:
+def _look_at(pictures: list[Path], targets: str | None, top: int | None) -> dict[str, Any]:
     """Uploads the pictures; what of a request says which they are, and what to look for."""
     if len(pictures) > 1 and any(map(_is_zip, pictures)):
         raise typer.BadParameter("give pictures, or one archive alone")
-    with told(), Client(url) as client:
+    with connected() as client:
         images: Any = (
             {"archive": client.upload_archive(pictures[0]).id}
             if _is_zip(pictures[0])

@@ -28,12 +28,11 @@ local function take(rank, lane, ref)
   local fence = string.format('%d', math.max(tonumber(held[1]) + 1, now_ms))
   local attempt = redis.call('HINCRBY', share, 'attempt', 1)
   redis.call('HSET', share, 'state', 'running', 'owner', owner, 'fence', fence)
-  redis.call('HSET', job, 'fence', fence, 'attempt', math.max(attempt, tonumber(held[3])), 'state', 'running')
+  redis.call('HSET', job, 'fence', fence, 'attempt', math.max(attempt, tonumber(held[3])))
   redis.call('HSETNX', job, 'started_at', now)
   redis.call('HINCRBY', job, 'running', 1)
   redis.call('ZADD', leases, fence, ref) -- no two claims of a share have a beat in common
-  redis.call('ZREM', prefix .. 'index:state:queued', id)
-  redis.call('ZADD', prefix .. 'index:state:running', 0, id)
+  move(prefix, id, 'running')
   local facts = redis.call('HMGET', share, 'size', 'resumes')
   return {id, tonumber(number), tonumber(fence), attempt, tonumber(facts[1]), tonumber(held[2]), lane,
     facts[2] == '1' and 1 or 0}

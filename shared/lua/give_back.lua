@@ -23,11 +23,7 @@ redis.call('HSET', share, 'state', 'pending', 'lane', lane, 'resumes', 1)
 redis.call('HINCRBY', job, 'fence', 1)
 local facts = redis.call('HMGET', job, 'priority', 'shares', 'left')
 local running = redis.call('HINCRBY', job, 'running', -1)
-if running == 0 and facts[2] == facts[3] then
-  redis.call('HSET', job, 'state', 'queued')
-  redis.call('ZREM', prefix .. 'index:state:running', id)
-  redis.call('ZADD', prefix .. 'index:state:queued', 0, id)
-end
+if running == 0 and facts[2] == facts[3] then move(prefix, id, 'queued') end
 redis.call('ZADD', prefix .. 'pending:' .. facts[1] .. ':' .. lane, held[4], ref)
 redis.call('ZADD', prefix .. 'lanes:' .. facts[1], 'NX', redis.call('INCR', prefix .. 'served'), lane)
 return 1

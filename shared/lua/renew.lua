@@ -1,8 +1,8 @@
 -- Extends the lease of whoever holds the fence and notes progress. -1: the share is no longer theirs; else why to
 -- cancel the job, or nothing.
--- KEYS: job, share, leases   ARGV: ref, fence, done, total, unit
+-- KEYS: job, share, leases   ARGV: prefix, id, ref, fence, done, total, unit
 local job, share, leases = unpack(KEYS)
-local ref, fence, done, total, unit = unpack(ARGV)
+local prefix, id, ref, fence, done, total, unit = unpack(ARGV)
 local held = redis.call('HMGET', share, 'state', 'fence', 'done', 'size')
 if held[1] ~= 'running' or held[2] ~= fence then return -1 end
 redis.call('ZINCRBY', leases, 1, ref)
@@ -12,5 +12,6 @@ if tonumber(total) > 0 then
   redis.call('HINCRBY', job, 'done', done - (held[3] or 0))
   redis.call('HSET', share, 'done', done)
   redis.call('HSET', job, 'total', whole, 'unit', unit)
+  if done ~= held[3] then tell(prefix, id, 'job.progress') end
 end
 return redis.call('HGET', job, 'cancel') or ''

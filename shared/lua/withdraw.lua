@@ -30,7 +30,5 @@ local ref = id .. ':' .. last
 redis.call('HSET', prefix .. 'share:' .. ref, 'state', 'running', 'owner', owner, 'fence', fence)
 redis.call('HINCRBY', job, 'running', 1)
 redis.call('ZADD', leases, fence, ref)
-redis.call('ZREM', prefix .. 'index:state:queued', id)
-redis.call('ZADD', prefix .. 'index:state:running', 0, id)
-redis.call('HSET', job, 'state', 'running')
+move(prefix, id, 'running')
 return {last, tonumber(fence), tonumber(redis.call('HGET', job, 'attempt'))}

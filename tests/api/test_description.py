@@ -33,6 +33,10 @@ def test_the_openapi_document_is_valid_and_has_every_call(http: httpx2.Client) -
         ("/v1/images/{image_id}", "get"), ("/v1/methods", "get"), ("/v1/models", "get"),
         ("/v1/models/{reference}", "get"),
         ("/v1/models", "post"), ("/v1/weights", "post"), ("/v1/archives", "post"),
+        ("/v1/keys", "post"), ("/v1/keys", "get"), ("/v1/keys/{key_id}", "delete"),
+        ("/v1/jobs/{job_id}/events", "get"), ("/v1/events", "get"), ("/v1/webhooks/secret", "get"),
+        ("/v1/webhooks/secret", "post"), ("/v1/webhooks/deliveries", "get"),
+        ("/v1/webhooks/deliveries/{delivery_id}", "get"), ("/v1/webhooks/deliveries/{delivery_id}/replay", "post"),
         ("/healthz", "get"), ("/readyz", "get"), ("/metrics", "get"),
     }  # fmt: skip
 
@@ -47,7 +51,6 @@ def test_the_page_loads_nothing_from_elsewhere(http: httpx2.Client) -> None:
         assert source.startswith(("/", "data:"))
         if source.startswith("/"):
             assert http.get(source).status_code == 200
-    assert http.get("/").headers["Location"] == "/docs"
 
 
 def test_the_menu_is_served_with_schemas(http: httpx2.Client) -> None:
@@ -94,6 +97,7 @@ print([answer.status_code for answer in answers])
     env = {
         "ARCHETYPE_REDIS_URL": settings.redis_url,
         "ARCHETYPE_S3_ENDPOINT": settings.s3_endpoint,
+        "ARCHETYPE_KEYLESS_LOOPBACK": "true",
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(

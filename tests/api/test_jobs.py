@@ -188,7 +188,7 @@ def stored(stack: Stack) -> tuple[int, int]:
     from shared.bucket import Bucket
 
     live = redis.Redis.from_url(stack.settings.redis_url)
-    return len(list(Bucket(stack.settings).keys("jobs/"))), live.zcard("archetype:index:all:")
+    return len(list(Bucket(stack.settings).keys("jobs/"))), live.zcard("archetype:list:default:all:")
 
 
 WRONG = [

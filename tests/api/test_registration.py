@@ -23,13 +23,8 @@ from shared.registration import Registration, RegistrationState
 from shared.registry import Registry
 from shared.settings import Settings
 from shared.storage import Storage
-from tests.networks import Small, seeded, small
-
-STATE = small(3).state_dict()
-ENTRY: dict[str, Any] = {
-    "name": "mine", "architecture": "factory:small", "arguments": {"channels": 3}, "classes": ["one", "two", "three"],
-    "preprocessing": {"size": [16, 16]},
-}  # fmt: skip
+from tests.networks import Small, seeded
+from tests.releases import ENTRY, STATE
 
 
 @pytest.fixture
@@ -159,7 +154,7 @@ def test_a_blank_token_lets_nobody_in(blank: str) -> None:
     app = create_app(Settings(operator_token=blank))
     for header in ("Bearer ", "Bearer", f"Bearer {blank}"):
         answer = app.test_client().post("/v1/models", json=ENTRY, headers={"Authorization": header})
-        assert answer.status_code == 403
+        assert answer.status_code == 401
 
 
 def test_a_release_that_another_process_registered_is_found_when_it_is_asked_for(stack: Stack) -> None:
@@ -199,14 +194,15 @@ def test_it_is_one_command(stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "small.safetensors").write_bytes(save(STATE))
     (tmp_path / "classes.txt").write_text("one\ntwo\nthree\n")
     command = [
-        Path(sys.executable).with_name("archetype"), "models", "add", "commanded", "--release", "2026",
+        Path(sys.executable).with_name("archetype"), "--url", stack.url, "models", "add", "commanded",
+        "--release", "2026",
         "--architecture", "factory:small", "-a", "channels=3", "--weights", tmp_path / "small.safetensors",
-        "--classes", tmp_path / "classes.txt", "-p", "size=[16,16]", "--url", stack.url,
+        "--classes", tmp_path / "classes.txt", "-p", "size=[16,16]",
     ]  # fmt: skip
     token = stack.settings.operator_token.get_secret_value()
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=120, check=False,
-        env={"ARCHETYPE_OPERATOR_TOKEN": token, "PATH": ""},
+        env={"ARCHETYPE_KEY": token, "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "commanded@2026 works: 3 classes" in done.stdout

@@ -12,7 +12,7 @@ PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
 
 
 def archetype(stack: Stack, *arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [str(Path(sys.executable).with_name("archetype")), *arguments, "--url", stack.url]
+    command = [str(Path(sys.executable).with_name("archetype")), "--url", stack.url, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -81,7 +81,7 @@ def test_every_method_has_a_command() -> None:
 
 
 def test_no_service_is_said(tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).with_name("archetype")), "models", "list", "--url", "http://127.0.0.1:1"]
+    command = [str(Path(sys.executable).with_name("archetype")), "--url", "http://127.0.0.1:1", "models", "list"]
     failed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert failed.returncode == 1
     assert "is the service running" in " ".join(failed.stderr.split())

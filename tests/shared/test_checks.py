@@ -9,7 +9,8 @@ from shared.catalogue import load_catalogue
 from shared.checks import check_request, parse_request
 from shared.errors import InvalidRequest, Problem, UnknownImage, UnknownModel, UnknownTarget
 from shared.methods import MENU, Saliency
-from shared.storage import ArchiveFacts, Description, Image, Layer
+from shared.storage import Description, Layer
+from shared.uploads import ArchiveFacts, Image
 
 
 class Shelf:
@@ -34,7 +35,7 @@ FINE = {"kind": "linf", "radius": 0.003}
 
 
 def check(body: dict[str, Any], shelf: Shelf) -> None:
-    check_request(parse_request(body), load_catalogue(None), shelf)
+    check_request(parse_request(body), load_catalogue(None), shelf, shelf)
 
 
 GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"]}
@@ -144,19 +145,19 @@ def test_a_long_value_is_not_echoed_whole() -> None:
 )
 def test_what_the_catalogue_does_not_have_is_refused(change: dict[str, Any], problem: type[Exception] | None) -> None:
     with pytest.raises(problem) if problem else nullcontext():
-        check_request(parse_request(GOOD | change), load_catalogue(None), Shelf())
+        check_request(parse_request(GOOD | change), load_catalogue(None), Shelf(), Shelf())
 
 
 def test_every_missing_picture_is_named() -> None:
     request = Saliency(method="saliency", model="shapes", images=["a" * 64, "b" * 64, "c" * 64])
     with pytest.raises(UnknownImage) as refused:
-        check_request(request, load_catalogue(None), Shelf("b" * 64))
+        check_request(request, load_catalogue(None), Shelf("b" * 64), Shelf("b" * 64))
     assert [error.field for error in refused.value.document.errors] == ["/images/0", "/images/2"]
 
 
 def test_without_targets_the_prediction_is_the_target() -> None:
     request = Saliency(method="saliency", model="shapes", images=["a" * 64])
-    assert check_request(request, load_catalogue(None), Shelf("a" * 64)).targets is None
+    assert check_request(request, load_catalogue(None), Shelf("a" * 64), Shelf("a" * 64)).targets is None
 
 
 @pytest.mark.parametrize(
@@ -176,17 +177,19 @@ def test_no_job_looks_at_more_than_it_may(pictures: int, options: dict[str, Any]
 
     body = {"method": "saliency", "model": "shapes", "images": {"archive": "a" * 64}} | options
     if field is None:
-        check_request(parse_request(body), load_catalogue(None), Archives())
+        check_request(parse_request(body), load_catalogue(None), Archives(), Archives())
         return
     with pytest.raises(InvalidRequest) as refused:
-        check_request(parse_request(body), load_catalogue(None), Archives())
+        check_request(parse_request(body), load_catalogue(None), Archives(), Archives())
     assert refused.value.document.errors[0].field == field
 
 
 def test_layers_and_channels_are_known_once_a_worker_has_described_the_release() -> None:
     def check(**term: Any) -> None:
         objective = [{"kind": "channel", "layer": "features.0", "channel": 1} | term]
-        check_request(parse_request(GOOD | {"params": {"objective": objective}}), load_catalogue(None), Shelf())
+        check_request(
+            parse_request(GOOD | {"params": {"objective": objective}}), load_catalogue(None), Shelf(), Shelf()
+        )
 
     check()
     for wrong, field in (({"layer": "feature.0"}, "/layer"), ({"channel": 16}, "/channel")):
@@ -197,7 +200,7 @@ def test_layers_and_channels_are_known_once_a_worker_has_described_the_release()
 
 def test_models_are_pinned_to_their_releases() -> None:
     request = parse_request(GOOD | {"params": {"judges": ["shapes"]}})
-    checked = check_request(request, load_catalogue(None), Shelf())
+    checked = check_request(request, load_catalogue(None), Shelf(), Shelf())
     assert (checked.request.model, checked.request.params.judges) == ("shapes@1", ["shapes@1"])
     assert [judge.reference for judge in checked.judges] == ["shapes@1"]
 

@@ -28,7 +28,9 @@ def test_what_ended_is_remembered_as_it_was(records: Records, claims: Claims) ->
     assert records.find(job.id).model_copy(update={"finished_at": None}) == manifest.job
     assert found.state is State.SUCCEEDED
     assert records.find_manifest(job.id) == manifest.fence
-    assert [listed.id for listed in records.page(filters={"tag": "night"}, limit=5, after=None)[0]] == [job.id]
+    assert [listed.id for listed in records.page("default", filters={"tag": "night"}, limit=5, after=None)[0]] == [
+        job.id
+    ]
 
 
 def test_what_is_unfinished_can_be_listed(records: Records, claims: Claims) -> None:
@@ -56,7 +58,7 @@ def test_jobs_are_listed_newest_first_page_by_page(records: Records, claims: Cla
         time.sleep(0.002)
     seen, after = [], None
     while True:
-        page, after = records.page(filters={}, limit=10, after=after)
+        page, after = records.page("default", filters={}, limit=10, after=after)
         seen += [job.id for job in page]
         if after is None:
             break
@@ -68,9 +70,9 @@ def test_filters_are_combined(records: Records, claims: Claims) -> None:
     place(claims, method="saliency", tags=["b"])
     place(claims, tags=["a"])
     filters = {"method": "saliency", "tag": "a", "model": "shapes", "state": "queued"}
-    assert [job.id for job in records.page(filters=filters, limit=5, after=None)[0]] == [wanted.id]
+    assert [job.id for job in records.page("default", filters=filters, limit=5, after=None)[0]] == [wanted.id]
     claims.claim("me")
-    assert records.page(filters=filters, limit=5, after=None) == ([], None)
+    assert records.page("default", filters=filters, limit=5, after=None) == ([], None)
     assert records.count(State.RUNNING) == 1
 
 
@@ -79,12 +81,12 @@ def test_a_deleted_job_is_in_no_list(records: Records, claims: Claims) -> None:
     records.delete(end(claims, job).job)
     assert records.find(job.id) is None
     for filters in ({}, {"tag": "night"}, {"state": "succeeded"}, {"model": "shapes@1"}):
-        assert records.page(filters=filters, limit=5, after=None) == ([], None)
+        assert records.page("default", filters=filters, limit=5, after=None) == ([], None)
 
 
 def test_a_key_stays_bound_to_what_it_was_bound_to_first(records: Records, claims: Claims) -> None:
-    assert records.reserve("key", "one", 60) == "one"
-    assert records.reserve("key", "two", 60) == "one"
+    assert records.reserve("default", "key", "one", 60) == "one"
+    assert records.reserve("default", "key", "two", 60) == "one"
 
 
 def test_no_redis_is_a_problem_that_says_so(settings: Settings) -> None:

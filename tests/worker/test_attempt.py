@@ -90,7 +90,7 @@ def test_a_broken_picture_fails_its_job_as_it_would_its_upload(
 
     data = b"this was a picture once"
     refused = httpx2.post(f"{stack.url}/v1/images", files={"file": ("a.png", data)}).json()
-    image = backdoor.storage.save_image(data, Facts("PNG", 10, 10))
+    image = backdoor.storage.of("default").save_image(data, Facts("PNG", 10, 10))
     body = {"method": "saliency", "model": "shapes", "images": [image.id]}
     ended = client.wait(backdoor.smuggle(body), timeout=60)
     assert ended.error.model_dump() == refused

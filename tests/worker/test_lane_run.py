@@ -76,7 +76,7 @@ class Workplace:
         """As the API does."""
         wanted = {} if targets is None else {"targets": targets}
         body = {"method": "class_model", "model": model, "params": QUICK, **wanted, **body}
-        checked = check_request(parse_request(body), self.catalogue, self.storage)
+        checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
         shares, weight = cut(checked.request, checked.targets)
         order = Order(
             request=checked.request.model_dump(mode="json"), lane=name_lane(checked.request), shares=shares,
@@ -401,7 +401,7 @@ def test_a_job_of_several_shares_is_cancelled_as_a_whole(place: Workplace, at_st
 
 
 def upload(place: Workplace, seed: int) -> str:
-    return place.storage.save_image(encode(noise(28, 28, 1, seed=seed)), Facts("PNG", 28, 28)).id
+    return place.storage.of("default").save_image(encode(noise(28, 28, 1, seed=seed)), Facts("PNG", 28, 28)).id
 
 
 def test_maps_of_several_jobs_are_made_in_one_batch(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,7 +429,7 @@ def test_maps_of_several_jobs_are_made_in_one_batch(place: Workplace, monkeypatc
 
 def test_a_picture_that_cannot_be_read_fails_its_own_job(place: Workplace) -> None:
     good = place.submit(method="saliency", images=[upload(place, 1)], params={}, targets=[0])
-    image = place.storage.save_image(b"this was a picture once", Facts("PNG", 28, 28)).id
+    image = place.storage.of("default").save_image(b"this was a picture once", Facts("PNG", 28, 28)).id
     bad = place.submit(method="saliency", images=[image], params={}, targets=[0])
     place.work()
     assert [place.result(job_id).state for job_id in (good, bad)] == [State.SUCCEEDED, State.FAILED]

@@ -33,7 +33,7 @@ def run(task: Task[Activations]) -> Run:
     total = pairs.count()
     yield Progress(done=0, total=total, unit="picture")
     found: list[dict[str, Any]] = []
-    sheet = Sheet()
+    sheet = Sheet(task.show)
     for batch in pairs.read():
         pictures = torch.stack([to_tensor(pair.view.levels) for pair in batch]).to(classifier.device)
         maps = read_in_parts(classifier, classifier.normalise(pictures), layers)

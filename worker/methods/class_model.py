@@ -27,7 +27,9 @@ def run(task: Task[ClassModel]) -> Run:
     params, targets = task.request.params, task.targets or []
     slots = plan_slots(params, targets)
     extras = wants_extras(params.extras, len(task.all_targets) * len(params.seeds))
-    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, params.stills_every)
+    recording = Recording(
+        choose_frames(params.steps, params.frames) if extras else None, params.stills_every, show=task.show
+    )
     ascents = plan_ascents(task.climber, params, picture=load_start(task), magnitudes=find_magnitudes(task))
     climbers = task.pool("climbers", partial(Climbers, task.climber, task.batch))
     climbed = yield from climb_together(climbers, ascents, slots, recording, key=task.key, checkpoint=task.checkpoint)

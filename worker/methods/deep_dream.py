@@ -42,7 +42,7 @@ def run(task: Task[DeepDream]) -> Run:
     count = pairs.count()
     extras = wants_extras(params.extras, count)
     found: list[dict[str, Any]] = []
-    sheet = Sheet()
+    sheet = Sheet(task.show)
     yield Progress(done=0, total=count * params.steps, unit="step")
     for batch in pairs.read():
         for group in group_by_size(batch, task):
@@ -100,7 +100,7 @@ def dream(
     params, climber = task.request.params, task.climber
     ascents = plan_ascents(climber, params, pictures, wish)
     slots = [Slot(pair.target, params.seed, params.learning_rate) for pair in group]
-    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None)
+    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None, show=task.show)
     return (
         yield from climb(
             climber, ascents, slots, recording, at_once=task.batch, done=done, total=total, each=len(group),

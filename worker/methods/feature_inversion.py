@@ -39,7 +39,7 @@ def run(task: Task[FeatureInversion]) -> Run:
     total = pairs.count() * len(layers) * params.steps
     extras = wants_extras(params.extras, pairs.count() * len(layers))
     found: list[dict[str, Any]] = []
-    sheet = Sheet(columns=1 + len(layers))
+    sheet = Sheet(task.show, columns=1 + len(layers))
     yield Progress(done=0, total=total, unit="step")
     for batch in pairs.read():
         done = len(found) * len(layers) * params.steps
@@ -63,7 +63,7 @@ def invert_batch(
     pictures = torch.stack([to_tensor(pair.view.levels) for pair in batch]).to(task.device)
     objective = FeatureMatch(read_wanted(climber, pictures, layers), relative=params.distance == "relative")
     slots = [Slot(place, params.seed, params.learning_rate, weigh(params)) for place in range(len(objective.wanted))]
-    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None)
+    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None, show=task.show)
     ascents = [plan_ascent(climber, params, objective)]
     climbed = yield from climb(
         climber, ascents, slots, recording, at_once=task.batch, done=done, total=total, each=len(slots)

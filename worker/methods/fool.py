@@ -39,7 +39,7 @@ def run(task: Task[Fool]) -> Run:
     total = pairs.count()
     extras = wants_extras(params.extras, total)
     found: list[dict[str, Any]] = []
-    sheet = Sheet()
+    sheet = Sheet(task.show)
     yield Progress(done=0, total=total * params.steps, unit="step")
     for batch in pairs.read():
         climbed = yield from change_batch(task, batch, len(found) * params.steps, total * params.steps, extras)
@@ -58,7 +58,7 @@ def change_batch(
     # In float32, not as planned: what is measured is whether the picture fools the network as it is.
     ascent = plan_ascent(task.classifier, params, torch.stack([to_tensor(pair.view.levels) for pair in batch]))
     slots = [Slot(pair.target, params.seed, params.learning_rate) for pair in batch]
-    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None)
+    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None, show=task.show)
     return (
         yield from climb(
             task.classifier, [ascent], slots, recording, at_once=task.batch, done=done, total=total, each=len(batch)

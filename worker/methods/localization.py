@@ -61,7 +61,7 @@ def run(task: Task[Localization]) -> Run:
     yield Progress(done=0, total=total, unit="box")
     maps_of = Maps(task, pairs)
     measures = begin_measures(task.classifier, params, task.batch)
-    found, sheet = Found(), Sheet()
+    found, sheet = Found(), Sheet(task.show)
     while made := (yield from maps_of.next()):
         batch, maps = made
         for pair, values, measured in zip(batch, maps.numpy(), measures.take(batch, maps), strict=True):

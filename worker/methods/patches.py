@@ -49,7 +49,7 @@ def run(task: Task[Patches]) -> Run:
     total = pairs.count()
     yield Progress(done=0, total=total, unit="map")
     found: list[dict[str, Any]] = []
-    sheet, image, covered = Sheet(), "", None
+    sheet, image, covered = Sheet(task.show), "", None
     for (pair,) in pairs.read():
         if covered is None or image != pair.picture.id:
             image, covered = pair.picture.id, cover_picture(task, pair)

@@ -30,7 +30,7 @@ def run(task: Task[Saliency]) -> Run:
     measures = begin_measures(task.classifier, params, task.batch)
     metrics: list[dict[str, Any]] = []
     agreements: list[float] = []
-    sheet = Sheet()
+    sheet = Sheet(task.show)
     while made := (yield from maps_of.next()):
         batch, maps = made
         if params.precision != "float32" and not agreements:  # one batch tells

@@ -1,0 +1,57 @@
+"""The API against its own description: whatever is sent, no 5xx, and no answer that is not described."""
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from api.app import create_app
+from deploy.local import run_stack
+from shared.settings import Settings
+
+EXAMPLES = 25
+"""Of every call."""
+
+MEANING = [positive_data_acceptance, negative_data_rejection]
+"""What a schema cannot say: whether there is such a model, picture or class."""
+
+DESCRIBED = create_app(Settings()).extensions["openapi"]["paths"]
+CALLS = [
+    (method, path)
+    for path, methods in DESCRIBED.items()
+    for method in methods
+    if not path.endswith("/events")  # these do not end
+]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """The API of a stack without workers: what is accepted stays in the queue, and nothing is waited for."""
+    settings = Settings(max_wait_seconds=0, log_level="error")
+    with run_stack(tmp_path_factory.mktemp("contract"), settings, workers=0) as stack:
+        yield create_app(stack.settings)
+
+
+@pytest.fixture(scope="module")
+def described(app: Flask) -> schemathesis.BaseSchema:
+    return schemathesis.openapi.from_wsgi("/openapi.json", app)
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_every_answer_is_one_that_is_described(
+    app: Flask, described: schemathesis.BaseSchema, method: str, path: str
+) -> None:
+    token = app.extensions["archetype"].settings.operator_token.get_secret_value()
+    operation = described[path][method]
+
+    @given(data=st.data())
+    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def send(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy())
+        case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, excluded_checks=MEANING)
+
+    send()
