@@ -54,8 +54,9 @@ bench: install .venv-bench/.installed ## How fast class models, maps and the ser
 	@.venv-bench/bin/python -m benchmarks.saliency
 	@$(BIN)/python -m benchmarks.service
 
-bench-service: install ## Shared batches, long queues, quick answers; some minutes
+bench-service: install ## Shared batches, long queues, quick answers, many clients; some minutes
 	@$(BIN)/python -m benchmarks.service
+	@$(BIN)/python -m benchmarks.load
 
 bench-quality: install ## Whether strangers recognise class models; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)

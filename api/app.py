@@ -1,6 +1,7 @@
 """Puts the Flask application together."""
 
 from flask import Flask
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from api import access, archives, docs, events, health, images, jobs, keys, menu, metrics, models, webhooks, weights
 from api.openapi import describe_api
@@ -10,6 +11,7 @@ from api.request_ids import follow_requests
 from api.services import connect
 from shared.log import configure_logging
 from shared.settings import Settings
+from shared.tracing import trace_process
 
 
 def create_app(settings: Settings) -> Flask:
@@ -27,4 +29,6 @@ def create_app(settings: Settings) -> Flask:
     follow_requests(app)
     access.guard(app)
     app.extensions["openapi"] = describe_api(app)
+    if trace_process(settings, "archetype-api"):
+        FlaskInstrumentor().instrument_app(app)  # type: ignore[no-untyped-call]
     return app

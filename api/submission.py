@@ -19,6 +19,7 @@ from shared.jobs import Job, Order, State, new_job_id, now
 from shared.lanes import cut, name_lane
 from shared.methods import AnyRequest
 from shared.presence import name_queue
+from shared.tracing import carry
 
 log = structlog.get_logger()
 
@@ -52,7 +53,9 @@ def submit(
         prefixes=services.settings.picture_prefixes,
     )  # fmt: skip
     order = place_order(checked, min(seconds or services.settings.deadline_seconds, services.settings.deadline_seconds))
-    order = order.model_copy(update={"tenant": caller.tenant, "retry_of": retry_of, "request_id": request_id()})
+    order = order.model_copy(
+        update={"tenant": caller.tenant, "retry_of": retry_of, "request_id": request_id(), "trace": carry()}
+    )
     if idempotency_key is None:
         return enqueue(new_job_id(), order, caller, services)
     job_id, bound = choose_id(checked.request, caller.tenant, services, idempotency_key)

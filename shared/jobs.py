@@ -110,6 +110,7 @@ class Order(Document):
         shares: How many items each share has: targets, or pairs of picture and target.
         weight: How many places in a batch an item takes.
         request_id: Of the HTTP request, for logs.
+        trace: What its worker goes on with.
     """
 
     format: Literal[1] = 1
@@ -122,6 +123,7 @@ class Order(Document):
     deadline: datetime
     retry_of: str | None = None
     request_id: str = ""
+    trace: dict[str, str] = {}
 
     def job(self, job_id: str) -> Job:
         """The job, queued."""

@@ -109,6 +109,10 @@ class Settings(BaseSettings):
         default=None, ge=0, description="How much all results may take; the oldest go first."
     )
 
+    otlp_endpoint: str | None = Field(
+        default=None, description="An OpenTelemetry collector that traces go to over HTTP, as `http://collector:4318`."
+    )
+
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -23,6 +23,7 @@ from shared.records import Records
 from shared.registry import Registry
 from shared.settings import Settings
 from shared.storage import Storage
+from shared.tracing import trace_process
 from worker.sweep import Leases, Sweep, Sweeper
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def prepare_child(**_: Any) -> None:
     """Before the first job: imports, and a look at every release that no worker has described yet."""
     die_with_parent()
     configure_logging(settings)
+    trace_process(settings, "archetype-worker")
     signal.signal(STOP, lambda *_: bench().stopping.set())
     from worker.networks import describe_releases
 

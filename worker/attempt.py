@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import structlog
 import torch
+from opentelemetry.trace import Span
 
 from shared.catalogue import Catalogue
 from shared.checks import Checked, check_request, parse_request
@@ -36,6 +37,7 @@ from shared.rebuilding import load_order
 from shared.records import Records
 from shared.settings import Settings
 from shared.storage import Storage
+from shared.tracing import go_on
 from shared.version import VERSION
 from worker.heartbeat import Heartbeat
 from worker.lane import Lane
@@ -85,6 +87,7 @@ class Attempt:
         claimed: When it was claimed.
         stepped: When its first step was over.
         kept: Whether there is a checkpoint of it.
+        span: Its part of the job's trace.
     """
 
     claim: Claim
@@ -97,6 +100,7 @@ class Attempt:
     claimed: datetime = field(default_factory=now)
     stepped: datetime | None = None
     kept: bool = False
+    span: Span | None = None
 
     @property
     def size(self) -> int:
@@ -113,6 +117,7 @@ def begin(bench: Bench, attempt: Attempt, lane: Lane) -> Run:
     storage, claim, outcome = bench.storage, attempt.claim, attempt.outcome
     order = find_order(storage, claim.job_id)
     uploads = storage.of(order.tenant)
+    attempt.span = go_on("share", order.trace, job_id=claim.job_id, share=claim.share, attempt=claim.attempt)
     log.info("job.begun", request_id=order.request_id, model=order.request.get("model"), tenant=order.tenant)
     checked = check_request(
         parse_request(order.request),

@@ -13,6 +13,7 @@ from shared.counters import Counts
 from shared.errors import OutOfMemory, Problem, TimeLimitExceeded, Unavailable
 from shared.jobs import now
 from shared.lanes import ALONE
+from shared.tracing import within
 from worker.attempt import Attempt, Bench, begin, cancel, end, explain_failure, fail, succeed
 from worker.heartbeat import Cancelled, Heartbeat, Pulse
 from worker.lane import Lane
@@ -228,7 +229,7 @@ class LaneRun:
         self.pulse.sign()
         facts = {"job_id": attempt.claim.job_id, "attempt": attempt.claim.attempt}
         try:
-            with structlog.contextvars.bound_contextvars(**facts):
+            with structlog.contextvars.bound_contextvars(**facts), within(attempt.span):
                 try:
                     yield
                 except Exception as error:
@@ -304,6 +305,9 @@ class LaneRun:
             with suppress(Exception):
                 attempt.run.close()
         attempt.held.close()
+        if attempt.span is not None:
+            attempt.span.end()
+            attempt.span = None
 
     def _put_away_if_due(self) -> None:
         every = self._bench.settings.checkpoint_seconds

@@ -267,9 +267,9 @@ def test_results_expire_by_total_size_the_oldest_first(ground: Ground) -> None:
 
 
 def test_keys_that_nobody_may_rely_on_any_more_are_forgotten(ground: Ground) -> None:
-    ground.storage.bind_key("key", "job")
+    ground.storage.bind_key("default", "key", "job")
     retention.expire(ground.storage, ground.records, ground.settings)
-    assert ground.storage.find_key("key") == "job"
+    assert ground.storage.find_key("default", "key") == "job"
     settings = ground.settings.model_copy(update={"idempotency_seconds": -5})
     retention.expire(ground.storage, ground.records, settings)
-    assert ground.storage.find_key("key") is None
+    assert ground.storage.find_key("default", "key") is None
