@@ -103,8 +103,8 @@ WORKER = [
 ]  # fmt: skip
 COURIER = [sys.executable, "-m", "worker.courier"]
 API = [
-    sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "64", "--keep-alive", "75",
-    "--graceful-timeout", "5", "--log-level", "warning",
+    sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "64",
+    "--keep-alive", "75", "--graceful-timeout", "5", "--log-level", "warning",
 ]  # fmt: skip
 
 
