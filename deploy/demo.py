@@ -40,8 +40,9 @@ Look at these first:
   {folder}/saliency/contact-sheet.png      what it looks at in pictures
 
 Next:
-  make serve                               the service, until Ctrl-C; then, in another terminal:
+  make serve                               the service, until Ctrl-C; its page is http://127.0.0.1:8080
+                                           in another terminal:
   .venv/bin/archetype submit class-model --model shapes --targets all --wait
   .venv/bin/archetype jobs show {job}
-  http://127.0.0.1:8080/docs               every call, to try in the browser
+  http://127.0.0.1:8080/docs               every call of the API, to try in the browser
 """

@@ -8,7 +8,7 @@ from shared.jobs import Artifact, Job, TargetClass
 OVERVIEWS = ("contact-sheet.png", "filters.png")
 ENDINGS = {
     "heat_map": "-heat-map.png", "overlay": "-overlay.png", "curve": "-curve.png", "box": "-box.png",
-    "mask": "-mask.png", "cutout": "-cutout.png", "difference": "-difference.png", "marked": "-marked.png",
+    "mask": "-mask.png", "difference": "-difference.png", "marked": "-marked.png",
     "side_by_side": "-side-by-side.png", "animation": ".webp", "picture": ".png",
 }  # fmt: skip
 """What files are, by how their names end; the first that fits."""

@@ -18,7 +18,7 @@ from api.page.snippets import write_snippets
 from api.services import services
 from api.submission import submit
 from shared.access import Scope
-from shared.catalogue import Release
+from shared.catalogue import Preprocessing, Release
 from shared.errors import NotFound, Problem, Unauthorized
 from shared.jobs import Job, State
 from shared.methods import MENU
@@ -229,8 +229,9 @@ def _describe(job: Job) -> dict[str, Any]:
     """What the page of a job needs."""
     here = services()
     order = load_order(here.storage, job.id).request
-    release = here.catalogue.of(job.tenant).find(job.model)
-    fit = release.preprocessing
+    name, _, wanted = job.model.partition("@")
+    known = [one.preprocessing for one in here.catalogue.of(job.tenant).releases(name) if one.release == wanted]
+    fit = known[0] if known else Preprocessing()  # a release may have left the catalogue; its jobs have not
     # The maps of `localization` cover the whole picture, those of the others what the network was shown of it.
     whole = job.method == "localization" or fit.fit == "stretch" or order.get("params", {}).get("view") == "whole"
     zoom = fit.resize / min(fit.size) if fit.resize and not whole else 1.0
