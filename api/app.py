@@ -4,6 +4,7 @@ from flask import Flask
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
 from api import access, archives, docs, events, health, images, jobs, keys, menu, metrics, models, webhooks, weights
+from api.examples import show_examples
 from api.openapi import describe_api
 from api.page import views as page
 from api.problems import register_problems
@@ -28,7 +29,7 @@ def create_app(settings: Settings) -> Flask:
     metrics.watch(app)
     follow_requests(app)
     access.guard(app)
-    app.extensions["openapi"] = describe_api(app)
+    app.extensions["openapi"] = describe_api(app, show_examples())
     if trace_process(settings, "archetype-api"):
         FlaskInstrumentor().instrument_app(app)  # type: ignore[no-untyped-call]
     return app

@@ -17,7 +17,12 @@ from shared.jobs import Job
 
 blueprint = Blueprint("events", __name__)
 
-STREAM = Content("text/event-stream", {"type": "string", "description": "Events; `data` of each is JSON."})
+STREAM = Content(
+    "text/event-stream",
+    {"type": "string", "description": "Events; `data` of each is JSON."},
+    "id: 1763717400000-0\nevent: job.running\n"
+    'data: {"job":"01k9v0m2q7gq5n9w3t8yx4r6zs","state":"running","progress":{"done":12,"total":128,"unit":"step"}}\n\n',
+)
 
 LOOK_SECONDS = 2.0
 """For so long one look at the stream waits."""

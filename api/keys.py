@@ -34,7 +34,7 @@ def issue_key() -> Response:
     except ValidationError as error:
         raise explain(error) from error
     key, token = services().keyring.issue(new)
-    issued = IssuedKey(**_plain(key), token=token)
+    issued = IssuedKey(**dict(key.narrowed(Key)), token=token)
     headers = {"Location": f"/v1/keys/{key.id}", "Cache-Control": "no-store"}
     return Response(issued.model_dump_json(), status=201, mimetype="application/json", headers=headers)
 
@@ -45,7 +45,7 @@ def list_keys() -> Response:
     """Every key there is, or was, the oldest first."""
     check_root()
     keys = sorted(services().keyring, key=lambda key: key.created_at)
-    return _json(Keys(items=[Key(**_plain(key)) for key in keys]))
+    return _json(Keys(items=[key.narrowed(Key) for key in keys]))
 
 
 @blueprint.delete("/<key_id>")
@@ -56,11 +56,7 @@ def revoke_key(key_id: str) -> Response:
     key = services().keyring.revoke(key_id) if KEY_ID.fullmatch(key_id) else None
     if key is None:
         raise NotFound(f"there is no key {key_id[:40]!r}; GET /v1/keys lists those there are")
-    return _json(Key(**_plain(key)))
-
-
-def _plain(key: Key) -> dict[str, object]:
-    return {name: getattr(key, name) for name in Key.model_fields}
+    return _json(key.narrowed(Key))
 
 
 def _json(document: Key | Keys) -> Response:

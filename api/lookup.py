@@ -4,6 +4,7 @@ import re
 from typing import NoReturn
 
 from api.services import Services
+from shared.bucket import Missing
 from shared.errors import Gone, NotFound
 from shared.jobs import Job, Manifest
 from shared.rebuilding import rebuild
@@ -19,32 +20,28 @@ def find_job(job_id: str, tenant: str, here: Services) -> Job:
         Gone: Its result was kept for as long as results are.
     """
     check_id(job_id)
-    job = here.records.find(job_id)
-    if job is None:
-        job = look_in_store(job_id, here)
-    check_owner(job, tenant)
-    if not job.state.terminal:
-        return job
     manifest = load_manifest(job_id, here)
-    if manifest is None:
-        raise_missing(job_id, here)
-    return manifest.job
+    job = manifest.job if manifest else here.records.find(job_id) or look_in_store(job_id, here)
+    check_owner(job, tenant)
+    return job
 
 
 def find_manifest(job_id: str, tenant: str, here: Services) -> Manifest:
     """The manifest of a job that has ended. Raises as `find_job` does, also for one that has not."""
-    check_id(job_id)
+    job = find_job(job_id, tenant, here)
     manifest = load_manifest(job_id, here)
     if manifest is None:
-        job = find_job(job_id, tenant, here)
         raise NotFound(f"job {job_id} is {job.state} and has no files yet; GET /v1/jobs/{job_id} says how far it is")
-    check_owner(manifest.job, tenant)
     return manifest
 
 
 def load_manifest(job_id: str, here: Services) -> Manifest | None:
-    """The manifest that counts, or None while the job has not ended."""
-    return here.storage.load_manifest(job_id, here.records.find_manifest(job_id))
+    """The manifest that the record names, or None while it names none. Raises `Gone` and `NotFound`."""
+    fence = here.records.find_manifest(job_id)
+    try:
+        return here.manifests.get(job_id, fence) if fence else None
+    except Missing:
+        raise_missing(job_id, here)
 
 
 def look_in_store(job_id: str, here: Services) -> Job:

@@ -21,10 +21,28 @@ class Content:
 
     media_type: str
     schema: Mapping[str, Any]
+    example: str | None = None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What calls and answers look like.
+
+    Attributes:
+        bodies: Of requests, by their type, and by a name each.
+        answers: By type.
+        problems: By status.
+        parameters: By name, of paths and headers.
+    """
+
+    bodies: Mapping[Any, Mapping[str, Any]]
+    answers: Mapping[Any, Any]
+    problems: Mapping[int, Any]
+    parameters: Mapping[str, str]
 
 
 BINARY = Content("*/*", {"type": "string", "contentMediaType": "application/octet-stream"})
-TEXT = Content("text/plain", {"type": "string"})
+TEXT = Content("text/plain", {"type": "string"}, 'archetype_jobs{state="queued"} 3.0\n')
 UPLOAD = Content(
     "multipart/form-data",
     {
@@ -93,7 +111,7 @@ def describes(
     return attach
 
 
-def describe_api(app: Flask) -> dict[str, Any]:
+def describe_api(app: Flask, examples: Examples) -> dict[str, Any]:
     """The OpenAPI document of every described view of the application."""
     views: list[tuple[Any, str, Any]] = [
         (rule, method.lower(), app.view_functions[rule.endpoint])
@@ -101,7 +119,7 @@ def describe_api(app: Flask) -> dict[str, Any]:
         for method in sorted(rule.methods or ())
         if method not in ("HEAD", "OPTIONS") and hasattr(app.view_functions[rule.endpoint], "description")
     ]
-    schemas = _Schemas([view.description for _, _, view in views])
+    schemas = _Schemas([view.description for _, _, view in views], examples)
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, view in views:
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
@@ -121,7 +139,8 @@ def describe_api(app: Flask) -> dict[str, Any]:
 class _Schemas:
     """JSON Schemas of every type that the views name, as references into one set of components."""
 
-    def __init__(self, descriptions: list[Description]) -> None:
+    def __init__(self, descriptions: list[Description], examples: Examples) -> None:
+        self.examples = examples
         inputs = [
             found.body for found in descriptions if found.body is not None and not isinstance(found.body, Content)
         ]
@@ -133,41 +152,55 @@ class _Schemas:
         self._references, rest = TypeAdapter.json_schemas(wanted, ref_template="#/components/schemas/{model}")
         self.components: dict[str, Any] = rest.get("$defs", {})
 
-    def content(self, kind: Any, mode: str) -> dict[str, Any]:
+    def body(self, kind: Any) -> dict[str, Any]:
+        """What a request sends."""
         if isinstance(kind, Content):
-            return {kind.media_type: {"schema": kind.schema}}
-        media_type = MEDIA_TYPE if kind is ProblemDocument else "application/json"
-        return {media_type: {"schema": self._references[(id(kind), mode)]}}  # type: ignore[index]
+            return self._content(kind)
+        named = {name: {"value": value} for name, value in self.examples.bodies[kind].items()}
+        return {"application/json": {"schema": self._references[(id(kind), "validation")], "examples": named}}
+
+    def answer(self, kind: Any, status: int) -> dict[str, Any]:
+        """What is answered with a status."""
+        if isinstance(kind, Content):
+            return self._content(kind)
+        problem = kind is ProblemDocument
+        example = self.examples.problems[status] if problem else self.examples.answers[kind]
+        found = {"schema": self._references[(id(kind), "serialization")], "example": example}
+        return {MEDIA_TYPE if problem else "application/json": found}
+
+    def _content(self, kind: Content) -> dict[str, Any]:
+        example = {"example": kind.example} if kind.example is not None else {}
+        return {kind.media_type: {"schema": kind.schema, **example}}
 
 
 def _operation(view: Any, arguments: list[str], endpoint: str, schemas: _Schemas) -> dict[str, Any]:
     found: Description = view.description
     responses = {
-        str(status): {"description": REASONS[status]}
-        | ({"content": schemas.content(kind, "serialization")} if kind else {})
+        str(status): {"description": REASONS[status]} | ({"content": schemas.answer(kind, status)} if kind else {})
         for status, kind in found.answers.items()
     }
     for status in found.problems:
-        problem = schemas.content(ProblemDocument, "serialization")
+        problem = schemas.answer(ProblemDocument, status)
         responses[str(status)] = {"description": REASONS[status], "content": problem}
     operation: dict[str, Any] = {
         "operationId": endpoint.partition(".")[2],
         "tags": [endpoint.partition(".")[0]],
         "summary": found.summary,
         "description": (view.__doc__ or "").strip(),
-        "parameters": _parameters(found, arguments),
+        "parameters": _parameters(found, arguments, schemas.examples.parameters),
         "responses": responses,
     }
     if found.scope is not None:
         operation["security"] = [{"key": [found.scope.value]}]
     if found.body is not None:
-        operation["requestBody"] = {"required": True, "content": schemas.content(found.body, "validation")}
+        operation["requestBody"] = {"required": True, "content": schemas.body(found.body)}
     return operation
 
 
-def _parameters(found: Description, arguments: list[str]) -> list[dict[str, Any]]:
+def _parameters(found: Description, arguments: list[str], examples: Mapping[str, str]) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in arguments
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": examples[name]}
+        for name in arguments
     ]
     if found.query:
         schema = found.query.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -180,7 +213,9 @@ def _parameters(found: Description, arguments: list[str]) -> list[dict[str, Any]
             }
             parameters.append(described)
     for name, text in found.headers.items():
-        parameters.append({"name": name, "in": "header", "description": text, "schema": {"type": "string"}})
+        parameters.append(
+            {"name": name, "in": "header", "description": text, "schema": {"type": "string"}, "example": examples[name]}
+        )
     return parameters
 
 

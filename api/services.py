@@ -9,6 +9,7 @@ from flask import current_app
 
 from api.identity import Issuer
 from api.limits import Pace
+from api.manifests import Manifests
 from shared.broker import create_broker
 from shared.bucket import Bucket
 from shared.catalogue import Catalogue, load_catalogue
@@ -28,6 +29,7 @@ class Services:
     """The API's connections to the rest of the service, and what its threads have to share.
 
     Attributes:
+        manifests: Those that were asked for lately, at hand.
         registry: The releases that were registered; the catalogue has them too.
         issuer: The identity provider whose tokens are taken, if there is one.
         pace: How often keys were used to submit.
@@ -43,6 +45,7 @@ class Services:
     records: Records
     claims: Claims
     storage: Storage
+    manifests: Manifests
     broker: Celery
     catalogue: Catalogue
     registry: Registry
@@ -69,6 +72,7 @@ def connect(settings: Settings) -> Services:
         claims=Claims(records),
         presence=Presence(records),
         storage=storage,
+        manifests=Manifests(storage),
         broker=create_broker(settings),
         catalogue=load_catalogue(settings.catalogue, registry),
         registry=registry,

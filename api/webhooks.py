@@ -44,7 +44,9 @@ def renew_secret() -> Response:
 def list_deliveries() -> Response:
     """The newest messages, with every try and what was answered."""
     query = read_query(DeliveryQuery)
-    return _json(Deliveries(items=[_plain(one) for one in services().outbox.list(caller().tenant, query.limit)]))
+    return _json(
+        Deliveries(items=[one.narrowed(Delivery) for one in services().outbox.list(caller().tenant, query.limit)])
+    )
 
 
 @blueprint.get("/deliveries/<delivery_id>")
@@ -54,7 +56,7 @@ def get_delivery(delivery_id: str) -> Response:
     found = services().outbox.find(caller().tenant, _check(delivery_id))
     if found is None:
         raise _missing(delivery_id)
-    return _json(_plain(found))
+    return _json(found.narrowed(Delivery))
 
 
 @blueprint.post("/deliveries/<delivery_id>/replay")
@@ -65,7 +67,7 @@ def replay_delivery(delivery_id: str) -> Response:
     found = outbox.find(caller().tenant, _check(delivery_id))
     if found is None:
         raise _missing(delivery_id)
-    return _json(_plain(outbox.replay(found)), 202)
+    return _json(outbox.replay(found).narrowed(Delivery), 202)
 
 
 def _check(delivery_id: str) -> str:
@@ -76,10 +78,6 @@ def _check(delivery_id: str) -> str:
 
 def _missing(delivery_id: str) -> NotFound:
     return NotFound(f"there is no delivery {delivery_id[:40]!r}; GET /v1/webhooks/deliveries lists the newest")
-
-
-def _plain(delivery: Delivery) -> Delivery:
-    return Delivery(**{name: getattr(delivery, name) for name in Delivery.model_fields})
 
 
 def _json(document: BaseModel, status: int = 200) -> Response:

@@ -161,6 +161,10 @@ class Client:
         """An artefact's bytes."""
         return self._call("GET", artifact.href).content
 
+    def location(self, artifact: Artifact) -> str:
+        """A URL of the object store that anyone may get an artefact from for five minutes."""
+        return str(self._call("GET", artifact.href, params={"redirect": 1}).headers["Location"])
+
     def save(self, job: Job, folder: Path) -> list[Path]:
         """Saves all artefacts of a job into a folder, which is made if need be; returns their paths."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,6 +176,10 @@ class Client:
     def upload(self, data: bytes, name: str = "picture") -> Image:
         """Uploads a picture; its id can be named in jobs."""
         return Image.model_validate_json(self._call("POST", "/v1/images", files={"file": (name, data)}).content)
+
+    def picture(self, image_id: str) -> bytes:
+        """A picture as it was uploaded."""
+        return self._call("GET", f"/v1/images/{image_id}").content
 
     def upload_archive(self, path: Path) -> ArchiveFacts:
         """Uploads a ZIP archive of pictures; its id can be named in jobs."""
@@ -223,6 +231,10 @@ class Client:
         answer = self._call("GET", "/v1/webhooks/deliveries", params={"limit": limit})
         return Deliveries.model_validate_json(answer.content).items
 
+    def delivery(self, delivery_id: str) -> Delivery:
+        """A message to a webhook, with every try."""
+        return Delivery.model_validate_json(self._call("GET", f"/v1/webhooks/deliveries/{delivery_id}").content)
+
     def replay(self, delivery_id: str) -> Delivery:
         """Sends a message to a webhook again."""
         answer = self._call("POST", f"/v1/webhooks/deliveries/{delivery_id}/replay")
@@ -241,14 +253,28 @@ class Client:
         """Ends a key for good, for whoever runs the service."""
         return Key.model_validate_json(self._call("DELETE", f"/v1/keys/{key_id}").content)
 
+    def health(self) -> dict[str, str]:
+        """The parts that the service depends on, and `ok` or what is wrong with each."""
+        answer = self._send("GET", "/readyz")
+        if answer.status_code not in (200, 503):
+            raise _read_error(answer)
+        return dict(answer.json()["parts"])
+
+    def metrics(self) -> str:
+        """What the service counts, in Prometheus' text format."""
+        return self._call("GET", "/metrics").text
+
     def _call(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
-        try:
-            response = self._http.request(method, path, **arguments)
-        except httpx2.TransportError as error:
-            raise ServiceError(f"no answer from {self._http.base_url} ({error}); is the service running?") from error
+        response = self._send(method, path, **arguments)
         if response.is_error:
             raise _read_error(response)
         return response
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        try:
+            return self._http.request(method, path, **arguments)
+        except httpx2.TransportError as error:
+            raise ServiceError(f"no answer from {self._http.base_url} ({error}); is the service running?") from error
 
 
 def _read_error(response: httpx2.Response) -> ServiceError:

@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from ulid import ULID
 
 from shared.errors import ProblemDocument
+
+D = TypeVar("D", bound="Document")
 
 DEFAULT_TENANT = "default"
 """Whose jobs those are that nobody asked for with a key."""
@@ -34,6 +36,10 @@ class Document(BaseModel):
     """A frozen JSON document of the contract."""
 
     model_config = ConfigDict(frozen=True)
+
+    def narrowed(self, kind: type[D]) -> D:
+        """What it has of a kind that it is more than: what is shown of what is stored."""
+        return kind.model_validate({name: getattr(self, name) for name in kind.model_fields})
 
 
 class Progress(Document):

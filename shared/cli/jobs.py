@@ -17,12 +17,15 @@ app = typer.Typer(no_args_is_help=True, help="Look after jobs.")
 @app.command("list")
 def list_jobs(
     state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only jobs of this method.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only jobs of this model: name, or name@release.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only jobs with this tag.")] = None,
     limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
 ) -> None:
     """Show jobs, newest first."""
     table = Table("job", "method", "model", "state", "progress", "created", "why")
     with connected() as client:
-        for _, job in zip(range(limit), client.jobs(state=state), strict=False):
+        for _, job in zip(range(limit), client.jobs(state=state, method=method, model=model, tag=tag), strict=False):
             progress = f"{job.progress.done}/{job.progress.total} {job.progress.unit}"
             created, why = f"{job.created_at:%Y-%m-%d %H:%M:%S}", job.error.title if job.error else ""
             table.add_row(job.id, job.method, job.model, job.state, progress, created, why)

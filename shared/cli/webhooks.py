@@ -32,6 +32,13 @@ def list_deliveries(limit: Annotated[int, typer.Option(help="How many to show.")
     out.print(table)
 
 
+@app.command("show")
+def show_delivery(delivery_id: str) -> None:
+    """Print a message with every try as JSON."""
+    with connected() as client:
+        out.print_json(client.delivery(delivery_id).model_dump_json())
+
+
 @app.command("replay")
 def replay_delivery(delivery_id: str) -> None:
     """Send a message again."""

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import httpx2
+import jsonschema
 import pytest
 from openapi_spec_validator import validate
 
@@ -104,3 +105,25 @@ print([answer.status_code for answer in answers])
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.strip() == "[200, 200, 202]", done.stderr
+
+
+def test_every_call_shows_what_it_takes_and_gives(http: httpx2.Client) -> None:
+    document = http.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            assert all("example" in one for one in operation["parameters"] if one["in"] != "query"), where
+            bodies = operation.get("requestBody", {}).get("content", {})
+            answers = [content for answer in operation["responses"].values() for content in _of(answer)]
+            for content in [*_of({"content": bodies}), *answers]:
+                shown = [one["value"] for one in content.get("examples", {}).values()] or [content.get("example")]
+                schema = content["schema"] | {"components": document["components"]}
+                for example in shown:
+                    assert example is not None, where
+                    jsonschema.validate(example, schema, jsonschema.Draft202012Validator)
+
+
+def _of(answer: dict) -> list[dict]:
+    return [
+        content for kind, content in answer.get("content", {}).items() if kind not in ("*/*", "multipart/form-data")
+    ]

@@ -57,6 +57,20 @@ def test_the_menu_and_the_catalogue_are_shown(stack: Stack) -> None:
     assert "sailing boat" in archetype(stack, "models", "show", "shapes").stdout
 
 
+def test_pictures_are_uploaded_and_come_back(stack: Stack, tmp_path: Path) -> None:
+    bee = PICTURES / "bee.png"
+    image_id, _, name = archetype(stack, "pictures", "upload", str(bee)).stdout.strip().partition("  ")
+    assert name == str(bee)
+    assert archetype(stack, "pictures", "get", image_id, "back.png", folder=tmp_path).returncode == 0
+    assert (tmp_path / "back.png").read_bytes() == bee.read_bytes()
+
+
+def test_the_status_tells_of_every_part(stack: Stack) -> None:
+    done = archetype(stack, "status")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["redis: ok", "object store: ok"]
+
+
 def test_a_mistake_is_a_sentence_and_not_a_traceback(stack: Stack) -> None:
     mistakes = {
         ("submit", "class-model", "--model", "shapes", "--targets", "lemn"): "lemon",

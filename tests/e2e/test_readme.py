@@ -41,7 +41,9 @@ def test_the_python_examples_work(stack: Stack, tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert examples
     for example in examples:
-        program = example.replace("http://127.0.0.1:8080", stack.url)
+        program = example.replace("http://127.0.0.1:8080", stack.url).replace(
+            "deploy/pictures", str(ROOT / "deploy" / "pictures")
+        )
         done = subprocess.run(
             [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True,
             text=True, timeout=120, check=False,
