@@ -65,7 +65,7 @@ bench-localization: install ## Which kind of saliency finds objects; FOLDER='../
 	@$(BIN)/python -m benchmarks.localization shapes
 	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'no $(FOLDER) here: left out'; fi
 
-chaos: install ## Break a running stack in every way and count what is lost, half an hour; CHAOS='--short --only 1 3'
+chaos: install ## Break a running stack in every way and count what is lost, three quarters of an hour; CHAOS='--short --only 1 3'
 	@$(BIN)/python -m tests.chaos.run $(CHAOS)
 
 .venv-bench/.installed: requirements-bench.lock

@@ -2,6 +2,7 @@
 
 from flask import Flask
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import access, archives, docs, events, health, images, jobs, keys, menu, metrics, models, webhooks, weights
 from api.examples import show_examples
@@ -23,6 +24,9 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
     app.extensions["archetype"] = connect(settings)
+    if settings.proxies:
+        count = settings.proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     register_problems(app)
     for module in (jobs, images, archives, menu, models, weights, events, keys, webhooks, health, docs, page):
         app.register_blueprint(module.blueprint)

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         default=None,
         description="What whoever runs the service sends as `Authorization: Bearer`: it opens everything, keys too.",
     )
+    proxies: int = Field(
+        default=0, ge=0, description="How many proxies stand before the API, whose `X-Forwarded-…` are believed."
+    )
     keyless_loopback: bool = Field(
         default=False,
         description="On a port that only this machine can reach, take jobs without a key; they are the tenant "

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import COOKIE, caller, needs
+from api.access import COOKIE, caller, find_owner, needs
 from api.body import read_query
 from api.jobs import JobQuery, cancel, read_cursor, write_cursor
 from api.lookup import find_job, find_manifest
@@ -195,7 +195,7 @@ def enter() -> str:
 def take_key() -> Response | tuple[str, int]:
     """Keeps a key in a cookie that scripts cannot read and other sites cannot use."""
     key = request.form.get("key", "").strip()
-    if not key or services().keyring.find(key) is None:
+    if not key or find_owner(key, services()) is None:
         return render_template("page/enter.html", wrong=True), 401
     wanted = request.form.get("next", "/")
     answer = redirect(wanted if wanted.startswith("/") and not wanted.startswith(("//", "/\\")) else "/", 303)

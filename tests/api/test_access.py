@@ -349,3 +349,33 @@ def test_where_the_identity_provider_is_down_that_is_said(
     http = local(stack, oidc_issuer="http://127.0.0.1:1", keyless_loopback=False)
     signed = jwt.encode({"sub": "ann"}, provider[1], algorithm="RS256", headers={"kid": "one"})
     assert http.get("/v1/jobs", headers={"Authorization": f"Bearer {signed}"}).status_code == 503
+
+
+def enter(http: FlaskClient, key: str, **headers: str) -> Any:
+    return http.post("/enter", data={"key": key, "next": "/jobs"}, headers=headers)
+
+
+def test_the_page_lets_in_whoever_the_api_lets_in(stack: Stack, operator: Client, provider: Any) -> None:
+    url, private = provider
+    claims = {"iss": url, "aud": "archetype", "sub": "ann", "tenant": "vision", "scope": "archetype:read"}
+    signed = jwt.encode(claims | {"exp": time.time() + 60}, private, algorithm="RS256", headers={"kid": "one"})
+    assert stack.settings.operator_token is not None
+    key = token(operator, "vision")
+    for credential in (key, signed, stack.settings.operator_token.get_secret_value()):
+        http = local(stack, oidc_issuer=url, keyless_loopback=False)
+        assert enter(http, "nothing good").status_code == 401
+        assert enter(http, credential).status_code == 303
+        assert http.get("/jobs").status_code == 200
+        http.post("/leave")
+        assert http.get("/jobs").status_code == 302
+
+
+@pytest.mark.parametrize(("proxies", "secure"), [(0, False), (1, True)])
+def test_what_a_proxy_says_is_believed_where_there_is_one(stack: Stack, proxies: int, secure: bool) -> None:
+    assert stack.settings.operator_token is not None
+    http = local(stack, proxies=proxies)
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+    answer = enter(http, stack.settings.operator_token.get_secret_value(), **forwarded)
+    assert ("Secure" in answer.headers["Set-Cookie"]) is secure
+    stranger = local(stack, proxies=proxies).get("/v1/jobs", headers=forwarded)
+    assert stranger.status_code == (401 if proxies else 200)  # who asks through a proxy is not this machine

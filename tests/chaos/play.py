@@ -14,6 +14,7 @@ from tests.chaos.scenarios import (
     api_killed,
     bad_networks,
     messages,
+    receiver_down,
     redis_lost,
     store_failing,
     worker_paused,
@@ -51,6 +52,8 @@ SCENARIOS = (
 
 BAD_NETWORKS = Scenario(7, "networks that crash, hang, run out", bad_networks.run)
 """Mostly a matter of waiting: in the short form, it plays beside the others."""
+
+RECEIVER_DOWN = Scenario(10, "receiver of webhooks down", receiver_down.run)
 
 DISK_AND_CLOCK, STORM = (8, "disk full, clock jumped"), (9, "many clients, random faults")
 

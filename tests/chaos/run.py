@@ -1,6 +1,6 @@
 """Chaos: breaks a real local stack in every way that we could think of, and counts what is lost.
 
-python -m tests.chaos.run                     everything, about half an hour
+python -m tests.chaos.run                     everything, about three quarters of an hour
 python -m tests.chaos.run --short             a few minutes
 python -m tests.chaos.run --only 1 3 --seed 7
 """
@@ -24,11 +24,11 @@ from rich.table import Table
 from tests.chaos.apart import played_apart
 from tests.chaos.ledger import Row
 from tests.chaos.networks import write_entries
-from tests.chaos.play import BAD_NETWORKS, DISK_AND_CLOCK, SCENARIOS, STORM, Scenario, play, warm_up
+from tests.chaos.play import BAD_NETWORKS, DISK_AND_CLOCK, RECEIVER_DOWN, SCENARIOS, STORM, Scenario, play, warm_up
 from tests.chaos.scenarios import bad_networks, storm
 from tests.chaos.stage import open_stage
 
-NUMBERS = range(1, STORM[0] + 1)
+NUMBERS = range(1, RECEIVER_DOWN.number + 1)
 ALWAYS_BAD = Scenario(7, "networks that are bad when looked at", bad_networks.run)
 
 
@@ -104,7 +104,7 @@ def all_shared(short: bool, seconds: float | None = None) -> list[Scenario]:
     """The scenarios on one stage; the storm is the last of them."""
     seconds = seconds or (25 if short else 600)
     middle = [] if short else [BAD_NETWORKS]
-    return [*SCENARIOS, *middle, Scenario(*STORM, partial(storm.run, seconds=seconds))]
+    return [*SCENARIOS, *middle, RECEIVER_DOWN, Scenario(*STORM, partial(storm.run, seconds=seconds))]
 
 
 def print_row(row: Row) -> None:
