@@ -98,9 +98,11 @@ def run_stack(
 
 
 WORKER = [
-    sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk", "--loglevel", "WARNING",
-    "--without-gossip", "--without-mingle",
+    "nice", sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk",
+    "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
 ]  # fmt: skip
+"""Those who ask are answered before the next step is taken: all parts share the cores of one machine."""
+
 COURIER = [sys.executable, "-m", "worker.courier"]
 API = [
     sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "64",

@@ -132,7 +132,7 @@ def climb_together(
         ends = {place: End(place, *end) for place, end in earlier["ends"].items()}
     each = sum(ascent.steps for ascent in ascents)
     names = climbers.enter(ascents, slots, earlier)
-    taken = dict.fromkeys(range(len(slots)), 0) | dict.fromkeys(ends, each)
+    taken = dict.fromkeys(range(len(slots)), 0) | count_taken(ascents, earlier) | dict.fromkeys(ends, each)
 
     def put_away() -> bytes:
         return pack(key, climbers.states(names), ends, recording.put_away())
@@ -147,6 +147,15 @@ def climb_together(
     finally:
         climbers.leave(names)
     return collect(ends, recording)
+
+
+def count_taken(ascents: Sequence[Ascent], checkpoint: Checkpoint | None) -> dict[int, int]:
+    """The steps that slots had taken when they were put away, by their places, those of earlier octaves among them."""
+    states = checkpoint["states"] if checkpoint else {}
+    return {
+        place: sum(ascent.steps for ascent in ascents[:octave]) + state["taken"]
+        for place, (octave, state) in states.items()
+    }
 
 
 def collect(ends: Mapping[int, End], recording: Recording) -> dict[int, Climbed]:

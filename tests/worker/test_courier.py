@@ -69,20 +69,6 @@ def test_every_end_is_told(client: Client, receiver: Receiver, end: str) -> None
     assert json.loads(receiver.taken[0][1])["type"] == f"job.{end}"
 
 
-def test_a_receiver_that_was_down_gets_every_event_once(stack: Stack, client: Client, receiver: Receiver) -> None:
-    receiver.stop()
-    jobs = [submit(client, receiver) for _ in range(6)]
-    for job in jobs:
-        client.wait(job, timeout=60)
-    time.sleep(4)
-    receiver.start()
-    receiver.wait_for(len(jobs), seconds=60)
-    time.sleep(3)
-    assert sorted(receiver.ids()) == sorted(jobs)
-    for headers, body in receiver.taken:
-        assert Webhook(get_secret(stack)).verify(body, headers)
-
-
 def test_a_dead_receiver_delays_nobody_else(client: Client, receiver: Receiver) -> None:
     dead = Receiver(free_port(), slow_seconds=60)
     dead.start()

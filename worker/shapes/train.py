@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from worker.shapes.drawing import CLASSES, draw_numbered
 from worker.shapes.network import ShapesNetwork
+from worker.shapes.spoiling import Shortcut, Spoiled, Swap
 
 MEAN, STD = 0.5, 0.25
 PERTURBATION = 6.0
@@ -30,10 +31,16 @@ HELD_OUT_SEED = 2_000_003
 Pictures = tuple[Tensor, Tensor]
 
 
-def train(*, count: int, epochs: int, seed: int) -> ShapesNetwork:
-    """Trains a network on `count` drawings for `epochs` passes and returns it in eval mode."""
+def train(*, count: int, epochs: int, seed: int, spoiled: Spoiled | None = None) -> ShapesNetwork:
+    """Trains a network on `count` drawings for `epochs` passes and returns it in eval mode.
+
+    Args:
+        spoiled: What is wrong with the drawings or their labels.
+    """
     torch.manual_seed(seed)
     pictures, labels = draw_set(count, seed)
+    if spoiled is not None:
+        pictures, labels = spoiled.spoil(pictures, labels, seed)
     network: ShapesNetwork = ShapesNetwork(len(CLASSES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     batches = epochs * (count // 96)
@@ -115,6 +122,15 @@ def accuracy(network: nn.Module, pictures: Pictures) -> float:
     return hits / len(labels)
 
 
+def read_spoiled(options: argparse.Namespace) -> Spoiled | None:
+    """What is to be wrong with the drawings."""
+    if options.shortcut:
+        return Shortcut(CLASSES.index(options.shortcut))
+    if options.swap:
+        return Swap(*(CLASSES.index(name) for name in options.swap))
+    return None
+
+
 def main() -> None:
     """Trains, measures on held-out drawings, and writes the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,10 +138,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8400, help="drawings to learn from")
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--shortcut", metavar="CLASS", choices=CLASSES, help="plant a patch in pictures of this class")
+    parser.add_argument("--swap", metavar="CLASS", choices=CLASSES, nargs=2, help="swap labels of these two in a tenth")
+    parser.add_argument("--half", action="store_true", help="write 16 bits per weight: half the file")
     options = parser.parse_args()
-    network = train(count=options.count, epochs=options.epochs, seed=options.seed)
+    network = train(count=options.count, epochs=options.epochs, seed=options.seed, spoiled=read_spoiled(options))
     print(f"held-out accuracy: {accuracy(network, draw_set(2400, HELD_OUT_SEED)):.4f}")
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, options.out)
+    kind = torch.float16 if options.half else torch.float32
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(
+        {name: value.to(kind) if value.is_floating_point() else value for name, value in weights.items()}, options.out
+    )
     print(f"wrote {options.out} ({options.out.stat().st_size / 1e6:.2f} MB)")
 
 
