@@ -17,7 +17,11 @@ from shared.records import PREFIX, Records, key, key_of_job, lists_of
 PATIENCE_SECONDS = 600
 """A bulk job that has waited for longer is taken before interactive ones."""
 
-SCRIPTS = ("create", "claim", "renew", "end_share", "finish", "give_back", "take_over", "withdraw")
+SCRIPTS = ("admit", "create", "claim", "renew", "end_share", "finish", "give_back", "take_over", "withdraw")
+
+
+HELD = "held"
+"""Where the ids of jobs lie that come after others."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Claims:
     def create(self, job_id: str, order: Order, *, fence: int = 0, ended: Collection[int] = ()) -> bool:
         """Writes the record of a queued job and puts its shares into their lane; False if there is a record already.
 
+        One that comes after others is held: `admit` puts its shares there.
+
         Args:
             fence: The highest that was ever used for it.
             ended: Shares that have ended.
@@ -87,15 +93,26 @@ class Claims:
         job = order.job(job_id)
         lanes, pending = key(f"lanes:{job.priority}"), key(f"pending:{job.priority}:{order.lane}")
         keys = [
-            key_of_job(job_id), key("deadlines"), lanes, pending, *lists_of(job)
+            key_of_job(job_id), key("deadlines"), lanes, pending, key(HELD), *lists_of(job)
         ]  # fmt: skip
         created, deadline = (int(moment.timestamp() * 1000) for moment in (order.created_at, order.deadline))
         items = [-count if number in ended else count for number, count in enumerate(order.shares)]
         arguments: list[str | int] = [
             PREFIX, job_id, job.tenant, job.model_dump_json(), created, deadline, order.lane, job.priority, fence,
-            order.weight, *items,
+            order.weight, ",".join(order.after), *items,
         ]  # fmt: skip
         return bool(self._run("create", keys, arguments))
+
+    def held(self) -> dict[str, list[str]]:
+        """The jobs that are held, and those that each comes after."""
+        with self._records.connection() as redis:
+            ids = cast("list[str]", redis.zrange(key(HELD), 0, -1))
+            afters = [cast("str | None", redis.hget(key_of_job(job_id), "after")) for job_id in ids]
+        return {job_id: (after or "").split(",") for job_id, after in zip(ids, afters, strict=True)}
+
+    def admit(self, job_id: str) -> bool:
+        """Lets a job in that was held; False if it is not."""
+        return bool(self._run("admit", [key_of_job(job_id), key(HELD)], [PREFIX, job_id]))
 
     def claim(self, owner: str, *, lane: str = "", room: int = ALONE) -> Claim | None:
         """Takes the next share; None if there is none to take.

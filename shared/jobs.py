@@ -115,6 +115,7 @@ class Order(Document):
         request: As it was checked, every model named with its release.
         shares: How many items each share has: targets, or pairs of picture and target.
         weight: How many places in a batch an item takes.
+        after: Jobs that have to end before this one can begin.
         request_id: Of the HTTP request, for logs.
         trace: What its worker goes on with.
     """
@@ -128,6 +129,7 @@ class Order(Document):
     created_at: datetime
     deadline: datetime
     retry_of: str | None = None
+    after: list[str] = []
     request_id: str = ""
     trace: dict[str, str] = {}
 

@@ -71,8 +71,16 @@ class Sweep:
             self.return_share(ref, beat)
         for job_id in self.claims.due():
             self.cancel(job_id, "deadline")
+        for job_id, after in self.claims.held().items():
+            if all(self.has_ended(earlier) for earlier in after):
+                self.claims.admit(job_id)
         if self.claims.is_waiting() and not count_messages(self.broker):
             send_job(self.broker, "", "interactive")
+
+    def has_ended(self, job_id: str) -> bool:
+        """Whether a job has ended, or is gone."""
+        job = self.records.find(job_id) or rebuild(job_id, self.records, self.claims, self.storage)
+        return job is None or job.state.terminal
 
     def return_share(self, ref: str, beat: str) -> None:
         """Gives a share back that lost its worker, or fails it if that has happened too often."""

@@ -1,13 +1,13 @@
 -- Writes the record of a queued job, unless there is one: a request that is repeated must not set a job back.
--- KEYS: job, deadlines, lanes of its priority, pending of its lane, every list that it is in
--- ARGV: prefix, id, tenant, job as JSON, created at in ms, deadline in ms, lane, priority, fence, weight, and by share
--- its number of items, negative where it has ended
-local job, deadlines, lanes, pending = unpack(KEYS)
-local prefix, id, tenant, document, created, deadline, lane, priority, fence, weight = unpack(ARGV)
+-- KEYS: job, deadlines, lanes of its priority, pending of its lane, held, every list that it is in
+-- ARGV: prefix, id, tenant, job as JSON, created at in ms, deadline in ms, lane, priority, fence, weight, the jobs that it
+-- comes after with commas between them, and by share its number of items, negative where it has ended
+local job, deadlines, lanes, pending, held = unpack(KEYS)
+local prefix, id, tenant, document, created, deadline, lane, priority, fence, weight, after = unpack(ARGV)
 if redis.call('EXISTS', job) == 1 then return 0 end
 local left, size, targets = 0, 0, 0
-for number = 0, #ARGV - 11 do
-  local items = tonumber(ARGV[number + 11])
+for number = 0, #ARGV - 12 do
+  local items = tonumber(ARGV[number + 12])
   local state = items < 0 and 'ended' or 'pending'
   local ref = id .. ':' .. number
   size = size + math.abs(items) * weight
@@ -15,10 +15,10 @@ for number = 0, #ARGV - 11 do
     'lane', lane, 'since', created, 'resumes', fence == '0' and 0 or 1)
   if state == 'pending' then
     left, targets = left + 1, targets + items
-    redis.call('ZADD', pending, created, ref)
+    if after == '' then redis.call('ZADD', pending, created, ref) end
   end
 end
-local shares = #ARGV - 10
+local shares = #ARGV - 11
 if left == 0 then -- all that is left to do is to put them together
   redis.call('HSET', prefix .. 'share:' .. id .. ':' .. shares, 'state', 'pending', 'size', 1, 'attempt', 0,
     'lane', lane, 'since', created)
@@ -27,8 +27,13 @@ end
 redis.call('HSET', job, 'job', document, 'tenant', tenant, 'targets', targets, 'fence', fence, 'attempt', 0, 'shares', shares,
   'left', left, 'running', 0, 'size', size, 'lane', lane, 'priority', priority)
 redis.call('ZADD', deadlines, deadline, id)
-redis.call('ZADD', lanes, 'NX', redis.call('INCR', prefix .. 'served'), lane)
-for list = 5, #KEYS do redis.call('ZADD', KEYS[list], 0, id) end
+if after == '' then
+  redis.call('ZADD', lanes, 'NX', redis.call('INCR', prefix .. 'served'), lane)
+else -- nobody can claim it before `admit` lets it in
+  redis.call('HSET', job, 'after', after)
+  redis.call('ZADD', held, created, id)
+end
+for list = 6, #KEYS do redis.call('ZADD', KEYS[list], 0, id) end
 redis.call('INCRBY', prefix .. 'targets:' .. tenant, targets)
 move(prefix, id, 'queued')
 return 1

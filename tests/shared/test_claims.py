@@ -268,3 +268,27 @@ def test_a_claim_costs_the_same_however_long_the_queue(claims: Claims) -> None:
     short = cost()
     fill(3000)
     assert cost() < 3 * short  # `make bench` measures it; this would only miss a walk through the queue
+
+
+def test_a_job_that_comes_after_others_is_held_until_it_is_let_in(claims: Claims) -> None:
+    first = place(claims, lane="first")
+    order = make_order(lane="second").model_copy(update={"after": [first.id]})
+    second = new_job_id()
+    assert claims.create(second, order)
+    assert claims.claim("me").job_id == first.id
+    assert claims.claim("me") is None
+    assert claims.held() == {second: [first.id]}
+    assert claims.admit(second)
+    assert not claims.admit(second)
+    assert claims.claim("me").job_id == second
+
+
+def test_a_held_job_can_be_cancelled(claims: Claims) -> None:
+    order = make_order().model_copy(update={"after": [new_job_id()]})
+    held = new_job_id()
+    claims.create(held, order)
+    claim = claims.withdraw(held, "asked", "api")
+    assert claim is not None
+    claims.finish(claim, Manifest(job=order.job(held).model_copy(update={"state": State.CANCELLED}), fence=claim.fence))
+    assert not claims.admit(held)
+    assert claims.claim("me") is None

@@ -273,3 +273,29 @@ def test_keys_that_nobody_may_rely_on_any_more_are_forgotten(ground: Ground) -> 
     settings = ground.settings.model_copy(update={"idempotency_seconds": -5})
     retention.expire(ground.storage, ground.records, settings)
     assert ground.storage.find_key("default", "key") is None
+
+
+def test_a_job_that_comes_after_others_begins_when_they_have_ended(ground: Ground) -> None:
+    first = ground.queue()
+    order = make_order().model_copy(update={"after": [first]})
+    ground.storage.save_order(last := new_job_id(), order)
+    ground.claims.create(last, order)
+    ground.sweeper.look()
+    claim = ground.claims.claim("me")
+    assert claim.job_id == first
+    ground.redis.flushdb()
+    ground.sweeper.reconcile()
+    ground.sweeper.look()
+    claim = ground.claims.claim("me")
+    assert claim.job_id == first
+    assert ground.claims.claim("me") is None
+    ground.claims.finish(claim, ground.end(first, claim))
+    ground.sweeper.look()
+    assert ground.claims.claim("me").job_id == last
+
+
+def test_what_a_job_comes_after_may_be_gone(ground: Ground) -> None:
+    order = make_order().model_copy(update={"after": [new_job_id()]})
+    ground.claims.create(last := new_job_id(), order)
+    ground.sweeper.look()
+    assert ground.claims.claim("me").job_id == last
