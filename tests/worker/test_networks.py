@@ -18,6 +18,7 @@ from worker.downloads import Cache, Report, ignore
 from worker.engine.torchvision_import import import_torchvision
 from worker.networks import Loaded, Loader, Networks
 from worker.preprocess import to_tensor
+from worker.shapes.network import ShapesNetwork
 from worker.view import crop_levels
 from worker.weight_files import WeightFiles
 
@@ -227,3 +228,12 @@ def test_a_worker_that_starts_fetches_nothing(tmp_path: Path, monkeypatch: pytes
     for architecture in ("torchvision:resnet18", "timm:resnet10t.c3_in1k"):
         assert not files.is_here(entry(architecture=architecture, published=True))
     assert not files.is_here(entry(key="exports/x"))
+
+
+def test_what_is_built_in_takes_other_weights_where_some_are_given(tmp_path: Path) -> None:
+    shipped = load_catalogue(None).find("shapes")
+    save_file(ShapesNetwork(len(shipped.classes)).state_dict(), tmp_path / "other.safetensors")
+    release = shipped.model_copy(update={"release": "other", "weights": tmp_path / "other.safetensors"})
+    found, _ = WeightFiles().find(release)
+    assert found == tmp_path / "other.safetensors"
+    assert WeightFiles().find(shipped)[0] != found
