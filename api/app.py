@@ -4,7 +4,22 @@ from flask import Flask
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import access, archives, docs, events, health, images, jobs, keys, menu, metrics, models, webhooks, weights
+from api import (
+    access,
+    archives,
+    audits,
+    docs,
+    events,
+    health,
+    images,
+    jobs,
+    keys,
+    menu,
+    metrics,
+    models,
+    webhooks,
+    weights,
+)
 from api.examples import show_examples
 from api.openapi import describe_api
 from api.page import views as page
@@ -28,7 +43,7 @@ def create_app(settings: Settings) -> Flask:
         count = settings.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     register_problems(app)
-    for module in (jobs, images, archives, menu, models, weights, events, keys, webhooks, health, docs, page):
+    for module in (jobs, audits, images, archives, menu, models, weights, events, keys, webhooks, health, docs, page):
         app.register_blueprint(module.blueprint)
     metrics.watch(app)
     follow_requests(app)

@@ -1,6 +1,6 @@
 """What calls and answers look like, for the description of the API: one of every type that it names."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,10 +12,13 @@ from api.openapi import Examples
 from api.weights import StoredWeights
 from shared import errors
 from shared.access import IssuedKey, Key, Keys, Limits, NewKey
+from shared.audits import Audits, AuditView, Finding, Measured, Member, NewAudit
 from shared.catalogue import Preprocessing
 from shared.errors import FieldError, Problem
 from shared.jobs import Artifact, Job, Jobs, Progress, State, TargetClass, links_of
 from shared.methods import MENU, Looking, Request
+from shared.parameters.audit import Plan, Probe, Waiver
+from shared.parameters.subjects import TrueBox
 from shared.registration import NewRelease, Registration
 from shared.storage import Layer
 from shared.uploads import ArchiveFacts, Image
@@ -30,6 +33,7 @@ JOB, DIGEST, KEY_ID = (
 
 PLACES: dict[str, str] = {
     "job_id": JOB,
+    "audit_id": JOB,
     "image_id": DIGEST,
     "reference": "shapes@1",
     "name": "0000-lemon.png",
@@ -72,6 +76,30 @@ DELIVERY = Delivery(
     data={"id": JOB, "method": "class_model", "model": "shapes@1", "state": "succeeded"}, state="delivered",
     tries=[Try(at=WHEN, seconds=0.041, status=200)],
 )  # fmt: skip
+NEW_AUDIT = NewAudit(
+    model="fruit@2026-11-21",
+    plan=Plan(
+        name="nightly", judges=["mobilenetv2"],
+        probes=[Probe(id=DIGEST, target="lemon", boxes=[TrueBox(left=12, top=8, right=60, bottom=55)])],
+        waivers=[
+            Waiver(gate="appearance", target="pear", owner="ann", reason="new pictures", expires=date(2026, 12, 31))
+        ],
+    ),
+)  # fmt: skip
+AUDIT = AuditView(
+    id=JOB, model="fruit@2026-11-21", baselines=["fruit@2026-10-30"], plan="nightly",
+    plan_version=NEW_AUDIT.plan.version, state=State.SUCCEEDED, verdict="fail", tags=["audit"],
+    summary="fail: 1 finding, the worst of lemon: a part of its class model makes others a lemon",
+    findings=[
+        Finding(
+            gate="shortcut", severity="fail", target="lemon", baseline="fruit@2026-10-30", tolerance=0.25, noise=0.02,
+            change=Measured(value=0.94, low=0.88, high=0.98), reason="a part of its class model makes others a lemon",
+        )
+    ],
+    progress=Progress(done=7, total=7, unit="job"), created_at=WHEN, finished_at=WHEN + timedelta(minutes=4),
+    members=[Member(role="subject/class_models", job=JOB, state=State.SUCCEEDED, href=f"/v1/jobs/{JOB}")],
+    links={"self": f"/v1/audits/{JOB}", "report": f"/v1/audits/{JOB}/report"},
+)  # fmt: skip
 SECRETS = Secrets(items=[Secret(secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", created_at=WHEN)])  # noqa: S106
 IMAGE = Image(id=DIGEST, format="PNG", width=80, height=80, bytes=11_873)
 FIT = Preprocessing(size=(80, 80), mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
@@ -102,6 +130,8 @@ ANSWERS: list[BaseModel] = [
     SECRETS,
     DELIVERY,
     Deliveries(items=[DELIVERY]),
+    AUDIT,
+    Audits(items=[LISTED.model_copy(update={"method": "audit", "tags": ["audit"]})]),
 ]  # fmt: skip
 """One of every type that is answered."""
 
@@ -144,6 +174,7 @@ def show_examples() -> Examples:
         bodies={
             Request: {method: write_request(method) for method in MENU},
             NewKey: {"for a tenant": NEW_KEY.model_dump(mode="json", exclude_none=True)},
+            NewAudit: {"with one probe": NEW_AUDIT.model_dump(mode="json", exclude_unset=True)},
             NewRelease: {"with uploaded weights": NEW_RELEASE.model_dump(mode="json", exclude_unset=True)},
         },
         answers={type(answer): answer.model_dump(mode="json", by_alias=True) for answer in ANSWERS},

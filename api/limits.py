@@ -9,7 +9,6 @@ from redis import RedisError
 
 from shared.access import Caller
 from shared.errors import FieldError, LimitReached, Unavailable
-from shared.jobs import Order
 from shared.records import Records
 from shared.settings import Settings
 
@@ -38,11 +37,10 @@ class Pace:
             raise Unavailable("the queue (Redis) does not answer; try again in a moment") from error
 
 
-def check_submit(caller: Caller, order: Order, records: Records, pace: Pace) -> None:
-    """Raises `LimitReached` where this caller may not submit this now."""
+def check_submit(caller: Caller, targets: int, records: Records, pace: Pace) -> None:
+    """Raises `LimitReached` where this caller may not submit so many targets now."""
     most = caller.limits
     usage = records.usage(caller.tenant)
-    targets = sum(order.shares)
     _check("running_jobs", usage.running, most.running_jobs, more=1)
     _check("queued_targets", usage.targets, most.queued_targets, more=targets)
     _check("stored_bytes", usage.stored, most.stored_bytes)

@@ -21,9 +21,16 @@ def find_job(job_id: str, tenant: str, here: Services) -> Job:
     """
     check_id(job_id)
     manifest = load_manifest(job_id, here)
-    job = manifest.job if manifest else here.records.find(job_id) or look_in_store(job_id, here)
-    check_owner(job, tenant)
-    return job
+    if manifest is None:
+        job = here.records.find(job_id) or look_in_store(job_id, here)
+        check_owner(job, tenant)
+        if not job.state.terminal:
+            return job
+        manifest = load_manifest(job_id, here)  # it ended between the two looks; its record has not all of it
+    if manifest is None:
+        raise_missing(job_id, here)
+    check_owner(manifest.job, tenant)
+    return manifest.job
 
 
 def find_manifest(job_id: str, tenant: str, here: Services) -> Manifest:

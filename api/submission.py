@@ -19,6 +19,7 @@ from shared.jobs import Job, Order, State, new_job_id, now
 from shared.lanes import cut, name_lane
 from shared.methods import AnyRequest
 from shared.presence import name_queue
+from shared.settings import Settings
 from shared.tracing import carry
 
 log = structlog.get_logger()
@@ -52,43 +53,49 @@ def submit(
         request, services.catalogue.of(caller.tenant), services.storage, services.storage.of(caller.tenant),
         prefixes=services.settings.picture_prefixes,
     )  # fmt: skip
-    order = place_order(checked, min(seconds or services.settings.deadline_seconds, services.settings.deadline_seconds))
-    order = order.model_copy(
-        update={"tenant": caller.tenant, "retry_of": retry_of, "request_id": request_id(), "trace": carry()}
-    )
+    order = place_order(checked, caller, services.settings, seconds=seconds)
+    order = order.model_copy(update={"retry_of": retry_of})
     if idempotency_key is None:
-        return enqueue(new_job_id(), order, caller, services)
+        return accept(new_job_id(), order, caller, services)
     job_id, bound = choose_id(checked.request, caller.tenant, services, idempotency_key)
     try:
         return find_job(job_id, caller.tenant, services)  # this idempotency key was used before
     except NotFound:
         services.storage.bind_key(caller.tenant, idempotency_key, bound)
-        return enqueue(job_id, order, caller, services)
+        return accept(job_id, order, caller, services)
 
 
-def place_order(checked: Checked, seconds: int) -> Order:
+def place_order(checked: Checked, caller: Caller, settings: Settings, *, seconds: int | None = None) -> Order:
     """All that it takes to make the job's record, also when Redis has forgotten it."""
     shares, weight = cut(checked.request, checked.targets)
     accepted = now()
     return Order(
+        tenant=caller.tenant,
         request=checked.request.model_dump(mode="json"),
         lane=name_lane(checked.request),
         shares=shares,
         weight=weight,
         created_at=accepted,
-        deadline=accepted + timedelta(seconds=seconds),
+        deadline=accepted + timedelta(seconds=min(seconds or settings.deadline_seconds, settings.deadline_seconds)),
+        request_id=request_id(),
+        trace=carry(),
     )
 
 
-def enqueue(job_id: str, order: Order, caller: Caller, services: Services) -> Job:
-    """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
+def accept(job_id: str, order: Order, caller: Caller, services: Services) -> Job:
+    """Enqueues a job where there is room for it. Raises `QueueFull` and `LimitReached`."""
     check_room(services)
-    check_submit(caller, order, services.records, services.pace)
+    check_submit(caller, sum(order.shares), services.records, services.pace)
+    return enqueue(job_id, order, services)
+
+
+def enqueue(job_id: str, order: Order, services: Services) -> Job:
+    """The request to S3, the record to Redis, the message to the queue: in this order, so that nothing is lost."""
     services.storage.save_order(job_id, order)
     job = order.job(job_id)
     log.info("job.accepted", job_id=job_id, method=job.method, model=job.model, tenant=job.tenant)
     try:
-        if services.claims.create(job_id, order):
+        if services.claims.create(job_id, order) and not order.after:
             send_job(services.broker, job_id, choose_queue(job, services))
     except Unavailable as problem:  # it is stored, and so it is accepted: the sweep records and sends what was not
         log.warning("job.unsent", job_id=job_id, error=problem.detail)

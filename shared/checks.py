@@ -9,7 +9,7 @@ from shared.catalogue import Catalogue, Release
 from shared.errors import FieldError, InvalidRequest
 from shared.explanation import explain
 from shared.layer_checks import Descriptions, check_layers
-from shared.methods import REQUEST, AnyRequest, ClassModel, Looking
+from shared.methods import REQUEST, STORED, AnyRequest, Audit, ClassModel, Looking
 from shared.parameters.class_model import ClassModelParameters
 from shared.parameters.subjects import Top
 from shared.picture_checks import Shelves, check_images, check_pairs, check_pictures
@@ -35,6 +35,14 @@ def parse_release(body: object) -> NewRelease:
     """What `POST /v1/models` takes, from what JSON gave. Raises `InvalidRequest`."""
     try:
         return NewRelease.model_validate(body)
+    except ValidationError as error:
+        raise explain(error) from error
+
+
+def parse_stored(body: object) -> AnyRequest:
+    """What was accepted, an audit as well. Raises `InvalidRequest`."""
+    try:
+        return STORED.validate_python(body)
     except ValidationError as error:
         raise explain(error) from error
 
@@ -84,6 +92,8 @@ def check_request(
         check_pairs(request, pictures * each + own)
     if isinstance(request, ClassModel):
         return _check_class_model(request, release, targets or [], catalogue, uploads)
+    if isinstance(request, Audit):
+        return Checked(request, release, None, tuple(catalogue.find(name) for name in request.baselines))
     return Checked(request, release, targets)
 
 

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
 from shared.parameters.activations import ActivationsParameters
+from shared.parameters.audit import Plan
 from shared.parameters.class_model import ClassModelParameters
 from shared.parameters.deep_dream import ClassScore, DeepDreamParameters
 from shared.parameters.feature_inversion import FeatureInversionParameters
-from shared.parameters.fields import ImageId, LookingParameters
+from shared.parameters.fields import ImageId, LookingParameters, Parameters
 from shared.parameters.filters import FiltersParameters
 from shared.parameters.fool import FoolParameters
 from shared.parameters.localization import LocalizationParameters
@@ -170,16 +171,28 @@ class Filters(Submission):
     params: FiltersParameters = FiltersParameters()
 
 
-AnyRequest = (
-    ClassModel | Saliency | Localization | Patches | Fool | FeatureInversion | DeepDream | Activations | Filters
-)
+class Audit(Submission):
+    """What a release has learned that another one had not: the end of several jobs, which it comes after."""
 
-Request = Annotated[AnyRequest, Field(discriminator="method")]
-"""What `POST /v1/jobs` takes, and what is stored as the job's request."""
+    method: Literal["audit"] = "audit"
+    plan: Plan
+    baselines: list[str] = Field(description="The releases that it is held against.")
+    members: dict[str, str] = Field(default={}, description="The jobs that it is made of, by their role.")
+    params: Parameters = Parameters()
 
-REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(Request)
 
-MENU: dict[str, type[AnyRequest]] = {
+OnMenu = ClassModel | Saliency | Localization | Patches | Fool | FeatureInversion | DeepDream | Activations | Filters
+AnyRequest = OnMenu | Audit
+
+Request = Annotated[OnMenu, Field(discriminator="method")]
+"""What `POST /v1/jobs` takes."""
+
+REQUEST: TypeAdapter[OnMenu] = TypeAdapter(Request)
+
+STORED: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="method")])
+"""What is stored as a job's request: audits are submitted in a way of their own."""
+
+MENU: dict[str, type[OnMenu]] = {
     kind.model_fields["method"].annotation.__args__[0]: kind for kind in get_args(get_args(Request)[0])
 }
 

@@ -12,6 +12,7 @@ images/{tenant}/{sha256}            a picture as it was uploaded; with .json, it
 archives/{tenant}/{sha256}          a ZIP archive of pictures; with .json, how many are in it
 models/{name}/{release}.json        what a worker saw when it loaded the release
 weights/{sha256}                    weights as they were uploaded
+audits/{tenant}/{digest}            the audit of these releases under this plan
 releases/{name}/{release}.json      a release that was registered, and what became of it
 """
 
@@ -84,6 +85,17 @@ class Storage:
         """What a tenant's idempotency key stands for."""
         try:
             return self.bucket.get(_place_key(tenant, key)).decode()
+        except Missing:
+            return None
+
+    def bind_audit(self, tenant: str, name: str, audit_id: str) -> None:
+        """Remembers which audit was made of certain releases under a certain plan."""
+        self.bucket.put(f"audits/{tenant}/{name}", audit_id.encode(), media_type="text/plain")
+
+    def find_audit(self, tenant: str, name: str) -> str | None:
+        """Which audit was made of certain releases under a certain plan."""
+        try:
+            return self.bucket.get(f"audits/{tenant}/{name}").decode()
         except Missing:
             return None
 

@@ -19,7 +19,7 @@ import torch
 from opentelemetry.trace import Span
 
 from shared.catalogue import Catalogue
-from shared.checks import Checked, check_request, parse_request
+from shared.checks import Checked, check_request, parse_stored
 from shared.claims import Claim, ClaimLost, Claims
 from shared.ending import cancelled, end_job, ended
 from shared.errors import (
@@ -120,7 +120,7 @@ def begin(bench: Bench, attempt: Attempt, lane: Lane) -> Run:
     attempt.span = go_on("share", order.trace, job_id=claim.job_id, share=claim.share, attempt=claim.attempt)
     log.info("job.begun", request_id=order.request_id, model=order.request.get("model"), tenant=order.tenant)
     checked = check_request(
-        parse_request(order.request),
+        parse_stored(order.request),
         bench.catalogue.of(order.tenant),
         storage,
         uploads,

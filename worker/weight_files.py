@@ -84,7 +84,7 @@ class WeightFiles:
 
 
 def _find_file(release: Release) -> Path | None:
-    """The file of a release whose weights lie on this machine; what is built in has weights, unless it is given some."""
+    """The file of a release whose weights lie on this machine; what is built in has some of its own."""
     if release.architecture.startswith("builtin:") and release.weights is None:
         return Path(__file__).parent / release.architecture.partition(":")[2] / "weights.safetensors"
     return release.weights

@@ -1,0 +1,91 @@
+"""Accepts an audit: the jobs that it is made of, and after them the job that says what they come to."""
+
+import hashlib
+
+from api.limits import check_submit
+from api.services import Services
+from api.submission import check_room, enqueue, place_order
+from shared.access import Caller
+from shared.addresses import check_url
+from shared.audits import AUDIT, NewAudit, check_plan, choose_baselines, explain_difference, plan_members
+from shared.catalogue import Catalogue
+from shared.checks import check_request
+from shared.jobs import Job, new_job_id
+from shared.methods import Audit
+
+WAITING_WEIGHT = 1
+"""Targets that the audit itself counts for, beside those of its jobs."""
+
+
+def submit_audit(new: NewAudit, here: Services, caller: Caller) -> Job:
+    """Accepts an audit, or returns the one that was made of the same releases under the same plan.
+
+    Raises:
+        Problem: It is not accepted, and nothing is enqueued.
+    """
+    if new.webhook is not None:
+        check_url(new.webhook, loopback=here.settings.keyless_loopback, networks=here.settings.webhook_networks)
+    catalogue = here.catalogue.of(caller.tenant)
+    audit = pin(new, catalogue)
+    name = name_audit(audit)
+    if not new.again and (known := find_audit(name, caller.tenant, here)) is not None:
+        return known
+    return enqueue_audit(audit, name, here, caller, again=new.again)
+
+
+def pin(new: NewAudit, catalogue: Catalogue) -> Audit:
+    """The audit with every release named, as it is stored. Raises `UnknownModel`, `UnknownTarget`, `InvalidRequest`."""
+    subject = catalogue.find(new.model)
+    check_plan(new.plan, subject)
+    wanted = new.plan.baselines if new.baselines is None else new.baselines
+    baselines = choose_baselines(wanted, subject, catalogue)
+    return Audit(
+        model=subject.reference, plan=new.plan, baselines=[one.reference for one in baselines],
+        priority=new.priority, tags=list(dict.fromkeys([AUDIT, *new.tags])), webhook=new.webhook,
+    )  # fmt: skip
+
+
+def name_audit(audit: Audit) -> str:
+    """What is the same for two audits of the same releases under the same plan."""
+    said = "\n".join([audit.model, audit.plan.version, *audit.baselines])
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def find_audit(name: str, tenant: str, here: Services) -> Job | None:
+    """The audit that was made under this name, unless it did not come to a verdict."""
+    job_id = here.storage.find_audit(tenant, name)
+    if job_id is None:
+        return None
+    job = here.records.find(job_id)
+    if job is None or job.state in ("failed", "cancelled"):
+        manifest = here.storage.load_manifest(job_id)
+        job = None if manifest is None or manifest.job.state != "succeeded" else manifest.job
+    return job
+
+
+def enqueue_audit(audit: Audit, name: str, here: Services, caller: Caller, *, again: bool) -> Job:
+    """Every job's request to S3 before the audit's own: whatever dies meanwhile, what was accepted is all there."""
+    catalogue, settings = here.catalogue.of(caller.tenant), here.settings
+    subject = catalogue.find(audit.model)
+    baselines = [catalogue.find(reference) for reference in audit.baselines]
+    comparable = [one for one in baselines if explain_difference(subject, one) is None]
+    uploads = here.storage.of(caller.tenant)
+    orders = {}
+    for role, request in plan_members(audit, subject, comparable).items():
+        checked = check_request(request, catalogue, here.storage, uploads, prefixes=settings.picture_prefixes)
+        orders[role] = place_order(checked, caller, settings)
+    check_room(here)
+    targets = sum(sum(order.shares) for order in orders.values()) + WAITING_WEIGHT
+    check_submit(caller, targets, here.records, here.pace)
+    audit_id = new_job_id()
+    reserved = here.records.reserve(caller.tenant, f"audit:{name}", audit_id, settings.idempotency_seconds)
+    if reserved != audit_id and not again and (job := here.records.find(reserved)) is not None:
+        return job  # somebody else is just then accepting the same
+    members = {role: new_job_id() for role in orders}
+    for role, order in orders.items():
+        enqueue(members[role], order, here)
+    whole = check_request(audit.model_copy(update={"members": members}), catalogue, here.storage, uploads)
+    order = place_order(whole, caller, settings).model_copy(update={"after": list(members.values())})
+    job = enqueue(audit_id, order, here)
+    here.storage.bind_audit(caller.tenant, name, audit_id)
+    return job

@@ -1,0 +1,1 @@
+"""Audits: from what jobs have made of two releases to a verdict."""
