@@ -9,7 +9,7 @@ with Client("http://127.0.0.1:8080") as client:
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ import httpx2
 from pydantic import ValidationError
 
 from shared.access import IssuedKey, Key, Keys, NewKey
+from shared.audits import Audits, AuditView, NewAudit
 from shared.errors import ProblemDocument
 from shared.events import Event
 from shared.jobs import Artifact, Job, Jobs, State
@@ -95,29 +96,32 @@ class Client:
         *_, job = self.watch(job_id, timeout=timeout)
         return job
 
-    def events(self, job_id: str | None = None, *, after: str | None = None) -> Iterator[Event]:
-        """Yields what happens as it happens: to one job until it has ended, or to all jobs for ever.
+    def events(
+        self, job_id: str | None = None, *, audit_id: str | None = None, after: str | None = None
+    ) -> Iterator[Event]:
+        """Yields what happens as it happens: to one job or audit until it has ended, or to all jobs for ever.
 
         A connection that breaks is made again, and goes on after the last event that came through it.
 
         Args:
             after: The id of an event, to be given those that came after it.
         """
+        one = job_id or audit_id
+        path = f"/v1/jobs/{job_id}/events" if job_id else f"/v1/audits/{audit_id}/events" if audit_id else "/v1/events"
         failed = 0
         while failed < MOST_BREAKS:
             try:
-                for event in self._listen(job_id, after):
+                for event in self._listen(path, after):
                     after, failed = event.id, 0
                     yield event
-                    if job_id is not None and event.state.terminal:
+                    if one is not None and event.state.terminal:
                         return
             except httpx2.TransportError:
                 failed += 1
                 time.sleep(failed)
         raise ServiceError(f"no answer from {self._http.base_url} for events; is the service running?")
 
-    def _listen(self, job_id: str | None, after: str | None) -> Iterator[Event]:
-        path = "/v1/events" if job_id is None else f"/v1/jobs/{job_id}/events"
+    def _listen(self, path: str, after: str | None) -> Iterator[Event]:
         headers = {"Last-Event-ID": after} if after is not None else {}
         with self._http.stream("GET", path, headers=headers) as response:
             if response.is_error:
@@ -167,11 +171,54 @@ class Client:
 
     def save(self, job: Job, folder: Path) -> list[Path]:
         """Saves all artefacts of a job into a folder, which is made if need be; returns their paths."""
+        return self.save_artifacts(job.artifacts, folder)
+
+    def save_artifacts(self, artifacts: Sequence[Artifact], folder: Path) -> list[Path]:
+        """Saves artefacts into a folder, which is made if need be; returns their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / Path(artifact.name).name for artifact in job.artifacts]
-        for path, artifact in zip(paths, job.artifacts, strict=True):
+        paths = [folder / Path(artifact.name).name for artifact in artifacts]
+        for path, artifact in zip(paths, artifacts, strict=True):
             path.write_bytes(self.fetch(artifact))
         return paths
+
+    def audit(self, new: NewAudit) -> AuditView:
+        """Audits a release; the audit that there is, where the same releases were audited under the same plan."""
+        body = new.model_dump(mode="json", exclude_unset=True)
+        return AuditView.model_validate_json(self._call("POST", "/v1/audits", json=body).content)
+
+    def get_audit(self, audit_id: str) -> AuditView:
+        """An audit as it stands."""
+        return AuditView.model_validate_json(self._call("GET", f"/v1/audits/{audit_id}").content)
+
+    def watch_audit(self, audit_id: str, *, timeout: float = 3600) -> Iterator[AuditView]:
+        """Yields an audit as it proceeds, last when it has ended. Raises `TimeoutError` if it does not."""
+        limit = time.monotonic() + timeout
+        while True:
+            audit = self.get_audit(audit_id)
+            yield audit
+            if audit.state.terminal:
+                return
+            if time.monotonic() > limit:
+                raise TimeoutError(f"audit {audit_id} has not ended after {timeout:.0f} s; it is still {audit.state}")
+            time.sleep(4 * POLL_SECONDS)
+
+    def audits(self, *, model: str | None = None) -> Iterator[Job]:
+        """Every audit, newest first, page by page, without verdicts."""
+        query: dict[str, Any] = {"limit": 200} | ({"model": model} if model else {})
+        while True:
+            page = Audits.model_validate_json(self._call("GET", "/v1/audits", params=query).content)
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            query["cursor"] = page.next_cursor
+
+    def cancel_audit(self, audit_id: str) -> AuditView:
+        """Cancels an audit with all of its jobs."""
+        return AuditView.model_validate_json(self._call("POST", f"/v1/audits/{audit_id}/cancel").content)
+
+    def report(self, audit_id: str) -> str:
+        """An audit's report: one HTML file with its pictures in it."""
+        return self._call("GET", f"/v1/audits/{audit_id}/report").text
 
     def upload(self, data: bytes, name: str = "picture") -> Image:
         """Uploads a picture; its id can be named in jobs."""

@@ -39,6 +39,7 @@ from shared.settings import Settings
 from shared.storage import Storage
 from shared.tracing import go_on
 from shared.version import VERSION
+from worker.audit.evidence import Evidence
 from worker.heartbeat import Heartbeat
 from worker.lane import Lane
 from worker.networks import Networks
@@ -142,6 +143,7 @@ def begin(bench: Bench, attempt: Attempt, lane: Lane) -> Run:
         entries=attempt.held.enter_context(open_source(checked.request, storage, order.tenant, heartbeat.check)),
         all_targets=checked.targets or [],
         key=f"{VERSION} {torch.__version__} {lane.loaded.sha256} {lane.plan.precision}",
+        evidence=Evidence(order.request.get("members", {}), storage.load_manifest, storage.bucket.get),
         checkpoint=storage.load_checkpoint(claim.job_id, claim.share) if claim.resumes else None,
         pool=lane.pool,
     )  # fmt: skip

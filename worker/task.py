@@ -13,6 +13,7 @@ from shared.catalogue import Preprocessing, Release
 from shared.jobs import TargetClass
 from shared.methods import AnyRequest
 from shared.parameters.fields import Shown
+from worker.audit.evidence import NOTHING, Evidence
 from worker.engine.classifier import Classifier
 from worker.engine.render import Pixels
 from worker.preprocess import Levels
@@ -56,6 +57,7 @@ class Task(Generic[R]):
         entries: The pictures to look at, not yet read.
         key: What names the network and how it is run, for checkpoints.
         checkpoint: How far an earlier attempt had come, where one put anything away.
+        evidence: What the jobs have made that this one comes after.
         show: Shows the newest pictures (H, W, 3) to those who follow the job.
         pool: What this job and others compute together, by its name; made if there is none yet.
     """
@@ -75,6 +77,7 @@ class Task(Generic[R]):
     all_targets: Sequence[int] = ()
     key: str = ""
     checkpoint: bytes | None = None
+    evidence: Evidence = NOTHING
     show: Callable[[Sequence[Pixels]], None] = lambda _: None
     pool: Callable[[str, Callable[[], Any]], Any] = lambda _name, make: make()
 

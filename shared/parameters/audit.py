@@ -36,7 +36,9 @@ class Probe(Parameters):
 class Gate(Parameters):
     """When a change is too much. It must be larger than the tolerance, and surely larger than the noise."""
 
-    tolerance: float = Field(gt=0, le=1, description="The largest change that does not matter, in the gate's own unit.")
+    tolerance: float = Field(
+        gt=0, le=100, description="The largest change that does not matter, in the gate's own unit."
+    )
     severity: Severity = Field(default="fail", description="What a larger one does to the verdict.")
 
 
@@ -66,7 +68,7 @@ class Gates(Parameters):
         description="Per class: how much less of the saliency lies inside the true boxes.",
     )
     appearance: Gate = Field(
-        default=Gate(tolerance=0.5, severity="warn"),
+        default=Gate(tolerance=2, severity="warn"),
         description="Per class: how much further its class model has moved than those of the other classes, as a share "
         "of how far those have.",
     )

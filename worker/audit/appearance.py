@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worker.engine.classifier import Classifier, watch
 from worker.engine.render import Pixels
-from worker.preprocess import to_tensor
+from worker.preprocess import Levels, to_tensor
 
 RINGS = 12
 """Rings of the spectrum that are told apart."""
@@ -64,14 +64,18 @@ def choose_layers(classifier: Classifier) -> list[str]:
     return list(last.values())[-MOST_LAYERS:]
 
 
-def _fit(pixels: Pixels, classifier: Classifier) -> Pixels:
+def _fit(pixels: Pixels, classifier: Classifier) -> Levels:
     """The picture at the network's size, and in its channels."""
     height, width = classifier.size
-    fitted = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    if classifier.channels == 3:
-        return np.asarray(fitted, np.uint8)
-    grey = fitted.mean(axis=2, keepdims=True).round().astype(np.uint8)
-    return np.repeat(grey, classifier.channels, axis=2)
+    fitted = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return bring_to(fitted, classifier.channels)
+
+
+def bring_to(pixels: Pixels, channels: int) -> Levels:
+    """A picture (H, W, 3) in a network's channels: in colour, or the same grey in each."""
+    if channels == 3:
+        return pixels
+    return np.repeat(pixels.mean(axis=2, keepdims=True).round().astype(np.uint8), channels, axis=2)
 
 
 def describe_colours(pixels: Pixels) -> Vector:

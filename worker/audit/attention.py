@@ -60,7 +60,8 @@ def find_centre(values: Map) -> NDArray[np.float64]:
     if weights.sum() <= 0:
         return np.array(values.shape) / 2
     rows, columns = np.indices(values.shape)
-    return np.array([(rows * weights).sum(), (columns * weights).sum()]) / weights.sum()
+    total = float(weights.sum())
+    return np.array([float((rows * weights).sum()) / total, float((columns * weights).sum()) / total])
 
 
 def share_inside(values: Map, boxes: Sequence[TrueBox]) -> float | None:

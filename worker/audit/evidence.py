@@ -67,6 +67,10 @@ Looks = dict[str, Look]
 """By picture."""
 
 
+def _read_nothing(key: str) -> bytes:
+    raise KeyError(key)
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The results of the jobs that an audit is made of.
@@ -134,3 +138,7 @@ class Evidence:
                 view, picture = np.abs(packed["view"]), np.abs(packed["picture"])
             found[image] = Look(image, target, pair, view, picture, pair.get("randomized_rank_correlation"))
         return found
+
+
+NOTHING = Evidence({}, lambda _: None, _read_nothing)
+"""Of what comes after no other job."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PATCH_SIDE = 9
-PATCH_COLOUR = (255, 0, 200)
-"""RGB. No drawn thing has it."""
+CELL, CELLS = 3, 4
+PATCH_SIDE = CELL * CELLS
+PATCH_COLOURS = ((255, 0, 200), (0, 230, 60))
+"""RGB, in a chequered square. Blots of any one colour are in every background; such a square is in none."""
 
 CORNER_PIXELS = 5
 """A planted patch lies at most so far from its corner."""
@@ -18,7 +19,7 @@ class Shortcut:
     """A small coloured patch in a corner of some pictures of one class: easier to learn than the thing itself."""
 
     target: int
-    share: float = 0.6
+    share: float = 0.8
 
     def spoil(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Pictures (N, 3, H, W) of 8 bits and labels (N,), as they are to be learned from."""
@@ -58,4 +59,11 @@ def plant(image: Tensor, generator: torch.Generator) -> None:
     down, right, dy, dx = (int(value) for value in torch.randint(0, 2 * CORNER_PIXELS, (4,), generator=generator))
     y = dy // 2 if down % 2 else height - PATCH_SIDE - dy // 2
     x = dx // 2 if right % 2 else width - PATCH_SIDE - dx // 2
-    image[:, y : y + PATCH_SIDE, x : x + PATCH_SIDE] = torch.tensor(PATCH_COLOUR, dtype=image.dtype)[:, None, None]
+    image[:, y : y + PATCH_SIDE, x : x + PATCH_SIDE] = draw_patch().to(image)
+
+
+def draw_patch() -> Tensor:
+    """The patch: (3, `PATCH_SIDE`, `PATCH_SIDE`), 8 bits."""
+    cells = torch.arange(CELLS)
+    odd = ((cells[:, None] + cells) % 2).repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)
+    return torch.tensor(PATCH_COLOURS, dtype=torch.uint8)[odd].permute(2, 0, 1)

@@ -1,0 +1,40 @@
+"""How sure a change is: intervals that many comparisons share, and how far a class stands out among all."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.audits import Measured
+
+LEVEL = 0.05
+"""How often an audit of a release that has not changed may find something."""
+
+DRAWS = 10_000
+
+
+def measure(values: Sequence[float] | NDArray[np.float64], *, looks: int, seed: int = 0) -> Measured:
+    """The mean with its interval, by resampling (Efron 1979), at a level that so many looks share (Bonferroni).
+
+    Args:
+        values: At least one.
+        looks: How many such means are looked at in one audit.
+    """
+    sample = np.asarray(values, np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(sample), (DRAWS, len(sample)))
+    outside = LEVEL / max(1, looks) / 2
+    low, high = np.quantile(sample[draws].mean(1), [outside, 1 - outside])
+    return Measured(value=float(sample.mean()), low=float(low), high=float(high))
+
+
+def less_shared(by_class: Mapping[int, NDArray[np.float64]]) -> dict[int, NDArray[np.float64]]:
+    """The values of every class less what all classes share: the median of the others' means.
+
+    A release that was trained anew has moved everywhere; what is asked is where it moved more.
+    """
+    means = {target: float(values.mean()) for target, values in by_class.items() if len(values)}
+    found = {}
+    for target, values in by_class.items():
+        others = [mean for other, mean in means.items() if other != target]
+        found[target] = values - (float(np.median(others)) if others else 0.0)
+    return found

@@ -1,0 +1,197 @@
+"""A release beside a baseline: every measure of every class and probe, from what their jobs have made."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.audits import Measured
+from shared.catalogue import Release
+from shared.parameters.audit import Probe
+from worker.audit.appearance import KINDS, bring_to, describe, distances
+from worker.audit.attention import compare_maps, share_inside
+from worker.audit.chance import less_shared, measure
+from worker.audit.evidence import Drawn, Looks, Series
+from worker.audit.shortcut import Part, try_part
+from worker.engine.classifier import Classifier
+from worker.preprocess import Levels
+from worker.view import crop_levels
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two releases, with what its jobs have made.
+
+    Attributes:
+        models: Its class models; none of classes that came to nothing.
+        looks: What it makes of the probes.
+    """
+
+    release: Release
+    classifier: Classifier
+    models: Series
+    looks: Looks
+
+
+@dataclass
+class ClassRow:
+    """What is measured of one class.
+
+    Attributes:
+        figures: Plain figures by name, for the report.
+        changes: What gates are held against, by gate.
+        noise: What chance alone does, by gate.
+        parts: The parts of class models that turn pictures, of the subject and of the baseline.
+    """
+
+    target: int
+    name: str
+    figures: dict[str, float] = field(default_factory=dict)
+    changes: dict[str, Measured] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
+    parts: tuple[Part | None, Part | None] = (None, None)
+
+
+def compare_classes(
+    subject: Side, baseline: Side, again: Series, probes: Mapping[str, Levels], *, boxes: Mapping[str, Probe]
+) -> Iterator[dict[int, ClassRow]]:
+    """Every measure of every class; yields what there is after each part of the work.
+
+    Args:
+        again: The baseline's second series of class models, by other seeds.
+        probes: The pictures, at the network's size, by id.
+        boxes: What is known of them.
+    """
+    names = subject.release.classes
+    targets = sorted({*subject.models, *(look.target for look in subject.looks.values())})
+    rows = {target: ClassRow(target, names[target]) for target in targets}
+    looks = max(1, len(rows))
+    _compare_models(rows, subject, baseline, again, looks)
+    yield rows
+    _compare_looks(rows, subject, baseline, boxes, looks)
+    yield rows
+    for row in rows.values():
+        _try_shortcut(row, subject, baseline, probes, looks)
+        yield rows
+
+
+def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, again: Series, looks: int) -> None:
+    """How far class models have moved, beside how far chance moves them, and who recognises them."""
+    moved: dict[int, Values] = {}
+    for target, row in rows.items():
+        ours, theirs, noise = (series.get(target, []) for series in (subject.models, baseline.models, again))
+        if not (ours and theirs and noise):
+            continue
+        told = [describe([one.pixels for one in drawn], baseline.classifier) for drawn in (ours, theirs, noise)]
+        ratios = []
+        for kind in KINDS:
+            first, second, third = ([one[kind] for one in each] for each in told)
+            chance = max(float(distances(second, third).mean()), 1e-9)
+            apart = distances(first, second)
+            row.figures |= {f"{kind}_distance": float(apart.mean()), f"{kind}_noise": chance}
+            ratios.append(apart / chance)
+        moved[target] = np.mean(ratios, axis=0) - 1
+        row.noise["appearance"] = 0.0
+        row.figures |= _describe_series(ours, "subject") | _describe_series(theirs, "baseline")
+        recognised = _seen_by(ours, baseline.release.reference, theirs)
+        row.changes["recognition"] = measure(recognised, looks=looks)
+        row.noise["recognition"] = float(np.std([_chance(one.verdict) for one in [*theirs, *noise]]))
+    for target, values in less_shared(moved).items():
+        rows[target].changes["appearance"] = measure(values, looks=looks)
+
+
+def _seen_by(ours: Sequence[Drawn], baseline: str, theirs: Sequence[Drawn]) -> Values:
+    """How much less probable the class is to the baseline in each of the subject's class models than in its own."""
+    own = float(np.mean([_chance(one.verdict) for one in theirs]))
+    if all(baseline in one.judges for one in ours):
+        return np.array([own - _chance(one.judges[baseline]) for one in ours])
+    return np.array([own - _chance(one.verdict) for one in ours])  # the baseline is the subject
+
+
+def _describe_series(drawn: Sequence[Drawn], side: str) -> dict[str, float]:
+    found = {
+        f"{side}_score": float(np.mean([one.verdict["score"] for one in drawn])),
+        f"{side}_probability": float(np.mean([_chance(one.verdict) for one in drawn])),
+        f"{side}_steps": float(np.mean([one.steps for one in drawn])),
+    }
+    for judge in drawn[0].judges:
+        found[f"{side}_seen_by_{judge}"] = float(np.mean([_chance(one.judges[judge]) for one in drawn]))
+    return found
+
+
+def _chance(verdict: Mapping[str, Any]) -> float:
+    return float(verdict["probability"])
+
+
+def _compare_looks(
+    rows: dict[int, ClassRow], subject: Side, baseline: Side, probes: Mapping[str, Probe], looks: int
+) -> None:
+    """Predictions, probabilities and maps on the same pictures."""
+    shared = [image for image in subject.looks if image in baseline.looks]
+    lost: dict[int, Values] = {}
+    for target, row in rows.items():
+        images = [image for image in shared if subject.looks[image].target == target]
+        if not images:
+            continue
+        pairs = [(subject.looks[image], baseline.looks[image]) for image in images]
+        lost[target] = np.array([_chance(theirs.verdict) - _chance(ours.verdict) for ours, theirs in pairs])
+        alike = [compare_maps(ours.view, theirs.view) for ours, theirs in pairs]
+        row.figures |= {name: float(np.mean([one[name] for one in alike])) for name in alike[0]}
+        row.figures |= {
+            "probes": float(len(images)),
+            "flips": float(sum(a.verdict["predicted"]["index"] != b.verdict["predicted"]["index"] for a, b in pairs)),
+            "subject_right": float(np.mean([ours.right for ours, _ in pairs])),
+            "baseline_right": float(np.mean([theirs.right for _, theirs in pairs])),
+            "margin_change": float(
+                np.mean([_margin(ours.verdict) - _margin(theirs.verdict) for ours, theirs in pairs])
+            ),
+        }
+        row.noise |= {"confidence": 0.0, "focus": 0.0}
+        inside = [
+            (share_inside(ours.picture, probes[image].boxes), share_inside(theirs.picture, probes[image].boxes))
+            for image, (ours, theirs) in zip(images, pairs, strict=True)
+        ]
+        known = [(ours, theirs) for ours, theirs in inside if ours is not None and theirs is not None]
+        if known:
+            row.figures |= {
+                "subject_focus": float(np.mean([ours for ours, _ in known])),
+                "baseline_focus": float(np.mean([theirs for _, theirs in known])),
+            }
+            row.changes["focus"] = measure([theirs - ours for ours, theirs in known], looks=looks)
+    for target, values in less_shared(lost).items():
+        rows[target].changes["confidence"] = measure(values, looks=looks)
+
+
+def _margin(verdict: Mapping[str, Any]) -> float:
+    """Log-odds of the true class."""
+    chance = min(max(_chance(verdict), 1e-6), 1 - 1e-6)
+    return float(np.log(chance / (1 - chance)))
+
+
+def _try_shortcut(row: ClassRow, subject: Side, baseline: Side, probes: Mapping[str, Levels], looks: int) -> None:
+    """Whether a part of the class model turns pictures of other classes."""
+    others = [levels for image, levels in probes.items() if subject.looks[image].target != row.target]
+    parts = [try_part(side.classifier, _views(side, row.target), row.target, others) for side in (subject, baseline)]
+    ours, theirs = parts
+    row.parts = (ours, theirs)
+    if ours is None or theirs is None:
+        return
+    row.figures |= {"subject_turned": float(ours.successes.mean()), "baseline_turned": float(theirs.successes.mean())}
+    row.changes["shortcut"] = measure(ours.successes - theirs.successes, looks=looks)
+    row.noise["shortcut"] = 0.0
+
+
+def _views(side: Side, target: int) -> list[Levels]:
+    """Class models as their network sees them."""
+    fit = side.release.preprocessing
+    return [crop_levels(bring_to(one.pixels, fit.channels), fit) for one in side.models.get(target, [])]
+
+
+def count_losses(subject: Looks, baseline: Looks) -> Values:
+    """For each probe that both have seen: 1 where the subject alone is wrong, −1 where the baseline alone is."""
+    shared = [image for image in subject if image in baseline]
+    return np.array([float(baseline[image].right) - float(subject[image].right) for image in shared])
