@@ -15,8 +15,11 @@ MEDIA_TYPES = {
     "png": "image/png",
     "gif": "image/gif",
     "webp": "image/webp",
+    "html": "text/html",
     "json": "application/json",
+    "md": "text/markdown",
     "npz": "application/octet-stream",
+    "xml": "application/xml",
     "npy": "application/octet-stream",
 }
 

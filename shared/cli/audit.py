@@ -52,7 +52,7 @@ def run_audit(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the verdict.")] = 3600,
     save_to: Annotated[Path | None, typer.Option("--out", help="Folder for the report; default audit-ID.")] = None,
 ) -> None:
-    """Audit a release, save the report. Exits 0: pass; 1: a gate failed; 2: wrong call; 3: broken; 4: not comparable."""
+    """Audit a release, save its report. Exits 0: pass, 1: gate failed, 2: wrong call, 3: broken, 4: not comparable."""
     with connected() as client, judged():
         new = NewAudit(model=model, plan=load_plan(plan, client), baselines=baseline or None, again=again)
         audit = watch_with_bar(client, client.audit(new), timeout)

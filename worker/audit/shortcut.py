@@ -67,10 +67,10 @@ def try_part(classifier: Classifier, models: Sequence[Pixels], target: int, pict
 
 
 def cut_parts(model: Levels, side: int) -> Iterator[Levels]:
-    """Squares of a picture, a third over each other."""
-    step = max(1, side * 2 // 3)
-    for top in range(0, model.shape[0] - side + 1, step):
-        for left in range(0, model.shape[1] - side + 1, step):
+    """Squares of a picture, a third over each other, up to its edges."""
+    tops, lefts = ([*range(0, length - side, max(1, side * 2 // 3)), length - side] for length in model.shape[:2])
+    for top in tops:
+        for left in lefts:
             yield model[top : top + side, left : left + side]
 
 
