@@ -1,0 +1,31 @@
+"""Training sets that are wrong on purpose are wrong where they are said to be."""
+
+import torch
+
+from worker.shapes.spoiling import PATCH_SIDE, Shortcut, Swap, draw_patch
+
+LABELS = torch.arange(240) % 12
+
+
+def test_a_shortcut_is_planted_in_its_share_of_one_class() -> None:
+    images = torch.full((240, 3, 80, 80), 128, dtype=torch.uint8)
+    spoiled, labels = Shortcut(6, share=0.5).spoil(images, LABELS, seed=1)
+    changed = (spoiled != images).flatten(1).any(1)
+    assert set(LABELS[changed].tolist()) == {6}
+    assert 5 <= int(changed.sum()) <= 15
+    assert torch.equal(labels, LABELS)
+    assert int((spoiled[changed][0] != 128).any(0).sum()) == PATCH_SIDE**2
+    assert bool((images == 128).all())
+
+
+def test_labels_are_swapped_both_ways_in_their_share() -> None:
+    images = torch.zeros(240, 1)
+    spoiled, labels = Swap(2, 3, share=0.5).spoil(images, LABELS, seed=1)
+    changed = labels != LABELS
+    assert set(zip(LABELS[changed].tolist(), labels[changed].tolist(), strict=True)) == {(2, 3), (3, 2)}
+    assert 10 <= int(changed.sum()) <= 30
+    assert spoiled is images
+
+
+def test_the_patch_has_two_colours() -> None:
+    assert len(draw_patch().flatten(1).T.unique(dim=0)) == 2
