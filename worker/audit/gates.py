@@ -121,4 +121,4 @@ def sum_up(
         return f"{verdict}: {counted[0].reason}{more}"
     if comparisons and all(one.identical for one in comparisons):
         return "pass: identical to what it was held against, to the last bit"
-    return "pass: nothing is as different as the plan does not tolerate"
+    return "pass: no change is larger than the plan tolerates"
