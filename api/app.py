@@ -22,6 +22,7 @@ from api import (
 )
 from api.examples import show_examples
 from api.openapi import describe_api
+from api.page import audits as audit_page
 from api.page import views as page
 from api.problems import register_problems
 from api.request_ids import follow_requests
@@ -43,8 +44,10 @@ def create_app(settings: Settings) -> Flask:
         count = settings.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     register_problems(app)
-    for module in (jobs, audits, images, archives, menu, models, weights, events, keys, webhooks, health, docs, page):
+    for module in (jobs, audits, images, archives, menu, models, weights, events, keys, webhooks, health, docs):
         app.register_blueprint(module.blueprint)
+    for pages in (page, audit_page):
+        app.register_blueprint(pages.blueprint)
     metrics.watch(app)
     follow_requests(app)
     access.guard(app)

@@ -1,8 +1,10 @@
 """Accepts an audit: the jobs that it is made of, and after them the job that says what they come to."""
 
 import hashlib
+import time
 
 from api.limits import check_submit
+from api.lookup import find_job
 from api.services import Services
 from api.submission import check_room, enqueue, place_order
 from shared.access import Caller
@@ -10,11 +12,12 @@ from shared.addresses import check_url
 from shared.audits import AUDIT, NewAudit, check_plan, choose_baselines, explain_difference, plan_members
 from shared.catalogue import Catalogue
 from shared.checks import check_request
-from shared.jobs import Job, new_job_id
+from shared.errors import Gone, NotFound
+from shared.jobs import Job, State, new_job_id
 from shared.methods import Audit
 
-WAITING_WEIGHT = 1
-"""Targets that the audit itself counts for, beside those of its jobs."""
+OTHER_SECONDS = 5.0
+"""For so long whoever asks for the same at the same moment is waited for."""
 
 
 def submit_audit(new: NewAudit, here: Services, caller: Caller) -> Job:
@@ -52,15 +55,21 @@ def name_audit(audit: Audit) -> str:
 
 
 def find_audit(name: str, tenant: str, here: Services) -> Job | None:
-    """The audit that was made under this name, unless it did not come to a verdict."""
+    """The audit that was made under this name, or is being made, unless it did not come to a verdict."""
     job_id = here.storage.find_audit(tenant, name)
-    if job_id is None:
+    try:
+        job = None if job_id is None else find_job(job_id, tenant, here)
+    except (NotFound, Gone):
         return None
-    job = here.records.find(job_id)
-    if job is None or job.state in ("failed", "cancelled"):
-        manifest = here.storage.load_manifest(job_id)
-        job = None if manifest is None or manifest.job.state != "succeeded" else manifest.job
-    return job
+    return None if job is None or job.state in (State.FAILED, State.CANCELLED) else job
+
+
+def wait_for_other(audit_id: str, here: Services) -> Job | None:
+    """The audit that somebody else is just then accepting under the same name; None if they never finish with it."""
+    limit = time.monotonic() + OTHER_SECONDS
+    while (job := here.records.find(audit_id)) is None and time.monotonic() < limit:
+        time.sleep(0.1)
+    return None if job is None or job.state in (State.FAILED, State.CANCELLED) else job
 
 
 def enqueue_audit(audit: Audit, name: str, here: Services, caller: Caller, *, again: bool) -> Job:
@@ -75,12 +84,11 @@ def enqueue_audit(audit: Audit, name: str, here: Services, caller: Caller, *, ag
         checked = check_request(request, catalogue, here.storage, uploads, prefixes=settings.picture_prefixes)
         orders[role] = place_order(checked, caller, settings)
     check_room(here)
-    targets = sum(sum(order.shares) for order in orders.values()) + WAITING_WEIGHT
-    check_submit(caller, targets, here.records, here.pace)
+    check_submit(caller, sum(sum(order.shares) for order in orders.values()), here.records, here.pace)
     audit_id = new_job_id()
     reserved = here.records.reserve(caller.tenant, f"audit:{name}", audit_id, settings.idempotency_seconds)
-    if reserved != audit_id and not again and (job := here.records.find(reserved)) is not None:
-        return job  # somebody else is just then accepting the same
+    if reserved != audit_id and not again and (other := wait_for_other(reserved, here)) is not None:
+        return other
     members = {role: new_job_id() for role in orders}
     for role, order in orders.items():
         enqueue(members[role], order, here)

@@ -1,7 +1,6 @@
 """The pages: a new job, jobs, one job, two jobs beside each other, models, one model; and the way in."""
 
 import json
-from importlib import resources
 from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -14,23 +13,21 @@ from api.lookup import find_job, find_manifest
 from api.page.exhibits import arrange_exhibits, find_overview, list_rest
 from api.page.form import make_form
 from api.page.frames import count_frames, cut_frame
+from api.page.site import furnish
 from api.page.snippets import write_snippets
 from api.services import services
 from api.submission import submit
 from shared.access import Scope
 from shared.catalogue import Preprocessing, Release
-from shared.errors import NotFound, Problem, Unauthorized
+from shared.errors import NotFound, Problem
 from shared.jobs import Job, State
 from shared.methods import MENU
 from shared.rebuilding import load_order
-from shared.version import VERSION
 
-blueprint = Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+blueprint = furnish(
+    Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
 )
+
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -41,47 +38,6 @@ class Pair(BaseModel):
 
     left: str = Field(default="", max_length=26)
     right: str = Field(default="", max_length=26)
-
-
-@blueprint.after_request
-def protect(answer: Response) -> Response:
-    """Nothing of another site is loaded, and nothing is guessed or told to it."""
-    answer.headers.setdefault("Content-Security-Policy", POLICY)
-    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
-    answer.headers.setdefault("Referrer-Policy", "same-origin")
-    return answer
-
-
-@blueprint.app_template_global()
-def version() -> str:
-    """Of the service; also what makes browsers fetch scripts and styles anew."""
-    return VERSION
-
-
-@blueprint.app_template_global()
-def preset_picture(preset: str) -> str | None:
-    """Where the picture of a preset is, if it has one."""
-    name = f"preset-{preset}.webp"
-    found = (resources.files("api.page") / "static" / name).is_file()
-    return url_for("page.static", filename=name, v=VERSION) if found else None
-
-
-@blueprint.app_template_filter()
-def words(name: str) -> str:
-    """A name of the menu as words."""
-    return name.replace("_", " ")
-
-
-@blueprint.errorhandler(Unauthorized)
-def ask_for_key(_: Unauthorized) -> Response:
-    """The way in, and back to where they wanted to go."""
-    return redirect(url_for("page.enter", next=request.full_path))  # type: ignore[return-value]
-
-
-@blueprint.errorhandler(Problem)
-def explain_problem(problem: Problem) -> tuple[str, int]:
-    """A problem as a page."""
-    return render_template("page/problem.html", problem=problem.document), problem.status
 
 
 @blueprint.get("/")
@@ -114,9 +70,12 @@ def list_jobs() -> str:
 
 @blueprint.get("/jobs/<job_id>")
 @needs(Scope.READ)
-def show_job(job_id: str) -> str:
+def show_job(job_id: str) -> str | Response:
     """A job: how far it is, what came out, and how to ask for the same again."""
-    return render_template("page/job.html", **_describe(find_job(job_id, caller().tenant, services())))
+    job = find_job(job_id, caller().tenant, services())
+    if job.method not in MENU:
+        return redirect(url_for("audit_page.show_audit", audit_id=job_id))  # type: ignore[return-value]
+    return render_template("page/job.html", **_describe(job))
 
 
 @blueprint.get("/compare")
@@ -124,8 +83,9 @@ def show_job(job_id: str) -> str:
 def compare() -> str:
     """Two jobs beside each other, target by target."""
     pair, here, tenant = read_query(Pair), services(), caller().tenant
-    recent, _ = here.records.page(tenant, filters={"state": State.SUCCEEDED}, limit=30, after=None)
-    sides = [_describe(find_job(job_id, tenant, here)) for job_id in (pair.left, pair.right) if job_id]
+    recent = _list_recent(tenant, 30)
+    jobs = [find_job(job_id, tenant, here) for job_id in (pair.left, pair.right) if job_id]
+    sides = [_describe(job) for job in jobs if job.method in MENU]
     rows = _match(sides) if len(sides) == 2 else []
     return render_template("page/compare.html", pair=pair, recent=recent, sides=sides, rows=rows)
 
@@ -218,11 +178,17 @@ def _new(method: str, *, welcome: bool) -> str:
     model = request.args.get("model", "")
     releases: list[Release] = [catalogue.releases(name)[-1] for name in catalogue.names]
     chosen = next((release for release in releases if release.name == model), releases[0])
-    recent, _ = here.records.page(tenant, filters={"state": State.SUCCEEDED}, limit=6, after=None)
+    recent = _list_recent(tenant, 6)
     return render_template(
         "page/new.html", form=make_form(method), methods=list(MENU), releases=releases, chosen=chosen, recent=recent,
         welcome=welcome,
     )  # fmt: skip
+
+
+def _list_recent(tenant: str, count: int) -> list[Job]:
+    """The newest jobs that have pictures to show."""
+    jobs, _ = services().records.page(tenant, filters={"state": State.SUCCEEDED}, limit=2 * count, after=None)
+    return [job for job in jobs if job.method in MENU][:count]
 
 
 def _describe(job: Job) -> dict[str, Any]:

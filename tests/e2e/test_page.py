@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import expect
 
 from deploy.local import Stack
+from shared.audits import NewAudit
 from shared.client import Client
 from shared.jobs import Job, State
 from shared.methods import REQUEST
+from tests.audits import write_plan
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -133,6 +135,24 @@ def test_two_jobs_are_compared(page: "Page", client: Client) -> None:
     assert right.id in pair.nth(1).locator("img").first.get_attribute("src")
 
 
+def test_an_audit_is_found_read_and_led_to_from_its_jobs(page: "Page", client: Client) -> None:
+    plan = write_plan(client, class_models={"steps": 4, "extras": False}, name="page")
+    *_, audit = client.watch_audit(
+        client.audit(NewAudit.model_validate({"model": "shapes", "plan": plan})).id, timeout=120
+    )
+    page.goto("/")
+    page.get_by_role("link", name="Audits").click()
+    page.locator("tr", has_text=audit.id[-8:]).get_by_role("link").first.click()
+    page.get_by_role("heading", name="Audit of shapes@1").wait_for()
+    assert page.locator("main .files a", has_text="subject/class_models").count() == 1
+    page.goto(f"/jobs/{audit.id}")
+    page.wait_for_url(f"**/audits/{audit.id}")
+    page.get_by_role("link", name="Read the report").click()
+    page.get_by_role("heading", name="What was found").wait_for()
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 0
+    page.goto("/compare?left=" + audit.id)
+
+
 def test_a_refusal_is_shown_where_it_can_be_mended(page: "Page") -> None:
     page.goto("/")
     page.get_by_label("Classes").fill("lemmon")
@@ -174,7 +194,17 @@ def test_everything_is_there_without_scripts(browser: "Browser", stack: Stack, c
     context.close()
 
 
-PAGES = ("/", "/new/saliency", "/jobs", "/jobs/{}", "/compare?left={}&right={}", "/models", "/models/shapes", "/enter")
+PAGES = (
+    "/",
+    "/new/saliency",
+    "/jobs",
+    "/jobs/{}",
+    "/audits",
+    "/compare?left={}&right={}",
+    "/models",
+    "/models/shapes",
+    "/enter",
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
