@@ -38,6 +38,9 @@ def test_the_openapi_document_is_valid_and_has_every_call(http: httpx2.Client) -
         ("/v1/jobs/{job_id}/events", "get"), ("/v1/events", "get"), ("/v1/webhooks/secret", "get"),
         ("/v1/webhooks/secret", "post"), ("/v1/webhooks/deliveries", "get"),
         ("/v1/webhooks/deliveries/{delivery_id}", "get"), ("/v1/webhooks/deliveries/{delivery_id}/replay", "post"),
+        ("/v1/audits", "post"), ("/v1/audits", "get"), ("/v1/audits/{audit_id}", "get"),
+        ("/v1/audits/{audit_id}/cancel", "post"), ("/v1/audits/{audit_id}/events", "get"),
+        ("/v1/audits/{audit_id}/report", "get"),
         ("/healthz", "get"), ("/readyz", "get"), ("/metrics", "get"),
     }  # fmt: skip
 

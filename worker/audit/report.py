@@ -56,9 +56,9 @@ def describe_case(case: Case, report: Report, probes: Mapping[str, Levels]) -> d
     """What the page shows of a baseline: the classes that changed most, with their pictures."""
     reference = case.baseline.release.reference
     said = next(one for one in report.comparisons if one.baseline == reference)
-    order = [row["target"] for row in said.classes]
-    flagged = {one.target for one in report.findings if one.baseline == reference}
-    rows = sorted(case.rows.values(), key=lambda row: (row.name not in flagged, order.index(row.name)))
+    flagged = {one.target: None for one in report.findings if one.baseline == reference and one.target is not None}
+    order = list(dict.fromkeys([*flagged, *(row["target"] for row in said.classes)]))
+    rows = sorted(case.rows.values(), key=lambda row: order.index(row.name))
     return {
         "comparison": said,
         "classes": [

@@ -10,6 +10,7 @@ from shared.audits import Comparison, Report, explain_difference
 from shared.errors import Problem
 from shared.jobs import Progress
 from shared.methods import Audit
+from shared.parameters.audit import Gates
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses
 from worker.audit.evidence import Absent, Evidence, Looks
 from worker.audit.gates import check_sanity, decide, find_in_all, find_in_classes, sum_up, waive
@@ -48,7 +49,7 @@ def run(task: Task[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
         found = find_in_classes(rows.values(), plan, reference) + find_in_all(losses, plan, reference)
         findings += found
         identical = is_identical(subject, baseline)
-        comparisons.append(describe_comparison(reference, rows, losses, identical=identical))
+        comparisons.append(describe_comparison(reference, rows, losses, plan.gates, identical=identical))
         cases.append(Case(subject, baseline, rows))
     findings += check_sanity(subject, find_controls(evidence), plan.gates)
     today = datetime.now(UTC)
@@ -122,9 +123,16 @@ def is_identical(subject: Side, baseline: Side) -> bool:
     return models and looks and {*subject.models} == {*baseline.models}
 
 
-def describe_comparison(reference: str, rows: Mapping[int, ClassRow], losses: Any, *, identical: bool) -> Comparison:
-    """All that was measured, the most changed class first."""
-    ordered = sorted(rows.values(), key=lambda row: -max((change.value for change in row.changes.values()), default=0))
+def describe_comparison(
+    reference: str, rows: Mapping[int, ClassRow], losses: Any, gates: Gates, *, identical: bool
+) -> Comparison:
+    """All that was measured; first the class that has changed most, by what is tolerated."""
+
+    def excess(row: ClassRow) -> float:
+        shares = (change.value / getattr(gates, name).tolerance for name, change in row.changes.items())
+        return max(shares, default=0.0)
+
+    ordered = sorted(rows.values(), key=excess, reverse=True)
     flips = sum(row.figures.get("flips", 0) for row in ordered)
     return Comparison(
         baseline=reference,
