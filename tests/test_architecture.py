@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_every_method_of_the_menu_is_one_file_and_the_other_way_round() -> None:
     files = {path.stem for path in (ROOT / "worker" / "methods").glob("*.py")} - {"__init__"}
-    assert files == set(MENU)
+    assert files == set(MENU) | {"audit"}  # which is asked for in a way of its own
 
 
 def test_the_readme_describes_every_method() -> None:
