@@ -9,12 +9,13 @@ from api.services import Services
 from api.submission import check_room, enqueue, place_order
 from shared.access import Caller
 from shared.addresses import check_url
-from shared.audits import AUDIT, NewAudit, check_plan, choose_baselines, explain_difference, plan_members
+from shared.audits import NewAudit, check_plan, choose_baselines, explain_difference, plan_members
 from shared.catalogue import Catalogue
 from shared.checks import check_request
 from shared.errors import Gone, NotFound
 from shared.jobs import Job, State, new_job_id
 from shared.methods import Audit
+from shared.retention import AUDIT
 
 OTHER_SECONDS = 5.0
 """For so long whoever asks for the same at the same moment is waited for."""

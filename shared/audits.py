@@ -12,11 +12,7 @@ from shared.jobs import Artifact, Document, Job, Progress, State
 from shared.methods import AnyRequest, Audit, ClassModel, Saliency, Tag
 from shared.parameters.audit import PREVIOUS, Plan, Reference, Severity, Waiver
 
-VERDICTS = ("pass", "warn", "fail", "error", "not_comparable")
 Verdict = Literal["pass", "warn", "fail", "error", "not_comparable"]
-
-AUDIT = "audit"
-"""The tag of an audit and of all its jobs: their results are kept."""
 
 MOST_CONTROLS = 12
 """Probes whose maps are held against those of shuffled weights: enough to see whether maps show what was learned."""

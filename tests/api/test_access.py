@@ -101,6 +101,29 @@ def test_another_tenants_things_are_not_there(stack: Stack, alice: Client, mallo
     assert alice.fetch(job.artifacts[0])
 
 
+def test_every_address_that_takes_an_id_hides_what_is_another_tenants(
+    stack: Stack, alice: Client, mallory: httpx2.Client
+) -> None:
+    """Taken from the application's own list of addresses, the page's among them, so that none is forgotten."""
+    image = alice.upload(encode(noise(8, 8, 3, seed=78))).id
+    job = alice.wait(alice.submit(ClassModel.model_validate(SMALL)).id, timeout=60)
+    picture = job.artifacts[0].name
+    ids = {"job_id": job.id, "audit_id": job.id, "delivery_id": job.id, "image_id": image}
+    tried = 0
+    for rule in create_app(stack.settings).url_map.iter_rules():
+        if not rule.arguments & set(ids):
+            continue
+        values = ids | {"name": picture, "number": 0}
+        _, path = rule.build({part: values[part] for part in rule.arguments})
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            answer = mallory.request(method, path)
+            assert answer.status_code == 404, f"{method} {rule.rule}: {answer.status_code}"
+            assert picture not in answer.text.replace(path, "")
+            tried += 1
+    assert tried >= 19
+    assert alice.job(job.id).state is State.SUCCEEDED
+
+
 def test_another_tenants_job_is_not_there_after_redis_forgot_it(
     stack: Stack, alice: Client, mallory: httpx2.Client
 ) -> None:

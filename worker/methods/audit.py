@@ -111,16 +111,19 @@ def find_controls(evidence: Evidence) -> list[float]:
 
 def is_identical(subject: Side, baseline: Side) -> bool:
     """Whether both have drawn the same pictures and made the same maps, to the last bit."""
+    ours, theirs = (
+        [(one.target, one.seed) for drawn in side.models.values() for one in drawn] for side in (subject, baseline)
+    )
+    if not ours or sorted(ours) != sorted(theirs) or {*subject.looks} != {*baseline.looks}:
+        return False
     models = all(
-        one.seed == other.seed and np.array_equal(one.pixels, other.pixels)
+        np.array_equal(one.pixels, other.pixels)
         for target, series in subject.models.items()
-        for one, other in zip(series, baseline.models.get(target, []), strict=False)
+        for one, other in zip(series, baseline.models[target], strict=True)
     )
-    looks = all(
-        image in baseline.looks and np.array_equal(look.view, baseline.looks[image].view)
-        for image, look in subject.looks.items()
+    return models and all(
+        np.array_equal(look.view, baseline.looks[image].view) for image, look in subject.looks.items()
     )
-    return models and looks and {*subject.models} == {*baseline.models}
 
 
 def describe_comparison(
