@@ -16,7 +16,10 @@ from api import (
     keys,
     menu,
     metrics,
+    mlflow,
     models,
+    schedules,
+    trends,
     webhooks,
     weights,
 )
@@ -44,7 +47,10 @@ def create_app(settings: Settings) -> Flask:
         count = settings.proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     register_problems(app)
-    for module in (jobs, audits, images, archives, menu, models, weights, events, keys, webhooks, health, docs):
+    for module in (
+        jobs, audits, trends, schedules, mlflow, images, archives, menu, models, weights, events, keys, webhooks,
+        health, docs,
+    ):  # fmt: skip
         app.register_blueprint(module.blueprint)
     for pages in (page, audit_page):
         app.register_blueprint(pages.blueprint)

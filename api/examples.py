@@ -7,12 +7,13 @@ from pydantic import BaseModel
 
 from api.health import Health
 from api.menu import Method, Methods
+from api.mlflow import Heard, RegistryEvent
 from api.models import Models, ModelSummary, ModelView, ReleaseView
 from api.openapi import Examples
 from api.weights import StoredWeights
 from shared import errors
 from shared.access import IssuedKey, Key, Keys, Limits, NewKey
-from shared.audits import Audits, AuditView, Finding, Measured, Member, NewAudit
+from shared.audits import Audits, AuditView, Finding, Measured, Member, NewAudit, Trend, TrendPoint
 from shared.catalogue import Preprocessing
 from shared.errors import FieldError, Problem
 from shared.jobs import Artifact, Job, Jobs, Progress, State, TargetClass, links_of
@@ -20,6 +21,16 @@ from shared.methods import MENU, Looking, Request
 from shared.parameters.audit import Plan, Probe, Waiver
 from shared.parameters.subjects import TrueBox
 from shared.registration import NewRelease, Registration
+from shared.schedules import (
+    Announced,
+    Announcement,
+    NewAnnouncement,
+    NewSchedule,
+    Outcome,
+    Schedule,
+    Schedules,
+    WriteBack,
+)
 from shared.storage import Layer
 from shared.uploads import ArchiveFacts, Image
 from shared.webhooks import Deliveries, Delivery, Secret, Secrets, Try
@@ -36,9 +47,11 @@ PLACES: dict[str, str] = {
     "audit_id": JOB,
     "image_id": DIGEST,
     "reference": "shapes@1",
+    "model": "shapes",
     "name": "0000-lemon.png",
     "key_id": KEY_ID,
     "delivery_id": JOB,
+    "schedule_id": JOB,
 }
 """Parts of paths, by the name of the part."""
 
@@ -100,6 +113,16 @@ AUDIT = AuditView(
     members=[Member(role="subject/class_models", job=JOB, state=State.SUCCEEDED, href=f"/v1/jobs/{JOB}")],
     links={"self": f"/v1/audits/{JOB}", "report": f"/v1/audits/{JOB}/report"},
 )  # fmt: skip
+NEW_SCHEDULE = NewSchedule(
+    model="fruit", plan=Plan(name="nightly"), cron="30 3 * * 1-5", timezone="Europe/Berlin", jitter_seconds=300,
+    write_back=WriteBack(alias="audited"),
+)  # fmt: skip
+OUTCOME = Outcome(release="2026-11-21", at=WHEN, audit=JOB)
+SCHEDULE = Schedule(
+    **dict(NEW_SCHEDULE), id=JOB, created_at=WHEN, next_at=WHEN + timedelta(hours=17), outcomes=[OUTCOME]
+)
+ANNOUNCED = Announced(schedule=JOB, outcome=OUTCOME)
+EVENT = RegistryEvent(entity="model_version", action="created", data={"name": "fruit", "version": "3"})
 SECRETS = Secrets(items=[Secret(secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", created_at=WHEN)])  # noqa: S106
 IMAGE = Image(id=DIGEST, format="PNG", width=80, height=80, bytes=11_873)
 FIT = Preprocessing(size=(80, 80), mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
@@ -132,6 +155,20 @@ ANSWERS: list[BaseModel] = [
     Deliveries(items=[DELIVERY]),
     AUDIT,
     Audits(items=[LISTED.model_copy(update={"method": "audit", "tags": ["audit"]})]),
+    Trend(
+        model="fruit",
+        points=[
+            TrendPoint(
+                release="2026-11-21", audit=JOB, plan="nightly", plan_version=NEW_AUDIT.plan.version,
+                baselines=AUDIT.baselines, verdict="fail", summary=AUDIT.summary or "", findings={"fail": 1},
+                figures={"accuracy": 0.97, "confidence": 0.91, "focus": 0.62, "recognised": 1.0}, finished_at=WHEN,
+            )
+        ],
+    ),
+    SCHEDULE,
+    Schedules(items=[SCHEDULE]),
+    Announcement(model="fruit@2026-11-21", audits=[ANNOUNCED]),
+    Heard(model="fruit@3", known=True, audits=[ANNOUNCED]),
 ]  # fmt: skip
 """One of every type that is answered."""
 
@@ -175,6 +212,9 @@ def show_examples() -> Examples:
             Request: {method: write_request(method) for method in MENU},
             NewKey: {"for a tenant": NEW_KEY.model_dump(mode="json", exclude_none=True)},
             NewAudit: {"with one probe": NEW_AUDIT.model_dump(mode="json", exclude_unset=True)},
+            NewSchedule: {"on releases and at night": NEW_SCHEDULE.model_dump(mode="json", exclude_unset=True)},
+            NewAnnouncement: {"by name and release": {"model": "fruit@2026-11-21"}},
+            RegistryEvent: {"a new version": EVENT.model_dump(mode="json")},
             NewRelease: {"with uploaded weights": NEW_RELEASE.model_dump(mode="json", exclude_unset=True)},
         },
         answers={type(answer): answer.model_dump(mode="json", by_alias=True) for answer in ANSWERS},

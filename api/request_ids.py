@@ -3,7 +3,7 @@
 import re
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_app_context, request
 
 from shared.jobs import new_job_id
 
@@ -29,4 +29,4 @@ def follow_requests(app: Flask) -> None:
 
 def request_id() -> str:
     """Of the request that is handled."""
-    return str(g.get("request_id", ""))
+    return str(g.get("request_id", "")) if has_app_context() else ""

@@ -41,7 +41,7 @@ class Stack:
     Attributes:
         url: Where the API answers.
         settings: What all of its parts were started with.
-        family: Its parts: `redis`, `store`, `worker`, `worker-2` and so on, `courier`, `api`.
+        family: Its parts: `redis`, `store`, `worker`, `worker-2` and so on, `courier`, `scheduler`, `api`.
     """
 
     url: str
@@ -57,7 +57,7 @@ class Stack:
 def run_stack(
     folder: Path, settings: Settings, *, port: int = 0, workers: int = 1, store: str | None = None
 ) -> Iterator[Stack]:
-    """Starts Redis, the store, the workers, the courier and the API, in this order; stops them in the reverse order.
+    """Starts Redis, the store, workers, courier, scheduler and the API, in this order; stops them in the reverse order.
 
     Args:
         folder: Where data and logs lie; a later stack in the same folder finds the results of this one.
@@ -90,6 +90,7 @@ def run_stack(
             name = "worker" if number == 1 else f"worker-{number}"
             stack.enter_context(family.run(name, [*WORKER, "--hostname", f"{name}@%h"]))
         stack.enter_context(family.run("courier", COURIER))
+        stack.enter_context(family.run("scheduler", SCHEDULER))
         port = port or free_port()
         stack.enter_context(family.run("api", [*API, "--bind", f"{HOST}:{port}"]))
         url = f"http://{HOST}:{port}"
@@ -104,6 +105,7 @@ WORKER = [
 """Those who ask are answered before the next step is taken: all parts share the cores of one machine."""
 
 COURIER = [sys.executable, "-m", "worker.courier"]
+SCHEDULER = [sys.executable, "-m", "api.scheduler"]
 API = [
     sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "64",
     "--keep-alive", "75", "--graceful-timeout", "5", "--log-level", "warning",

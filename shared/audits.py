@@ -92,6 +92,9 @@ class Report(Document):
     findings: list[Finding] = Field(description="The worst first.")
     comparisons: list[Comparison]
     errors: list[str] = Field(default=[], description="What could not be looked at, and why.")
+    figures: dict[str, float] = Field(
+        default={}, description="How the subject stands by itself: accuracy, confidence, focus, recognised; 0 to 1."
+    )
     identity: dict[str, Any] = Field(description="Digests of weights, pictures and jobs; seeds, devices, versions.")
     rerun: str = Field(description="The command that makes it again.")
     created_at: datetime
@@ -133,6 +136,30 @@ class Audits(Document):
 
     items: list[Job]
     next_cursor: str | None = None
+
+
+class TrendPoint(Document):
+    """A release, by its newest audit."""
+
+    release: str
+    audit: str
+    plan: str
+    plan_version: str
+    baselines: list[str]
+    verdict: Verdict
+    summary: str
+    figures: dict[str, float] = Field(
+        description="How it stands by itself: accuracy, confidence, focus, recognised; 0 to 1."
+    )
+    findings: dict[str, int] = Field(description="How many, by severity.")
+    finished_at: datetime | None
+
+
+class Trend(Document):
+    """A model's releases by their audits, the oldest release first."""
+
+    model: str
+    points: list[TrendPoint]
 
 
 def choose_baselines(wanted: Sequence[str], subject: Release, catalogue: Catalogue) -> list[Release]:

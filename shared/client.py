@@ -17,12 +17,13 @@ import httpx2
 from pydantic import ValidationError
 
 from shared.access import IssuedKey, Key, Keys, NewKey
-from shared.audits import Audits, AuditView, NewAudit
+from shared.audits import Audits, AuditView, NewAudit, Trend
 from shared.errors import ProblemDocument
 from shared.events import Event
 from shared.jobs import Artifact, Job, Jobs, State
 from shared.methods import AnyRequest
 from shared.registration import NewRelease
+from shared.schedules import Announcement, NewSchedule, Schedule, Schedules
 from shared.uploads import ArchiveFacts, Image
 from shared.webhooks import Deliveries, Delivery, Secrets
 
@@ -219,6 +220,31 @@ class Client:
     def report(self, audit_id: str) -> str:
         """An audit's report: one HTML file with its pictures in it."""
         return self._call("GET", f"/v1/audits/{audit_id}/report").text
+
+    def trend(self, model: str) -> Trend:
+        """How a model's releases have done in their audits, the oldest release first."""
+        return Trend.model_validate_json(self._call("GET", f"/v1/models/{model}/trend").content)
+
+    def schedule(self, new: NewSchedule) -> Schedule:
+        """Has a model's releases audited by themselves."""
+        body = new.model_dump(mode="json", exclude_unset=True)
+        return Schedule.model_validate_json(self._call("POST", "/v1/schedules", json=body).content)
+
+    def schedules(self) -> list[Schedule]:
+        """Every schedule, the oldest first."""
+        return Schedules.model_validate_json(self._call("GET", "/v1/schedules").content).items
+
+    def get_schedule(self, schedule_id: str) -> Schedule:
+        """A schedule with what came of it."""
+        return Schedule.model_validate_json(self._call("GET", f"/v1/schedules/{schedule_id}").content)
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Removes a schedule; its audits stay."""
+        self._call("DELETE", f"/v1/schedules/{schedule_id}")
+
+    def announce(self, model: str) -> Announcement:
+        """Says that there is a release: the audits start that its model's schedules ask for."""
+        return Announcement.model_validate_json(self._call("POST", "/v1/releases", json={"model": model}).content)
 
     def upload(self, data: bytes, name: str = "picture") -> Image:
         """Uploads a picture; its id can be named in jobs."""

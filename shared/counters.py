@@ -43,6 +43,7 @@ METRICS = {
     "archetype_batch_places": Metric("counter", "Places that there were; slots over places is the fill.", ("model",)),
     "archetype_shares_returned": Metric("counter", "Shares that went back to the queue, or were given up.", ("why",)),
     "archetype_jobs_retried": Metric("counter", "Jobs that were submitted again."),
+    "archetype_schedules_fired": Metric("counter", "Lines of cron that were due.", ("outcome",)),
     "archetype_webhook_tries": Metric("counter", "Tries to deliver a webhook.", ("outcome",)),
 }
 

@@ -79,6 +79,14 @@ class Settings(BaseSettings):
     webhook_networks: list[str] = Field(
         default=[], description="Networks outside the public internet that webhooks may lead to, as `10.1.0.0/16`."
     )
+    mlflow_url: str | None = Field(
+        default=None, description="An MLflow tracking server, in whose model registry verdicts are written down."
+    )
+    mlflow_token: SecretStr | None = Field(default=None, description="What it is sent as `Authorization: Bearer`.")
+    mlflow_secret: SecretStr | None = Field(
+        default=None, description="What its webhooks are signed with; without it, they are refused."
+    )
+    mlflow_tenant: str = Field(default="default", description="Whose schedules its webhooks start.")
     max_queued_jobs: int = Field(default=10_000, ge=1, description="More get 429.")
     max_wait_seconds: int = Field(default=60, ge=0, description="Longest `Prefer: wait`.")
     max_listeners: int = Field(
@@ -90,6 +98,9 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=3, gt=0, description="How often lost jobs are looked for.")
     reconcile_seconds: float = Field(
         default=30, gt=0, description="How often what is open in the store is compared with what Redis knows of."
+    )
+    look_seconds: float = Field(
+        default=15, gt=0, description="How often the scheduler looks for new releases and schedules."
     )
     max_attempts: int = Field(default=3, ge=1, description="Then a job that is always lost fails.")
     job_seconds: int = Field(default=3600, ge=1, description="Longest run of one attempt.")
@@ -119,10 +130,10 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("operator_token", mode="before")
+    @field_validator("operator_token", "mlflow_secret", mode="before")
     @classmethod
     def _is_none_if_blank(cls, given: Any) -> Any:
-        """`ARCHETYPE_OPERATOR_TOKEN=` means that there is no token, and not that everybody knows it."""
+        """`ARCHETYPE_OPERATOR_TOKEN=` means that there is none, and not that everybody knows it."""
         return None if isinstance(given, str) and not given.strip() else given
 
     def environment(self) -> dict[str, str]:

@@ -78,7 +78,15 @@ class Secrets(Document):
 
 def describe_end(job: Job) -> StoredDelivery:
     """The message that a job has ended."""
-    data = {"id": job.id, "state": job.state, "method": job.method, "model": job.model, "tags": job.tags}
+    data: dict[str, Any] = {
+        "id": job.id,
+        "state": job.state,
+        "method": job.method,
+        "model": job.model,
+        "tags": job.tags,
+    }
+    if job.method == "audit":
+        data |= {name: job.metrics[name] for name in ("verdict", "summary") if name in job.metrics}
     return StoredDelivery(
         id=job.id, tenant=job.tenant, url=job.webhook or "", event=f"job.{job.state}", begun_at=now(),
         created_at=job.finished_at or now(),

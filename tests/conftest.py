@@ -37,7 +37,9 @@ def _beside(name: str) -> Path:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
     """The whole service: a real Redis, a real S3 server, a worker and the API, on free ports."""
-    from deploy.local import run_stack
+    from pydantic import SecretStr
+
+    from deploy.local import free_port, run_stack
     from shared.settings import Settings
 
     folder = tmp_path_factory.mktemp("stack")
@@ -50,6 +52,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
         },
         lease_seconds=3,
         sweep_seconds=0.5,
+        look_seconds=1,
+        mlflow_url=f"http://127.0.0.1:{free_port()}",
+        mlflow_secret=SecretStr("a registry's"),
         max_body_bytes=2_000_000,
         picture_prefixes=["probes/"],
         weight_prefixes=["exports/"],

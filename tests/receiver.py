@@ -14,6 +14,7 @@ class Receiver:
     answer: int = 200
     slow_seconds: float = 0
     taken: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     server: ThreadingHTTPServer | None = None
 
     @property
@@ -27,6 +28,7 @@ class Receiver:
             def do_POST(self) -> None:
                 time.sleep(receiver.slow_seconds)
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.paths.append(self.path)
                 if receiver.answer == 200:
                     receiver.taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(receiver.answer)

@@ -74,6 +74,17 @@ def test_the_same_is_audited_once_unless_it_is_asked_for_again(ended: AuditView,
     client.cancel_audit(other.id)
 
 
+def test_a_model_is_followed_from_release_to_release(ended: AuditView, client: Client) -> None:
+    trend = client.trend("shapes")
+    (point,) = trend.points
+    assert (trend.model, point.release, point.verdict) == ("shapes", "1", "pass")
+    assert set(point.figures) == {"accuracy", "confidence", "focus", "recognised"}
+    assert point.figures["accuracy"] == 1.0
+    assert 0 < point.figures["focus"] < 1
+    with pytest.raises(ServiceError, match="no model"):
+        client.trend("nobody")
+
+
 def test_audits_are_listed_by_model(ended: AuditView, client: Client) -> None:
     assert ended.id in [job.id for job in client.audits(model="shapes")]
     assert list(client.audits(model="slow")) == []

@@ -40,7 +40,9 @@ def test_the_openapi_document_is_valid_and_has_every_call(http: httpx2.Client) -
         ("/v1/webhooks/deliveries/{delivery_id}", "get"), ("/v1/webhooks/deliveries/{delivery_id}/replay", "post"),
         ("/v1/audits", "post"), ("/v1/audits", "get"), ("/v1/audits/{audit_id}", "get"),
         ("/v1/audits/{audit_id}/cancel", "post"), ("/v1/audits/{audit_id}/events", "get"),
-        ("/v1/audits/{audit_id}/report", "get"),
+        ("/v1/audits/{audit_id}/report", "get"), ("/v1/models/{model}/trend", "get"),
+        ("/v1/schedules", "post"), ("/v1/schedules", "get"), ("/v1/schedules/{schedule_id}", "get"),
+        ("/v1/schedules/{schedule_id}", "delete"), ("/v1/releases", "post"), ("/v1/registry/mlflow", "post"),
         ("/healthz", "get"), ("/readyz", "get"), ("/metrics", "get"),
     }  # fmt: skip
 

@@ -17,6 +17,9 @@ PICTURE = Path(__file__).parents[2] / "deploy" / "pictures" / "bee.png"
 FOR_ORCHESTRATORS = {("GET", "/healthz")}
 """Asked by what starts and stops the process, not by its users."""
 
+FOR_REGISTRIES = {("POST", "/v1/registry/mlflow")}
+"""Signed by a registry, for itself."""
+
 WITH_NAMES_OF_THEIR_OWN = {("GET", "/v1/jobs/{}/artifacts/{}")}
 """A job says where its artefacts are: the client follows that."""
 
@@ -24,7 +27,7 @@ WITH_NAMES_OF_THEIR_OWN = {("GET", "/v1/jobs/{}/artifacts/{}")}
 def test_it_has_every_call_of_the_api() -> None:
     paths = create_app(Settings()).extensions["openapi"]["paths"]
     described = {(method.upper(), _blank(path)) for path, methods in paths.items() for method in methods}
-    assert _calls() == described - FOR_ORCHESTRATORS - WITH_NAMES_OF_THEIR_OWN
+    assert _calls() == described - FOR_ORCHESTRATORS - FOR_REGISTRIES - WITH_NAMES_OF_THEIR_OWN
 
 
 def _calls() -> set[tuple[str, str]]:

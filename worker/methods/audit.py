@@ -16,6 +16,7 @@ from worker.audit.evidence import Absent, Evidence, Looks
 from worker.audit.gates import check_sanity, decide, find_in_all, find_in_classes, sum_up, waive
 from worker.audit.identity import describe_identity, write_rerun
 from worker.audit.report import Case, save_report
+from worker.audit.standing import describe_standing
 from worker.preprocess import Levels
 from worker.task import Judge, Task
 from worker.view import crop_levels
@@ -55,15 +56,20 @@ def run(task: Task[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
     today = datetime.now(UTC)
     findings = waive(findings, plan.waivers, task.release.classes, today.date())
     verdict = decide(findings, comparisons, errors)
+    figures = describe_standing(subject, {probe.id: probe for probe in plan.probes})
     report = Report(
         verdict=verdict, subject=task.release.reference, baselines=task.request.baselines, plan=plan,
         plan_version=plan.version, findings=findings, comparisons=comparisons, errors=errors,
+        figures=figures,
         identity=describe_identity(evidence, plan), rerun=write_rerun(task.request), created_at=today,
     )  # fmt: skip
     summary = sum_up(verdict, findings, comparisons, errors)
     save_report(task.save, report, summary, cases, probes)
     listed = [finding.model_dump(mode="json") for finding in findings]
-    return {"verdict": verdict, "summary": summary, "findings": listed, "errors": errors}
+    return {
+        "verdict": verdict, "summary": summary, "findings": listed, "errors": errors, "figures": figures,
+        "plan": plan.name, "plan_version": plan.version, "baselines": task.request.baselines,
+    }  # fmt: skip
 
 
 def load_probes(task: Task[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
