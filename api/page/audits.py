@@ -9,6 +9,7 @@ from api.jobs import read_cursor, write_cursor
 from api.lookup import find_job
 from api.page.site import furnish
 from api.services import services
+from api.trends import find_trend
 from shared.access import Scope
 
 blueprint = furnish(Blueprint("audit_page", __name__, template_folder="templates"))
@@ -26,7 +27,9 @@ def list_audits() -> str:
     jobs, last = here.records.page(tenant, filters=filters, limit=min(query.limit, ROWS), after=after)
     audits = [find_job(job.id, tenant, here) if job.state.terminal else job for job in jobs]
     more = url_for("audit_page.list_audits", model=query.model, cursor=write_cursor(last)) if last else None
-    return render_template("page/audits.html", audits=audits, query=query, more=more)
+    name = (query.model or "").partition("@")[0]
+    trend = find_trend(name, here, tenant) if name in here.catalogue.of(tenant).names else None
+    return render_template("page/audits.html", audits=audits, query=query, more=more, trend=trend)
 
 
 @blueprint.get("/audits/<audit_id>")

@@ -27,6 +27,7 @@ from shared.jobs import State, now
 from shared.keyring import Keyring
 from shared.methods import ClassModel
 from shared.records import Records
+from shared.schedules import NewSchedule
 from tests.releases import ENTRY, STATE
 from tests.tasks import encode, noise
 
@@ -108,7 +109,9 @@ def test_every_address_that_takes_an_id_hides_what_is_another_tenants(
     image = alice.upload(encode(noise(8, 8, 3, seed=78))).id
     job = alice.wait(alice.submit(ClassModel.model_validate(SMALL)).id, timeout=60)
     picture = job.artifacts[0].name
-    ids = {"job_id": job.id, "audit_id": job.id, "delivery_id": job.id, "image_id": image}
+    planned = {"model": "shapes", "plan": {"name": "hers"}, "on_release": False, "cron": "0 0 29 2 *"}
+    schedule = alice.schedule(NewSchedule.model_validate(planned)).id
+    ids = {"job_id": job.id, "audit_id": job.id, "delivery_id": job.id, "image_id": image, "schedule_id": schedule}
     tried = 0
     for rule in create_app(stack.settings).url_map.iter_rules():
         if not rule.arguments & set(ids):
@@ -120,7 +123,10 @@ def test_every_address_that_takes_an_id_hides_what_is_another_tenants(
             assert answer.status_code == 404, f"{method} {rule.rule}: {answer.status_code}"
             assert picture not in answer.text.replace(path, "")
             tried += 1
-    assert tried >= 19
+    assert tried >= 21
+    assert [one.id for one in alice.schedules()] == [schedule]
+    assert mallory.get("/v1/schedules").json() == {"items": []}
+    alice.delete_schedule(schedule)
     assert alice.job(job.id).state is State.SUCCEEDED
 
 
