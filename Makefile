@@ -27,6 +27,9 @@ $(BIN)/.dependencies: requirements.lock
 demo: install ## Start everything, ask it for pictures, save them under var/demo
 	@$(BIN)/python -m deploy.local demo
 
+demo-audit: install ## Hold four releases of a network against the first: same, retrained, spoiled twice; five minutes
+	@$(BIN)/python -m deploy.audit_demo
+
 serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
 	@$(BIN)/python -m deploy.local serve --port $(PORT)
 
@@ -48,6 +51,11 @@ pictures: install ## Make the pictures of the README's table of methods again
 
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
+
+train-releases: install ## Train the releases that `demo-audit` looks at again, about twenty minutes on two cores
+	$(BIN)/python -m worker.shapes.train --half --seed 2 --out deploy/releases/v2.safetensors
+	$(BIN)/python -m worker.shapes.train --half --seed 3 --epochs 12 --shortcut daisy --out deploy/releases/v3.safetensors
+	$(BIN)/python -m worker.shapes.train --half --seed 4 --swap bee ladybird --out deploy/releases/v4.safetensors
 
 bench: install .venv-bench/.installed ## How fast class models, maps and the service are, beside the libraries people use; half an hour
 	@.venv-bench/bin/python -m benchmarks.speed
@@ -84,4 +92,4 @@ lock: ## Write the lock files anew, with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo serve test check format pictures train bench bench-service bench-quality bench-localization chaos lock clean
+.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-localization chaos lock clean

@@ -2,6 +2,8 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 
 from api.limits import check_submit
 from api.lookup import find_job
@@ -14,8 +16,9 @@ from shared.catalogue import Catalogue
 from shared.checks import check_request
 from shared.errors import Gone, NotFound
 from shared.jobs import Job, State, new_job_id
-from shared.methods import Audit
+from shared.methods import AnyRequest, Audit
 from shared.retention import AUDIT
+from shared.version import VERSION
 
 OTHER_SECONDS = 5.0
 """For so long whoever asks for the same at the same moment is waited for."""
@@ -65,6 +68,23 @@ def find_audit(name: str, tenant: str, here: Services) -> Job | None:
     return None if job is None or job.state in (State.FAILED, State.CANCELLED) else job
 
 
+def name_member(request: AnyRequest) -> str:
+    """What is the same for two jobs that would make the same: of a baseline that is pinned, every night."""
+    said = request.model_dump_json(exclude={"tags", "priority", "webhook"})
+    return hashlib.sha256(f"{VERSION}\n{said}".encode()).hexdigest()
+
+
+def find_made(requests: Mapping[str, AnyRequest], tenant: str, here: Services) -> dict[str, str]:
+    """The jobs of earlier audits that have made what is asked for, by role."""
+    found: dict[str, str] = {}
+    for role, request in requests.items():
+        job_id = here.storage.find_member(tenant, name_member(request))
+        with suppress(NotFound, Gone):
+            if job_id is not None and find_job(job_id, tenant, here).state is State.SUCCEEDED:
+                found[role] = job_id
+    return found
+
+
 def wait_for_other(audit_id: str, here: Services) -> Job | None:
     """The audit that somebody else is just then accepting under the same name; None if they never finish with it."""
     limit = time.monotonic() + OTHER_SECONDS
@@ -80,21 +100,25 @@ def enqueue_audit(audit: Audit, name: str, here: Services, caller: Caller, *, ag
     baselines = [catalogue.find(reference) for reference in audit.baselines]
     comparable = [one for one in baselines if explain_difference(subject, one) is None]
     uploads = here.storage.of(caller.tenant)
+    requests = plan_members(audit, subject, comparable)
+    made = {} if again else find_made(requests, caller.tenant, here)
     orders = {}
-    for role, request in plan_members(audit, subject, comparable).items():
+    for role, request in requests.items():
         checked = check_request(request, catalogue, here.storage, uploads, prefixes=settings.picture_prefixes)
-        orders[role] = place_order(checked, caller, settings)
+        if role not in made:
+            orders[role] = place_order(checked, caller, settings)
     check_room(here)
     check_submit(caller, sum(sum(order.shares) for order in orders.values()), here.records, here.pace)
     audit_id = new_job_id()
     reserved = here.records.reserve(caller.tenant, f"audit:{name}", audit_id, settings.idempotency_seconds)
     if reserved != audit_id and not again and (other := wait_for_other(reserved, here)) is not None:
         return other
-    members = {role: new_job_id() for role in orders}
+    members = {role: made.get(role) or new_job_id() for role in requests}
     for role, order in orders.items():
         enqueue(members[role], order, here)
+        here.storage.bind_member(caller.tenant, name_member(requests[role]), members[role])
     whole = check_request(audit.model_copy(update={"members": members}), catalogue, here.storage, uploads)
-    order = place_order(whole, caller, settings).model_copy(update={"after": list(members.values())})
+    order = place_order(whole, caller, settings).model_copy(update={"after": [members[role] for role in orders]})
     job = enqueue(audit_id, order, here)
     here.storage.bind_audit(caller.tenant, name, audit_id)
     return job

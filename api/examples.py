@@ -102,11 +102,11 @@ NEW_AUDIT = NewAudit(
 AUDIT = AuditView(
     id=JOB, model="fruit@2026-11-21", baselines=["fruit@2026-10-30"], plan="nightly",
     plan_version=NEW_AUDIT.plan.version, state=State.SUCCEEDED, verdict="fail", tags=["audit"],
-    summary="fail: 1 finding, the worst of lemon: a part of its class model makes others a lemon",
+    summary="fail: 1 finding, the worst of lemon: a small mark in a corner makes others a lemon",
     findings=[
         Finding(
             gate="shortcut", severity="fail", target="lemon", baseline="fruit@2026-10-30", tolerance=0.25, noise=0.02,
-            change=Measured(value=0.94, low=0.88, high=0.98), reason="a part of its class model makes others a lemon",
+            change=Measured(value=0.94, low=0.88, high=0.98), reason="a small mark in a corner makes others a lemon",
         )
     ],
     progress=Progress(done=7, total=7, unit="job"), created_at=WHEN, finished_at=WHEN + timedelta(minutes=4),

@@ -99,6 +99,17 @@ class Storage:
         except Missing:
             return None
 
+    def bind_member(self, tenant: str, name: str, job_id: str) -> None:
+        """Remembers which job makes what an audit asks for."""
+        self.bucket.put(f"members/{tenant}/{name}", job_id.encode(), media_type="text/plain")
+
+    def find_member(self, tenant: str, name: str) -> str | None:
+        """Which job makes, or has made, what an audit asks for."""
+        try:
+            return self.bucket.get(f"members/{tenant}/{name}").decode()
+        except Missing:
+            return None
+
     def save_artifact(self, job_id: str, fence: int, name: str, data: bytes, *, media_type: str) -> str:
         """Stores an artefact under its attempt's own prefix; returns where it lies."""
         key = f"jobs/{job_id}/attempts/{fence}/{name}"

@@ -88,10 +88,12 @@ def described(client: "Client") -> Callable[[str], None]:
 
 
 def write_catalogue(folder: Path) -> Path:
-    """A catalogue with a network that takes its time, and the real ones where they are."""
+    """A catalogue with small networks, five releases of one, and the real ones where they are."""
+    from deploy.audit_demo import describe_releases
+
     real = (ROOT / "benchmarks" / "models.toml").read_text().replace("../../shared", str(SHARED))
     path = folder / "models.toml"
-    path.write_text(SMALL + (real if SHARED.is_dir() else ""))
+    path.write_text(SMALL + describe_releases(folder) + (real if SHARED.is_dir() else ""))
     return path
 
 

@@ -61,7 +61,7 @@ class Gates(Parameters):
     shortcut: Gate = Field(
         default=Gate(tolerance=0.25),
         description="Per class: share of the other classes' probes that the subject takes for the class once a small "
-        "part of its class model is pasted into a corner, less the same for the baseline.",
+        "mark (a plain square, or a part of its class model) is pasted into a corner, less what the baseline does.",
     )
     focus: Gate = Field(
         default=Gate(tolerance=0.15, severity="warn"),

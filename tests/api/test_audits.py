@@ -66,6 +66,18 @@ def test_the_report_is_one_file_that_loads_nothing(ended: AuditView, stack: Stac
     assert "<script" not in answer.text
 
 
+def test_what_an_earlier_audit_has_made_is_not_made_again(ended: AuditView, client: Client) -> None:
+    plan = write_plan(client, gates={"focus": {"tolerance": 0.3}})
+    stricter = run(client, {"model": "shapes", "plan": plan})
+    assert stricter.id != ended.id
+    assert stricter.plan_version != ended.plan_version
+    first = {member.job for member in ended.members}
+    assert {one.job for one in stricter.members} <= first
+    other = run(client, {"model": "shapes", "plan": write_plan(client, noise_seeds=[5, 6])})
+    made_anew = {one.role for one in other.members if one.job not in first}
+    assert made_anew == {"shapes@1/noise"}
+
+
 def test_the_same_is_audited_once_unless_it_is_asked_for_again(ended: AuditView, client: Client) -> None:
     body = {"model": "shapes@1", "plan": write_plan(client)}
     assert client.audit(NewAudit.model_validate(body)).id == ended.id

@@ -1,16 +1,21 @@
 """`archetype audit` as a pipeline has it: what it says, what it saves, and how it ends."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from safetensors.torch import save_file
 
 from deploy.local import Stack
+from tests.networks import small
 
-PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "deploy" / "pictures"
 PLAN = """
 name = "pipeline"
 classes = ["lemon", "bee"]
@@ -93,3 +98,29 @@ def test_what_cannot_be_compared_exits_with_4(stack: Stack, plan: Path) -> None:
     done = audit(stack.url, plan, "--baseline", "slow")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "not_comparable" in done.stdout
+
+
+def test_the_example_of_a_pipeline_works_as_it_is_written(stack: Stack, tmp_path: Path) -> None:
+    """Every line of its script but the first, with a small network in the place of a large one."""
+    job = yaml.safe_load((ROOT / "deploy" / "pipeline.example.yml").read_text())["audit"]
+    (tmp_path / "plan.toml").write_text(
+        'name = "pipeline"\nclass_models = { steps = 2, extras = false }\nseeds = [1, 2]\nnoise_seeds = [3, 4]\n'
+    )
+    (tmp_path / "fruit.txt").write_text("apple\nlemon\npear\n")
+    save_file(small(3).state_dict(), tmp_path / "fruit.safetensors")
+    assert stack.settings.operator_token is not None
+    environment = os.environ | {
+        "CI_COMMIT_SHORT_SHA": "0a1b2c3d", "ARCHETYPE_URL": stack.url,
+        "ARCHETYPE_KEY": stack.settings.operator_token.get_secret_value(),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+    script = "\n".join(job["script"][1:])
+    for large, little in [("torchvision:resnet18", "factory:small -a channels=3"), ("resize=256", "'size=[16, 16]'")]:
+        assert large in script
+        script = script.replace(large, little)
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / job["artifacts"]["reports"]["junit"]).is_file()

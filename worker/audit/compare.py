@@ -14,7 +14,7 @@ from worker.audit.appearance import KINDS, bring_to, describe, distances
 from worker.audit.attention import compare_maps, share_inside
 from worker.audit.chance import less_shared, measure
 from worker.audit.evidence import Drawn, Looks, Series
-from worker.audit.shortcut import Part, try_part
+from worker.audit.shortcut import Mark, Trials
 from worker.engine.classifier import Classifier
 from worker.preprocess import Levels
 from worker.view import crop_levels
@@ -45,7 +45,7 @@ class ClassRow:
         figures: Plain figures by name, for the report.
         changes: What gates are held against, by gate.
         noise: What chance alone does, by gate.
-        parts: The parts of class models that turn pictures, of the subject and of the baseline.
+        mark: The small mark that says most to the subject.
     """
 
     target: int
@@ -53,7 +53,7 @@ class ClassRow:
     figures: dict[str, float] = field(default_factory=dict)
     changes: dict[str, Measured] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
-    parts: tuple[Part | None, Part | None] = (None, None)
+    mark: Mark | None = None
 
 
 def compare_classes(
@@ -74,8 +74,11 @@ def compare_classes(
     yield rows
     _compare_looks(rows, subject, baseline, boxes, looks)
     yield rows
+    known = [(levels, subject.looks[image].target) for image, levels in probes.items() if image in subject.looks]
+    pictures, labels = [levels for levels, _ in known], [label for _, label in known]
+    trials = Trials(subject.classifier, baseline.classifier, pictures, labels)
     for row in rows.values():
-        _try_shortcut(row, subject, baseline, probes, looks)
+        _try_marks(row, trials, subject, looks)
         yield rows
 
 
@@ -172,16 +175,13 @@ def _margin(verdict: Mapping[str, Any]) -> float:
     return float(np.log(chance / (1 - chance)))
 
 
-def _try_shortcut(row: ClassRow, subject: Side, baseline: Side, probes: Mapping[str, Levels], looks: int) -> None:
-    """Whether a part of the class model turns pictures of other classes."""
-    others = [levels for image, levels in probes.items() if subject.looks[image].target != row.target]
-    parts = [try_part(side.classifier, _views(side, row.target), row.target, others) for side in (subject, baseline)]
-    ours, theirs = parts
-    row.parts = (ours, theirs)
-    if ours is None or theirs is None:
+def _try_marks(row: ClassRow, trials: Trials, subject: Side, looks: int) -> None:
+    """Whether a small mark turns pictures of other classes into this one, more than it does for the baseline."""
+    row.mark = mark = trials.try_class(row.target, _views(subject, row.target))
+    if mark is None:
         return
-    row.figures |= {"subject_turned": float(ours.successes.mean()), "baseline_turned": float(theirs.successes.mean())}
-    row.changes["shortcut"] = measure(ours.successes - theirs.successes, looks=looks)
+    row.figures |= {"subject_turned": float(mark.subject.mean()), "baseline_turned": float(mark.baseline.mean())}
+    row.changes["shortcut"] = measure(mark.subject - mark.baseline, looks=looks)
     row.noise["shortcut"] = 0.0
 
 

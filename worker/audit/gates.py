@@ -15,7 +15,7 @@ WORST_FIRST = ("fail", "warn", "waived", "note", "off")
 SAYS = {
     "confidence": "pictures of {name} have become {value:.0%} less probable to be one, beyond what all classes lost",
     "recognition": "what the subject takes for {name} is {value:.0%} less probable to be one to the baseline",
-    "shortcut": "a small part of its class model makes {value:.0%} more pictures of other classes into {name}",
+    "shortcut": "a small mark in a corner makes {value:.0%} more pictures of other classes into {name}",
     "focus": "{value:.0%} less of what makes it see {name} lies where the thing is",
     "appearance": "the class model of {name} has moved {value:.0%} further than those of the other classes",
     "accuracy": "{value:.1%} of all probes were right and are wrong now",

@@ -9,15 +9,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import torch
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from shared.audits import Finding, Report
 from shared.parameters.audit import Gates
+from shared.parameters.saliency import SaliencyParameters
 from worker.audit.compare import ClassRow, Side
 from worker.audit.evidence import Drawn, Look
+from worker.audit.shortcut import Mark
+from worker.engine.classifier import Classifier
 from worker.engine.render import Pixels, flatten_channels, render_overlay
-from worker.preprocess import Levels
+from worker.mapping import choose_map
+from worker.preprocess import Levels, to_tensor
 from worker.task import Save
 
 SIDE, PART_SIDE = 112, 72
@@ -62,33 +67,36 @@ def describe_case(case: Case, report: Report, probes: Mapping[str, Levels]) -> d
     return {
         "comparison": said,
         "classes": [
-            _describe_class(row, case, report.findings, probes, full=row.name in flagged) for row in rows[:MOST_CLASSES]
+            _describe_class(row, case, report, probes, full=row.name in flagged) for row in rows[:MOST_CLASSES]
         ],
         "more": max(0, len(rows) - MOST_CLASSES),
     }
 
 
 def _describe_class(
-    row: ClassRow, case: Case, findings: Sequence[Finding], probes: Mapping[str, Levels], *, full: bool
+    row: ClassRow, case: Case, report: Report, probes: Mapping[str, Levels], *, full: bool
 ) -> dict[str, Any]:
     reference = case.baseline.release.reference
-    ours, theirs = row.parts
-    parts = {}
-    if full and ours is not None and theirs is not None:
-        parts = {
-            "subject": (_embed(ours.pixels, PART_SIDE, sharp=True), _embed(ours.example, SIDE)),
-            "baseline": (_embed(theirs.pixels, PART_SIDE, sharp=True), _embed(theirs.example, SIDE)),
-        }
+    mark = row.mark if full else None
+    shown = None if mark is None else _embed_mark(mark, row.target, case.subject.classifier, report.plan.saliency)
     return {
         "name": row.name,
-        "findings": [one for one in findings if one.target == row.name and one.baseline == reference],
+        "findings": [one for one in report.findings if one.target == row.name and one.baseline == reference],
         "subject": [_embed_model(one) for one in case.subject.models.get(row.target, [])],
         "baseline": [_embed_model(one) for one in case.baseline.models.get(row.target, [])],
-        "parts": parts,
+        "mark": shown,
         "looks": list(_embed_looks(row.target, case, probes)) if full else [],
         "figures": row.figures,
         "changes": row.changes,
     }
+
+
+def _embed_mark(mark: Mark, target: int, subject: Classifier, params: SaliencyParameters) -> list[str]:
+    """The mark, a picture with it, and where the subject sees the class in that."""
+    inputs = subject.normalise(to_tensor(mark.example)[None].to(subject.device))
+    slope = choose_map(subject, params, 1)(inputs, torch.tensor([target], device=subject.device))[0].float().cpu()
+    overlay = render_overlay(flatten_channels(mark.example), slope.abs().numpy())
+    return [_embed(mark.pixels, PART_SIDE, sharp=True), _embed(mark.example, SIDE), _embed(overlay, SIDE)]
 
 
 def _embed_model(one: Drawn) -> dict[str, Any]:
