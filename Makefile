@@ -69,6 +69,10 @@ bench-service: install ## Shared batches, long queues, quick answers, many clien
 bench-quality: install ## Whether strangers recognise class models; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
 
+bench-audits: install ## Twenty null controls, and an audit of real networks, timed; a quarter of an hour
+	@$(BIN)/python -m benchmarks.audits controls
+	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar; else echo 'no ../shared here: left out'; fi
+
 bench-localization: install ## Which kind of saliency finds objects; FOLDER='../shared/images/wallaby'
 	@$(BIN)/python -m benchmarks.localization shapes
 	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'no $(FOLDER) here: left out'; fi
@@ -92,4 +96,4 @@ lock: ## Write the lock files anew, with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-localization chaos lock clean
+.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-audits bench-localization chaos lock clean

@@ -123,6 +123,9 @@ class Settings(BaseSettings):
         default=None, ge=0, description="How much all results may take; the oldest go first."
     )
 
+    container: str | None = Field(
+        default=None, description="Digest of the image that the service runs from, for what results were made with."
+    )
     otlp_endpoint: str | None = Field(
         default=None, description="An OpenTelemetry collector that traces go to over HTTP, as `http://collector:4318`."
     )

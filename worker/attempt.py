@@ -319,4 +319,5 @@ def describe_provenance(bench: Bench, checked: Checked, lane: Lane) -> dict[str,
             "numpy": np.__version__,
             "pillow": metadata.version("pillow"),
         },
+        "container": bench.settings.container,
     }

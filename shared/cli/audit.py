@@ -110,6 +110,18 @@ def list_audits(
     out.print(table)
 
 
+@app.command("trend")
+def show_trend(model: Annotated[str, typer.Argument(help="The model's name.")]) -> None:
+    """Show how a model's releases have done, the oldest first."""
+    names = ("accuracy", "confidence", "focus", "recognised")
+    table = Table("release", "verdict", "beside", *names, "audit")
+    with connected() as client:
+        for point in client.trend(model).points:
+            figures = [f"{point.figures[name]:.2f}" if name in point.figures else "" for name in names]
+            table.add_row(point.release, point.verdict, ", ".join(point.baselines), *figures, point.audit)
+    out.print(table)
+
+
 @app.command("show")
 def show_audit(audit_id: str) -> None:
     """Print an audit as JSON."""

@@ -11,22 +11,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from redbeat.schedulers import ensure_conf
+from safetensors.torch import save_file
 
-from api.scheduler import Due, create_scheduler
+from api.scheduler import Due, create_scheduler, reconcile
 from api.services import connect
 from deploy.local import Stack
 from shared.audits import NewAudit
 from shared.client import Client, ServiceError
 from shared.jobs import now
+from shared.registration import NewRelease
 from shared.schedules import NewSchedule, Schedule, ScheduleStore
 from tests.audits import write_plan
 from tests.receiver import Receiver
+from tests.releases import ENTRY, STATE
 
 NEVER_SOON = "0 0 29 2 *"
 
@@ -99,6 +103,39 @@ def test_what_is_announced_is_audited_once_however_often(client: Client, plan: d
         by_hand = client.audit(NewAudit.model_validate({"model": "shapes", "plan": plan}))
         assert audits == {by_hand.id}
         assert [outcome.audit for outcome in client.get_schedule(made.id).outcomes] == [by_hand.id]
+
+
+def test_a_release_that_is_registered_is_audited_beside_the_one_before(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(STATE, path)
+    assert stack.settings.operator_token is not None
+    short = {"steps": 2, "extras": False}
+    plan = {"name": "watched", "seeds": [1, 2], "noise_seeds": [3, 4], "class_models": short}
+    with Client(stack.url, key=stack.settings.operator_token.get_secret_value()) as operator:
+        entry = ENTRY | {"name": "watched", "upload": operator.upload_weights(path)}
+        operator.register(NewRelease.model_validate(entry | {"release": "1"}))
+        with scheduled(operator, plan, model="watched") as made:
+            operator.register(NewRelease.model_validate(entry | {"release": "2"}))
+            outcomes = wait_for(lambda: len(found := operator.get_schedule(made.id).outcomes) == 2 and found)
+            audits = {one.release: operator.get_audit(one.audit) for one in outcomes}
+            assert audits["1"].baselines == []
+            assert audits["2"].baselines == ["watched@1"]
+
+
+def test_an_audit_that_came_to_nothing_is_made_again_once_a_day(
+    client: Client, plan: dict[str, Any], stack: Stack
+) -> None:
+    endless = plan | {"name": "endless", "class_models": {"steps": 3000, "extras": False}}
+    with scheduled(client, endless) as made:
+        first = wait_for(lambda: client.get_schedule(made.id).outcomes)[0]
+        client.cancel_audit(first.audit)
+        wait_for(lambda: client.get_audit(first.audit).state.terminal)
+        time.sleep(3)  # several looks
+        assert client.get_schedule(made.id).outcomes == [first]
+        reconcile(connect(stack.settings))
+        second = client.get_schedule(made.id).outcomes[0]
+        assert second.audit not in (None, first.audit)
+        client.cancel_audit(second.audit)
 
 
 def test_a_release_that_no_schedule_waits_for_is_refused_with_what_to_do(client: Client, plan: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from tests.chaos.ledger import Ledger, Row
 from tests.chaos.requests import long
 from tests.chaos.scenarios import (
     api_killed,
+    audit_disturbed,
     bad_networks,
     messages,
     receiver_down,
@@ -54,6 +55,8 @@ BAD_NETWORKS = Scenario(7, "networks that crash, hang, run out", bad_networks.ru
 """Mostly a matter of waiting: in the short form, it plays beside the others."""
 
 RECEIVER_DOWN = Scenario(10, "receiver of webhooks down", receiver_down.run)
+
+AUDIT = Scenario(11, "a release is audited meanwhile", audit_disturbed.run)
 
 DISK_AND_CLOCK, STORM = (8, "disk full, clock jumped"), (9, "many clients, random faults")
 

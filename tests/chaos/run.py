@@ -24,11 +24,21 @@ from rich.table import Table
 from tests.chaos.apart import played_apart
 from tests.chaos.ledger import Row
 from tests.chaos.networks import write_entries
-from tests.chaos.play import BAD_NETWORKS, DISK_AND_CLOCK, RECEIVER_DOWN, SCENARIOS, STORM, Scenario, play, warm_up
+from tests.chaos.play import (
+    AUDIT,
+    BAD_NETWORKS,
+    DISK_AND_CLOCK,
+    RECEIVER_DOWN,
+    SCENARIOS,
+    STORM,
+    Scenario,
+    play,
+    warm_up,
+)
 from tests.chaos.scenarios import bad_networks, storm
 from tests.chaos.stage import open_stage
 
-NUMBERS = range(1, RECEIVER_DOWN.number + 1)
+NUMBERS = range(1, AUDIT.number + 1)
 ALWAYS_BAD = Scenario(7, "networks that are bad when looked at", bad_networks.run)
 
 
@@ -61,7 +71,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=int, nargs="+", choices=NUMBERS, default=NUMBERS, help="scenarios by number")
     parser.add_argument("--short", action="store_true", help="the form for CI")
-    parser.add_argument("--seconds", type=float, help="length of scenario 9; 600, or 25 in the short form")
+    parser.add_argument("--seconds", type=float, help="length of scenario 9; 600, or 15 in the short form")
     parser.add_argument("--seed", type=int, help="of all that is random")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     return parser.parse_args()
@@ -102,9 +112,9 @@ def play_shared(folder: Path, seed: int, options: argparse.Namespace) -> Iterato
 
 def all_shared(short: bool, seconds: float | None = None) -> list[Scenario]:
     """The scenarios on one stage; the storm is the last of them."""
-    seconds = seconds or (25 if short else 600)
+    seconds = seconds or (15 if short else 600)
     middle = [] if short else [BAD_NETWORKS]
-    return [*SCENARIOS, *middle, RECEIVER_DOWN, Scenario(*STORM, partial(storm.run, seconds=seconds))]
+    return [*SCENARIOS, *middle, RECEIVER_DOWN, AUDIT, Scenario(*STORM, partial(storm.run, seconds=seconds))]
 
 
 def print_row(row: Row) -> None:

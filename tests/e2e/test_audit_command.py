@@ -70,6 +70,27 @@ def test_what_passes_exits_with_0_and_leaves_its_report(stack: Stack, plan: Path
     assert there["created_at"] == report["created_at"]  # the audit that there is
 
 
+def test_a_model_is_followed_and_scheduled(stack: Stack, plan: Path) -> None:
+    def archetype(*words: str) -> str:
+        command = [str(Path(sys.executable).with_name("archetype")), "--url", stack.url, *words]
+        done = subprocess.run(command, cwd=plan.parent, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    audit(stack.url, plan)
+    assert "recognised" in archetype("audit", "trend", "shapes")
+    made = archetype(
+        "schedules", "add", "shapes", "--plan", plan.name, "--no-on-release", "--cron", "0 0 29 2 *", "--timezone",
+        "Europe/Berlin",
+    )  # fmt: skip
+    identity = made.split()[1].rstrip(":")
+    assert "next at 20" in made
+    assert identity in archetype("schedules", "list")
+    assert json.loads(archetype("schedules", "show", identity))["timezone"] == "Europe/Berlin"
+    archetype("schedules", "remove", identity)
+    assert identity not in archetype("schedules", "list")
+
+
 def test_what_fails_exits_with_1(stack: Stack, plan: Path) -> None:
     plan.write_text(PLAN.format(steps=1))  # too few for anything to be recognised
     done = audit(stack.url, plan)

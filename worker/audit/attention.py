@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.parameters.subjects import TrueBox
+from worker.engine.localization import Box, largest_component, tight_box
 from worker.engine.measure import rank_correlation
 
 Map = NDArray[np.float32]
 TOP = 0.1
 """The share of the pixels that are a map's top."""
+
+EDGE = 0.15
+"""What belongs to the thing, as a share of the highest value."""
 
 WINDOW_DEVIATION = 1.5
 STABLE = (0.01, 0.03)
@@ -72,6 +76,19 @@ def share_inside(values: Map, boxes: Sequence[TrueBox]) -> float | None:
     for box in boxes:
         inside[round(box.top) : round(box.bottom), round(box.left) : round(box.right)] = True
     return float(values[inside].sum() / values.sum())
+
+
+def overlap_with(values: Map, boxes: Sequence[TrueBox]) -> float | None:
+    """How well the map's box fits one of the true ones, as intersection over union; None without boxes or map.
+
+    The map's box is around the largest connected part of what is above `EDGE` of its (H, W) highest value (Selvaraju
+    et al. 2017, arXiv 1610.02391, section 4.1), of the map smoothed by a thirtieth of its side.
+    """
+    smooth = cv2.GaussianBlur(values.astype(np.float32), (0, 0), max(1.0, min(values.shape) / 30))
+    if not boxes or smooth.max() <= 0:
+        return None
+    found = tight_box(largest_component(np.asarray(smooth >= EDGE * smooth.max())))
+    return max(found.overlap(Box(box.left, box.top, box.right, box.bottom)) for box in boxes) if found else None
 
 
 def _scale(values: Map) -> Map:

@@ -11,9 +11,9 @@ from shared.audits import Measured
 from shared.catalogue import Release
 from shared.parameters.audit import Probe
 from worker.audit.appearance import KINDS, bring_to, describe, distances
-from worker.audit.attention import compare_maps, share_inside
+from worker.audit.attention import compare_maps, overlap_with, share_inside
 from worker.audit.chance import less_shared, measure
-from worker.audit.evidence import Drawn, Looks, Series
+from worker.audit.evidence import Drawn, Look, Looks, Series
 from worker.audit.shortcut import Mark, Trials
 from worker.engine.classifier import Classifier
 from worker.preprocess import Levels
@@ -164,9 +164,21 @@ def _compare_looks(
                 "subject_focus": float(np.mean([ours for ours, _ in known])),
                 "baseline_focus": float(np.mean([theirs for _, theirs in known])),
             }
+            row.figures |= _describe_boxes(pairs, probes)
             row.changes["focus"] = measure([theirs - ours for ours, theirs in known], looks=looks)
     for target, values in less_shared(lost).items():
         rows[target].changes["confidence"] = measure(values, looks=looks)
+
+
+def _describe_boxes(pairs: Sequence[tuple[Look, Look]], probes: Mapping[str, Probe]) -> dict[str, float]:
+    """How well the boxes that maps point at fit the true ones, for each side."""
+    known = [(overlap_with(look.picture, probes[look.image].boxes) for look in pair) for pair in pairs]
+    fits = [(ours, theirs) for ours, theirs in known if ours is not None and theirs is not None]
+    return {
+        f"{side}_overlap": float(np.mean([pair[place] for pair in fits]))
+        for place, side in enumerate(("subject", "baseline"))
+        if fits
+    }
 
 
 def _margin(verdict: Mapping[str, Any]) -> float:

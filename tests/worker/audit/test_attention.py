@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shared.parameters.subjects import TrueBox
-from worker.audit.attention import compare_maps, share_inside, shift_of_centres, structural_similarity
+from worker.audit.attention import compare_maps, overlap_with, share_inside, shift_of_centres, structural_similarity
 
 
 def make(seed: int) -> np.ndarray:
@@ -52,3 +52,14 @@ def test_what_lies_inside_the_boxes_is_counted_once() -> None:
     assert share_inside(values, boxes) == pytest.approx(0.6)
     assert share_inside(values, []) is None
     assert share_inside(np.zeros((4, 4), np.float32), boxes) is None
+
+
+def test_a_map_that_shows_the_thing_has_its_box() -> None:
+    values = np.zeros((60, 60), np.float32)
+    values[20:40, 10:30] = 1
+    values[50:52, 50:52] = 0.9  # something small elsewhere
+    box = TrueBox(left=10, top=20, right=30, bottom=40)
+    assert (overlap_with(values, [TrueBox(left=50, top=0, right=60, bottom=10), box]) or 0) > 0.6
+    assert overlap_with(values, [TrueBox(left=40, top=0, right=60, bottom=10)]) == 0
+    assert overlap_with(values, []) is None
+    assert overlap_with(np.zeros((9, 9), np.float32), [box]) is None
