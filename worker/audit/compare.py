@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shared.audits import Measured
@@ -54,6 +55,16 @@ class ClassRow:
     changes: dict[str, Measured] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     mark: Mark | None = None
+
+
+def have_same_weights(subject: Side, baseline: Side) -> bool:
+    """Whether both networks are the same, tensor by tensor, whatever files they came in.
+
+    Not whether they have drawn the same: each is run by its own measured plan, and another batch rounds otherwise.
+    """
+    ours, theirs = (side.classifier.network.state_dict() for side in (subject, baseline))
+    alike = subject.release.architecture == baseline.release.architecture and ours.keys() == theirs.keys()
+    return alike and all(torch.equal(one, theirs[name]) for name, one in ours.items())
 
 
 def compare_classes(

@@ -120,5 +120,5 @@ def sum_up(
         more = "" if len(counted) == 1 else f" and {len(counted) - 1} more"
         return f"{verdict}: {counted[0].reason}{more}"
     if comparisons and all(one.identical for one in comparisons):
-        return "pass: identical to what it was held against, to the last bit"
-    return "pass: no change is larger than the plan tolerates"
+        return "pass: identical to what it was held against, weight by weight"
+    return "pass: no change is surely larger than the plan tolerates"

@@ -4,14 +4,12 @@ from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from shared.audits import Comparison, Report, explain_difference
 from shared.errors import Problem
 from shared.jobs import Progress
 from shared.methods import Audit
 from shared.parameters.audit import Gates
-from worker.audit.compare import ClassRow, Side, compare_classes, count_losses
+from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
 from worker.audit.evidence import Absent, Evidence, Looks
 from worker.audit.gates import check_sanity, decide, find_in_all, find_in_classes, sum_up, waive
 from worker.audit.identity import describe_identity, write_rerun
@@ -49,7 +47,7 @@ def run(task: Task[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
         reference = judge.release.reference
         found = find_in_classes(rows.values(), plan, reference) + find_in_all(losses, plan, reference)
         findings += found
-        identical = is_identical(subject, baseline)
+        identical = have_same_weights(subject, baseline)
         comparisons.append(describe_comparison(reference, rows, losses, plan.gates, identical=identical))
         cases.append(Case(subject, baseline, rows))
     findings += check_sanity(subject, find_controls(evidence), plan.gates)
@@ -113,23 +111,6 @@ def find_controls(evidence: Evidence) -> list[float]:
     except Absent:
         return []
     return [look.control for look in looks.values() if look.control is not None]
-
-
-def is_identical(subject: Side, baseline: Side) -> bool:
-    """Whether both have drawn the same pictures and made the same maps, to the last bit."""
-    ours, theirs = (
-        [(one.target, one.seed) for drawn in side.models.values() for one in drawn] for side in (subject, baseline)
-    )
-    if not ours or sorted(ours) != sorted(theirs) or {*subject.looks} != {*baseline.looks}:
-        return False
-    models = all(
-        np.array_equal(one.pixels, other.pixels)
-        for target, series in subject.models.items()
-        for one, other in zip(series, baseline.models[target], strict=True)
-    )
-    return models and all(
-        np.array_equal(look.view, baseline.looks[image].view) for image, look in subject.looks.items()
-    )
 
 
 def describe_comparison(
