@@ -6,6 +6,10 @@ INSTALLED := .venv/.installed
 
 COMPILE := .venv-lock/bin/pip-compile --quiet --strip-extras --upgrade --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links --no-emit-trusted-host --allow-unsafe
+# What goes into images: with digests, but for torch, which has a build and so a digest for every kind of machine.
+IMAGE_LOCK := .venv-lock/bin/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url \
+  --no-emit-find-links --no-emit-trusted-host --generate-hashes --constraint requirements.lock --extra container \
+  --unsafe-package torch --unsafe-package torchvision
 QUALITY ?= squeezenet mobilenetv2
 FOLDER ?= ../shared/images/wallaby
 
@@ -80,6 +84,9 @@ bench-localization: install ## Which kind of saliency finds objects; FOLDER='../
 chaos: install ## Break a running stack in every way and count what is lost, three quarters of an hour; CHAOS='--short --only 1 3'
 	@$(BIN)/python -m tests.chaos.run $(CHAOS)
 
+compose-test: install ## Build docker-compose.yml and run it: a job, an audit, everything killed and restarted; needs an engine
+	@$(BIN)/python -m tests.containers.compose
+
 .venv-bench/.installed: requirements-bench.lock
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.lock
@@ -91,9 +98,12 @@ lock: ## Write the lock files anew, with the newest versions that fit
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra bench --output-file requirements-bench.lock pyproject.toml
 	sed -i 's/+cpu$$//; /^archetype @/d' requirements.lock requirements-bench.lock
+	$(IMAGE_LOCK) --extra api --output-file deploy/api.lock pyproject.toml
+	$(IMAGE_LOCK) --extra worker --output-file deploy/worker.lock pyproject.toml
+	grep -E '^torch(vision)?==' requirements.lock > deploy/torch.lock
 	rm -rf .venv-lock
 
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-audits bench-localization chaos lock clean
+.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-audits bench-localization chaos compose-test lock clean

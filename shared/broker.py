@@ -1,5 +1,7 @@
 """Celery as both sides see it: where messages go, and how a worker must treat them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
@@ -13,6 +15,12 @@ RUN = "archetype.run"
 
 TRY = "archetype.try_release"
 """What loads a release that was registered: its arguments are name and release."""
+
+ECHO = "archetype.echo"
+"""What a worker sends to itself, to hear whether it takes messages."""
+
+ECHO_SECONDS = 600
+"""For so long the queue of a worker that is gone is kept."""
 
 QUEUES = ("interactive", "bulk")
 """In the order in which workers look at them."""
@@ -65,6 +73,26 @@ def send_release(broker: Celery, name: str, release: str) -> None:
     _send(broker, TRY, [name, release], QUEUES[0])
 
 
+def send_echo(broker: Celery, queue: str) -> None:
+    """Sends a worker's message to itself, unless the last one still waits. Raises `Unavailable`."""
+    with _channel(broker) as client:
+        waits = int(client.llen(queue))
+    if not waits:
+        _send(broker, ECHO, [], queue)
+    with _channel(broker) as client:
+        client.expire(queue, ECHO_SECONDS)
+
+
+@contextmanager
+def _channel(broker: Celery) -> Iterator[Any]:
+    """Redis, as the broker speaks to it. Raises `Unavailable`."""
+    try:
+        with broker.connection_for_read() as connection:
+            yield connection.default_channel.client  # type: ignore[attr-defined]
+    except Exception as error:  # kombu lets every transport's own errors through
+        raise Unavailable("the queue (Redis) does not answer; try again in a moment") from error
+
+
 def _send(broker: Celery, task: str, arguments: list[str], queue: str) -> None:
     retry = {"max_retries": 3, "interval_start": 0.05, "interval_step": 0.2, "interval_max": 0.5}
     try:
@@ -75,9 +103,5 @@ def _send(broker: Celery, task: str, arguments: list[str], queue: str) -> None:
 
 def count_messages(broker: Celery) -> int:
     """How many messages wait in all queues. Raises `Unavailable`."""
-    try:
-        with broker.connection_for_read() as connection:
-            client: Any = connection.default_channel.client  # type: ignore[attr-defined]
-            return sum(int(client.llen(queue)) for queue in QUEUES)
-    except Exception as error:  # kombu lets every transport's own errors through
-        raise Unavailable("the queue (Redis) does not answer; try again in a moment") from error
+    with _channel(broker) as client:
+        return sum(int(client.llen(queue)) for queue in QUEUES)

@@ -107,6 +107,15 @@ class Bucket:
         with _translated(key):
             self._client.delete_object(Bucket=self._name, Key=key)
 
+    def keeps_first(self, key: str) -> bool:
+        """Whether a write that is meant for nothing (If-None-Match) is refused where something is; tries it there."""
+        with _translated(key):
+            try:
+                self._client.put_object(Bucket=self._name, Key=key, Body=b"", IfNoneMatch="*")
+            except ClientError as error:
+                return error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412)
+        return False
+
     def presign(self, key: str, *, seconds: int, media_type: str) -> str:
         """A URL that anyone may get the object from for a while."""
         wanted = {"Bucket": self._name, "Key": key, "ResponseContentType": media_type}

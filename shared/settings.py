@@ -1,11 +1,20 @@
 """Every setting of the service, and the only reader of the environment."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+SECRETS = "ARCHETYPE_SECRETS"
+"""Names the folder of a container's secrets, one file for each."""
 
 
 class Settings(BaseSettings):
@@ -107,6 +116,10 @@ class Settings(BaseSettings):
     step_seconds: float = Field(
         default=300, gt=0, description="A worker that takes no step for longer hangs, and is started afresh."
     )
+    life: Path | None = Field(
+        default=None,
+        description="A file that a worker touches as long as it takes messages: what a liveness probe looks at.",
+    )
     lane_seconds: float = Field(
         default=30, ge=0, description="For so long a worker takes in more jobs that share its batch."
     )
@@ -138,6 +151,16 @@ class Settings(BaseSettings):
     def _is_none_if_blank(cls, given: Any) -> Any:
         """`ARCHETYPE_OPERATOR_TOKEN=` means that there is none, and not that everybody knows it."""
         return None if isinstance(given, str) and not given.strip() else given
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """The environment, and where `ARCHETYPE_SECRETS` names a folder, files there such as `archetype_redis_url`."""
+        folder = os.environ.get(SECRETS)
+        files = (SecretsSettingsSource(settings_cls, secrets_dir=folder),) if folder else ()
+        return (init_settings, env_settings, *files)
 
     def environment(self) -> dict[str, str]:
         """The environment variables from which another process builds the same settings."""

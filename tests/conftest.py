@@ -59,6 +59,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
         picture_prefixes=["probes/"],
         weight_prefixes=["exports/"],
         allow_programs=True,
+        life=folder / "life",
         cache=folder / "cache",
     )
     with run_stack(folder, settings) as running:

@@ -1,4 +1,4 @@
-"""The Celery application of a worker: `celery -A worker.app worker -Q interactive,bulk`. Two tasks, and the sweep."""
+"""The Celery application of a worker: `celery -A worker.app worker -Q interactive,bulk`. Three tasks, and the sweep."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import structlog
 from billiard import active_children
 from celery.signals import celeryd_after_setup, worker_process_init, worker_ready, worker_shutting_down
 
-from shared.broker import QUEUES, RUN, TRY, count_messages, create_broker, send_job
+from shared.broker import ECHO, QUEUES, RUN, TRY, count_messages, create_broker, send_echo, send_job
 from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
 from shared.claims import Claims
@@ -24,6 +24,7 @@ from shared.registry import Registry
 from shared.settings import Settings
 from shared.storage import Storage
 from shared.tracing import trace_process
+from worker.life import ECHO_EVERY, every, show_life
 from worker.sweep import Leases, Sweep, Sweeper
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ def held_memory() -> int:
 @cache
 def presence() -> Presence:
     return Presence(Records(settings))
+
+
+@app.task(name=ECHO)
+def echo() -> None:
+    """It takes messages."""
+    show_life(settings.life)
 
 
 @app.task(name=TRY, acks_late=True)
@@ -147,6 +154,8 @@ def start_sweeping(sender: Any, **_: Any) -> None:
     with suppress(Unavailable):
         presence().report(sender.hostname, [], busy=False)
     sweeper().also(partial(presence().renew, sender.hostname))
+    if settings.life is not None:
+        sweeper().also(every(ECHO_EVERY, partial(send_echo, app, name_queue(sender.hostname))))
     sweeper().start()
     log.info("worker.ready")
 

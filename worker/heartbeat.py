@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
 from shared.claims import Claim, ClaimLost, Claims
 from shared.errors import Problem, TimeLimitExceeded
 from shared.jobs import Progress
+from worker.life import show_life
 
 BEAT_SECONDS = 0.5
 """A cancel is seen after this long plus one step; it is to be answered within two seconds."""
@@ -88,10 +90,15 @@ class Heartbeat:
 
 
 class Pulse:
-    """Renews claims from a thread of its own, and ends this process if its work hangs."""
+    """Renews claims from a thread of its own, and ends this process if its work hangs.
 
-    def __init__(self, step_seconds: float) -> None:
+    Args:
+        life: A file to touch as long as it does not.
+    """
+
+    def __init__(self, step_seconds: float, life: Path | None = None) -> None:
         self._step_seconds = step_seconds
+        self._life = life
         self._heartbeats: list[Heartbeat] = []
         self._stop = threading.Event()
         self._sign = time.monotonic()
@@ -125,5 +132,6 @@ class Pulse:
                 log.error("worker.hangs", seconds=self._step_seconds)
                 # Nothing else ends a thread that does not return; the leases run out, and the sweep acts.
                 os._exit(HUNG)
+            show_life(self._life)
             for heartbeat in self._heartbeats:
                 heartbeat.beat()

@@ -70,7 +70,7 @@ class LaneRun:
 
     def __init__(self, bench: Bench, held: ExitStack) -> None:
         self.interrupted = False
-        self.pulse = Pulse(bench.settings.step_seconds)
+        self.pulse = Pulse(bench.settings.step_seconds, bench.settings.life)
         self._bench = bench
         self._lane = Lane(bench.networks, bench.plans, bench.storage, held, self._look_up)
         self._attempts: list[Attempt] = []

@@ -1,0 +1,30 @@
+# A worker, and the courier. On a CPU:  docker build --file deploy/worker.Dockerfile --tag archetype-worker .
+# For NVIDIA's GPUs:                     the same with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
+FROM python:3.11-slim-bookworm AS build
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN python3 -m venv /venv
+COPY deploy/worker.lock deploy/torch.lock /
+# One version of torch has a build, and so a digest, for every kind of machine: it is pinned without one.
+RUN /venv/bin/pip install --no-cache-dir --no-compile --extra-index-url "$TORCH_INDEX" --requirement /torch.lock \
+ && /venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement /worker.lock \
+ && rm -rf /venv/lib/python3*/site-packages/pip
+
+FROM python:3.11-slim-bookworm
+LABEL org.opencontainers.image.title="archetype-worker" \
+      org.opencontainers.image.description="What an image classifier has learned: a worker, and the courier" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /venv /venv
+COPY shared /app/shared
+COPY worker /app/worker
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    ARCHETYPE_LOG_FORMAT=json ARCHETYPE_SECRETS=/run/secrets ARCHETYPE_CACHE=/cache ARCHETYPE_PLANS=/cache/plans.json \
+    ARCHETYPE_LIFE=/tmp/life
+RUN mkdir /cache && chown 10001:10001 /cache
+USER 10001:10001
+WORKDIR /tmp
+VOLUME /cache
+# It takes messages, or works: see worker/life.py.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["sh", "-c", "test -n \"$(find /tmp/life -mmin -3)\""]
+ENTRYPOINT ["dumb-init", "--single-child", "--"]
+CMD ["celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk", "--loglevel", "WARNING", "--without-gossip", \
+     "--without-mingle"]
