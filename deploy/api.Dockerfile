@@ -2,7 +2,7 @@
 FROM python:3.11-slim-bookworm AS build
 RUN python3 -m venv /venv
 COPY deploy/api.lock /api.lock
-RUN /venv/bin/pip install --no-cache-dir --no-compile --require-hashes --requirement /api.lock \
+RUN /venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement /api.lock \
  && rm -rf /venv/lib/python3*/site-packages/pip /venv/lib/python3*/site-packages/setuptools
 
 FROM python:3.11-slim-bookworm

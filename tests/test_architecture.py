@@ -60,5 +60,5 @@ def test_packages_hold_a_docstring_and_nothing_else() -> None:
 def test_only_the_settings_read_the_environment() -> None:
     for folder in ("shared", "api", "worker"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert "os.environ" not in path.read_text(), path
+            assert path.name == "settings.py" or "os.environ" not in path.read_text(), path
             assert "getenv" not in path.read_text(), path
