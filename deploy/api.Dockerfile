@@ -15,6 +15,7 @@ COPY api /app/api
 COPY deploy/setup.py /app/deploy/setup.py
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     ARCHETYPE_LOG_FORMAT=json ARCHETYPE_SECRETS=/run/secrets
+RUN chmod -R a+rX /app && groupadd --gid 10001 archetype && useradd --uid 10001 --gid 10001 --no-create-home archetype
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080

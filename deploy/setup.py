@@ -27,9 +27,9 @@ REDIS_USER, ACCESS_KEY = "archetype", "archetype"
 
 ACL = (
     "user default on nopass resetkeys resetchannels -@all +ping\n"
-    "user {user} on >{password} resetkeys ~archetype:* ~LIMITS:* ~interactive ~bulk ~worker.* ~_kombu.* ~unacked* "
-    "resetchannels &* -@all +@read +@write +@transaction +@scripting +@pubsub +@connection +@fast +@slow -@dangerous "
-    "+keys +info\n"
+    "user {user} on >{password} resetkeys "
+    "~archetype:* ~LIMITS:* ~interactive* ~bulk* ~worker.* ~_kombu.* ~unacked* ~*.pidbox* resetchannels &* -@all "
+    "+@read +@write +@transaction +@scripting +@pubsub +@connection +@fast +@slow -@dangerous +keys +info\n"
 )
 """The service's own keys, and those of its queues; nothing that stops, empties or reconfigures the server."""
 

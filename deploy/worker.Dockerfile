@@ -1,12 +1,13 @@
 # A worker, and the courier. On a CPU:  docker build --file deploy/worker.Dockerfile --tag archetype-worker .
 # For NVIDIA's GPUs:                     the same with --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
+# With what pip finds by itself:         --build-arg TORCH_INDEX=
 FROM python:3.11-slim-bookworm AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN python3 -m venv /venv
 COPY deploy/worker.lock deploy/torch.lock /
 # One version of torch has a build, and so a digest, for every kind of machine: it is pinned without one.
-RUN /venv/bin/pip install --no-cache-dir --no-compile --extra-index-url "$TORCH_INDEX" --requirement /torch.lock \
- && /venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement /worker.lock \
+RUN /venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement /worker.lock \
+ && /venv/bin/pip install --no-cache-dir --no-compile ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement /torch.lock \
  && rm -rf /venv/lib/python3*/site-packages/pip
 
 FROM python:3.11-slim-bookworm
@@ -19,7 +20,8 @@ COPY worker /app/worker
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     ARCHETYPE_LOG_FORMAT=json ARCHETYPE_SECRETS=/run/secrets ARCHETYPE_CACHE=/cache ARCHETYPE_PLANS=/cache/plans.json \
     ARCHETYPE_LIFE=/tmp/life
-RUN mkdir /cache && chown 10001:10001 /cache
+RUN chmod -R a+rX /app && groupadd --gid 10001 archetype && useradd --uid 10001 --gid 10001 --no-create-home archetype \
+ && mkdir /cache && chown archetype:archetype /cache
 USER 10001:10001
 WORKDIR /tmp
 VOLUME /cache

@@ -25,6 +25,9 @@ from shared.parameters.class_model import ClassModelParameters
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS, BUILD_SECONDS = 180.0, 1800.0
+FOUND = {"TORCH_INDEX": ""} if "PIP_FIND_LINKS" in os.environ else {}
+"""Where pip is told of wheels, torch is among them."""
+
 PARTS = ("redis", "store", "api", "scheduler", "courier", "worker")
 
 
@@ -52,8 +55,8 @@ class Composed:
         """What a command of compose prints. Raises `RuntimeError` where it fails."""
         done = subprocess.run(
             [*self.command, "--project-name", "archetype-test", *words],
-            cwd=ROOT, env={**os.environ, "PORT": str(self.port)}, capture_output=True, text=True, timeout=seconds,
-            check=False,
+            cwd=ROOT, env={**os.environ, **FOUND, "PORT": str(self.port)}, capture_output=True, text=True,
+            timeout=seconds, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{' '.join(words)}: {done.stdout[-1500:]}{done.stderr[-3000:]}")
