@@ -3,11 +3,11 @@
 from typing import Annotated, Any
 
 from flask import Blueprint, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import caller
 from api.auditing import submit_audit
-from api.body import read_json, read_query
+from api.body import read_body, read_query
 from api.events import STREAM, follow_job
 from api.jobs import cancel, read_cursor, write_cursor
 from api.lookup import find_job
@@ -16,7 +16,6 @@ from api.services import Services, services
 from shared.access import Scope
 from shared.audits import Audits, AuditView, Finding, Member, NewAudit
 from shared.errors import NotFound
-from shared.explanation import explain
 from shared.jobs import Job, Progress, State
 from shared.methods import Audit
 from shared.rebuilding import load_order
@@ -51,10 +50,7 @@ class AuditQuery(BaseModel):
 )
 def post_audit() -> Response:
     """One audit of the same releases under the same plan, however often it is asked for."""
-    try:
-        new = NewAudit.model_validate(read_json())
-    except ValidationError as error:
-        raise explain(error) from error
+    new = read_body(NewAudit)
     job = submit_audit(new, services(), caller())
     answer = _json(view(job, services()), 202)
     answer.headers["Location"] = f"/v1/audits/{job.id}"

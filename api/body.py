@@ -54,6 +54,14 @@ def read_file(what: str) -> FileStorage:
     return file
 
 
+def read_body(kind: type[Q]) -> Q:
+    """The body as a model. Raises `MalformedJSON`, `InvalidRequest` and what `read_json` does."""
+    try:
+        return kind.model_validate(read_json())
+    except ValidationError as error:
+        raise explain(error) from error
+
+
 def read_query(kind: type[Q]) -> Q:
     """The query string as a model. Raises `InvalidRequest`."""
     try:

@@ -3,15 +3,13 @@
 import re
 
 from flask import Blueprint, Response
-from pydantic import ValidationError
 
 from api.access import check_root
-from api.body import read_json
+from api.body import read_body
 from api.openapi import describes
 from api.services import services
 from shared.access import IssuedKey, Key, Keys, NewKey, Scope
 from shared.errors import NotFound
-from shared.explanation import explain
 
 blueprint = Blueprint("keys", __name__, url_prefix="/v1/keys")
 
@@ -29,10 +27,7 @@ KEY_ID = re.compile(r"[0-9a-f]{16}")
 def issue_key() -> Response:
     """The answer has what opens with it, which is stored as its digest and never shown again."""
     check_root()
-    try:
-        new = NewKey.model_validate(read_json())
-    except ValidationError as error:
-        raise explain(error) from error
+    new = read_body(NewKey)
     key, token = services().keyring.issue(new)
     issued = IssuedKey(**dict(key.narrowed(Key)), token=token)
     headers = {"Location": f"/v1/keys/{key.id}", "Cache-Control": "no-store"}

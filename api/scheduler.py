@@ -7,7 +7,7 @@ process dies in between; and an audit that is asked for twice is made once.
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -22,7 +22,8 @@ from redis.exceptions import LockError, RedisError
 
 from api.mlflow import write_all_back
 from api.services import Services, connect
-from api.triggering import LATER, find_due, find_missing, trigger
+from api.triggering import LATER, find_due, find_failed, find_missing, trigger
+from shared.catalogue import Release
 from shared.counters import count
 from shared.cron import Cron, spread
 from shared.errors import Problem
@@ -123,31 +124,35 @@ def fire(tenant: str, schedule: str, here: Services) -> None:
     if found is None:
         return
     log.info("schedule.fired", schedule=found.id, model=found.model)
-    newest = find_due(found, here)[-1:]
-    for release in find_missing(found, here, again=True):
-        if release in newest:
-            trigger(found, release, here)
+    for release in find_failed(found, find_due(found, here)[-1:], here):
+        trigger(found, release, here)
 
 
 def look(app: Celery, here: Services) -> None:
     """Brings what Redis knows of schedules up to date, and audits releases that have come."""
     schedules = list(ScheduleStore(here.storage.bucket).walk())
     keep_entries(app, schedules)
-    audit_missing(schedules, here, again=False)
+    for schedule in schedules:
+        audit(schedule, find_missing, here)
 
 
 def reconcile(here: Services) -> None:
     """Finds the releases without an audit, also those whose audit came to nothing."""
-    audit_missing(list(ScheduleStore(here.storage.bucket).walk()), here, again=True)
+    for schedule in ScheduleStore(here.storage.bucket).walk():
+        audit(schedule, lambda one, here: find_failed(one, find_due(one, here), here), here)
 
 
-def audit_missing(schedules: list[StoredSchedule], here: Services, *, again: bool) -> None:
-    for schedule in schedules:
-        try:
-            for release in find_missing(schedule, here, again=again) if schedule.on_release else ():
-                trigger(schedule, release, here)
-        except LATER as problem:
-            log.warning("schedule.waits", schedule=schedule.id, error=problem.detail)
+def audit(
+    schedule: StoredSchedule, find: Callable[[StoredSchedule, Services], Iterable[Release]], here: Services
+) -> None:
+    """Audits what is found of a schedule that waits for releases. What goes wrong with it is in no other's way."""
+    try:
+        for release in find(schedule, here) if schedule.on_release else ():
+            trigger(schedule, release, here)
+    except LATER as problem:
+        log.warning("schedule.waits", schedule=schedule.id, error=problem.detail)
+    except Exception:
+        log.exception("schedule.failed", schedule=schedule.id)
 
 
 def keep_entries(app: Celery, schedules: list[StoredSchedule]) -> None:

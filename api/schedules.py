@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from flask import Blueprint, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from api.access import caller
-from api.body import read_json
+from api.body import read_body
 from api.openapi import describes
 from api.services import Services, services
 from api.triggering import announce
@@ -15,7 +15,6 @@ from shared.addresses import check_url
 from shared.audits import check_plan, choose_baselines
 from shared.cron import Cron, spread
 from shared.errors import FieldError, InvalidRequest, LimitReached, NotFound
-from shared.explanation import explain
 from shared.jobs import new_job_id, now
 from shared.schedules import (
     Announced,
@@ -44,10 +43,7 @@ MOST_SCHEDULES = 200
 )
 def post_schedule() -> Response:
     """From now on the model's releases are audited by themselves, under this plan."""
-    try:
-        new = NewSchedule.model_validate(read_json())
-    except ValidationError as error:
-        raise explain(error) from error
+    new = read_body(NewSchedule)
     here, tenant = services(), caller().tenant
     since = check_schedule(new, here, tenant)
     stored = StoredSchedule(**dict(new), id=new_job_id(), tenant=tenant, since=since, created_at=now())
@@ -90,10 +86,7 @@ def delete_schedule(schedule_id: str) -> Response:
 )
 def post_release() -> Response:
     """Starts the audits that the schedules of its model ask for, now instead of at their next look."""
-    try:
-        new = NewAnnouncement.model_validate(read_json())
-    except ValidationError as error:
-        raise explain(error) from error
+    new = read_body(NewAnnouncement)
     here, tenant = services(), caller().tenant
     release = here.catalogue.of(tenant).find(new.model)
     started = announce(release, tenant, here)

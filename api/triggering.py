@@ -1,6 +1,6 @@
 """Audits that nobody asks for by hand: of a new release, at a time, or because one is missing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import structlog
 
@@ -71,16 +71,18 @@ def find_due(schedule: StoredSchedule, here: Services) -> list[Release]:
     return releases[names.index(schedule.since) if schedule.since in names else 0 :]
 
 
-def find_missing(schedule: StoredSchedule, here: Services, *, again: bool) -> Iterator[Release]:
-    """Releases that are to be audited and were not.
+def find_missing(schedule: StoredSchedule, here: Services) -> list[Release]:
+    """Releases that are to be audited, and of which nothing came yet."""
+    seen = ScheduleStore(here.storage.bucket).list_seen(schedule)
+    return [release for release in find_due(schedule, here) if release.release not in seen]
 
-    Args:
-        again: Those as well whose audit was refused, came to nothing, or is gone.
-    """
+
+def find_failed(schedule: StoredSchedule, releases: Iterable[Release], here: Services) -> Iterator[Release]:
+    """Those of the releases without an audit, also where one was refused, came to nothing, or is gone."""
     store = ScheduleStore(here.storage.bucket)
-    for release in find_due(schedule, here):
+    for release in releases:
         outcome = store.find_outcome(schedule, release.release)
-        if outcome is None or (again and not is_good(outcome, schedule.tenant, here)):
+        if outcome is None or not is_good(outcome, schedule.tenant, here):
             yield release
 
 

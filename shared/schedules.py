@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+import structlog
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shared.bucket import Bucket
 from shared.catalogue import Name
@@ -16,6 +17,8 @@ from shared.errors import ProblemDocument
 from shared.jobs import Document
 from shared.methods import Tag
 from shared.parameters.audit import Plan, Reference, Text
+
+log = structlog.get_logger()
 
 HOUR = 3600
 
@@ -162,9 +165,13 @@ class ScheduleStore:
         return self._bucket.get_document(_place(tenant, schedule_id), StoredSchedule)
 
     def walk(self, tenant: str = "") -> Iterator[StoredSchedule]:
-        """A tenant's, or everybody's, the oldest first."""
-        for key in self._bucket.keys(f"schedules/{tenant}/" if tenant else "schedules/"):
-            found = self._bucket.get_document(key, StoredSchedule)
+        """A tenant's, or everybody's, the oldest first. What cannot be read is in nobody's way."""
+        for key in list(self._bucket.keys(f"schedules/{tenant}/" if tenant else "schedules/")):
+            try:
+                found = self._bucket.get_document(key, StoredSchedule)
+            except ValidationError as error:
+                log.warning("schedule.unreadable", key=key, error=str(error)[:300])
+                continue
             if found is not None:
                 yield found
 
@@ -179,6 +186,11 @@ class ScheduleStore:
 
     def find_outcome(self, schedule: StoredSchedule, release: str) -> Outcome | None:
         return self._bucket.get_document(f"outcomes/{schedule.id}/{release}.json", Outcome)
+
+    def list_seen(self, schedule: StoredSchedule) -> set[str]:
+        """The releases of which something came; in one call, however many there are."""
+        start = f"outcomes/{schedule.id}/"
+        return {key.removeprefix(start).removesuffix(".json") for key in self._bucket.keys(start)}
 
     def list_outcomes(self, schedule: StoredSchedule) -> list[Outcome]:
         """By release, the latest first."""

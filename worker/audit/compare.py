@@ -62,8 +62,9 @@ def have_same_weights(subject: Side, baseline: Side) -> bool:
 
     Not whether they have drawn the same: each is run by its own measured plan, and another batch rounds otherwise.
     """
+    built = [(side.release.architecture, side.release.arguments) for side in (subject, baseline)]
     ours, theirs = (side.classifier.network.state_dict() for side in (subject, baseline))
-    alike = subject.release.architecture == baseline.release.architecture and ours.keys() == theirs.keys()
+    alike = built[0] == built[1] and ours.keys() == theirs.keys()
     return alike and all(torch.equal(one, theirs[name]) for name, one in ours.items())
 
 

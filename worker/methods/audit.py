@@ -1,10 +1,11 @@
 """`audit`: what the jobs of an audit come to."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.audits import Comparison, Report, explain_difference
+from shared.audits import Comparison, Finding, Report, explain_difference
 from shared.errors import Problem
 from shared.jobs import Progress
 from shared.methods import Audit
@@ -26,48 +27,63 @@ def run(task: Task[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
     errors: list[str] = []
     probes = yield from load_probes(task, errors)
     subject = gather_side(task, evidence, errors)
-    findings, comparisons, cases = [], [], []
+    compared: list[Compared] = []
     for judge in task.judges:
-        why = explain_difference(task.release, judge.release)
-        if why is not None:
-            comparisons.append(Comparison(baseline=judge.release.reference, comparable=False, why=why))
-            continue
         try:
-            baseline = find_side(judge, judge.release.reference, evidence)
-            again = evidence.series(f"{judge.release.reference}/noise")
+            compared.append((yield from compare_with(judge, subject, task, probes, done=len(compared))))
         except Absent as absent:
             errors.append(str(absent))
-            continue
-        known = {probe.id: probe for probe in plan.probes}
-        rows: dict[int, ClassRow] = {}
-        for compared in compare_classes(subject, baseline, again, probes, boxes=known):
-            rows = compared
-            yield Progress(done=len(comparisons), total=len(task.judges), unit="baseline")
-        losses = count_losses(subject.looks, baseline.looks)
-        reference = judge.release.reference
-        found = find_in_classes(rows.values(), plan, reference) + find_in_all(losses, plan, reference)
-        findings += found
-        identical = have_same_weights(subject, baseline)
-        comparisons.append(describe_comparison(reference, rows, losses, plan.gates, identical=identical))
-        cases.append(Case(subject, baseline, rows))
-    findings += check_sanity(subject, find_controls(evidence), plan.gates)
+    comparisons = [one.comparison for one in compared]
+    found = [finding for one in compared for finding in one.findings]
+    found += check_sanity(subject, find_controls(evidence), plan.gates)
     today = datetime.now(UTC)
-    findings = waive(findings, plan.waivers, task.release.classes, today.date())
+    findings = waive(found, plan.waivers, task.release.classes, today.date())
     verdict = decide(findings, comparisons, errors)
-    figures = describe_standing(subject, {probe.id: probe for probe in plan.probes})
     report = Report(
         verdict=verdict, subject=task.release.reference, baselines=task.request.baselines, plan=plan,
         plan_version=plan.version, findings=findings, comparisons=comparisons, errors=errors,
-        figures=figures,
+        figures=describe_standing(subject, {probe.id: probe for probe in plan.probes}),
         identity=describe_identity(evidence, plan), rerun=write_rerun(task.request), created_at=today,
     )  # fmt: skip
     summary = sum_up(verdict, findings, comparisons, errors)
-    save_report(task.save, report, summary, cases, probes)
-    listed = [finding.model_dump(mode="json") for finding in findings]
-    return {
-        "verdict": verdict, "summary": summary, "findings": listed, "errors": errors, "figures": figures,
-        "plan": plan.name, "plan_version": plan.version, "baselines": task.request.baselines,
-    }  # fmt: skip
+    save_report(task.save, report, summary, [one.case for one in compared if one.case is not None], probes)
+    said = report.model_dump(
+        mode="json", include={"verdict", "findings", "errors", "figures", "plan_version", "baselines"}
+    )
+    return said | {"summary": summary, "plan": plan.name}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of a baseline; a case for the report, where the two can be compared."""
+
+    comparison: Comparison
+    findings: Sequence[Finding] = ()
+    case: Case | None = None
+
+
+def compare_with(
+    judge: Judge, subject: Side, task: Task[Audit], probes: Mapping[str, Levels], *, done: int
+) -> Generator[Progress, Any, Compared]:
+    """Holds the subject against a baseline. Raises `Absent` where a job of it has nothing to show."""
+    plan, reference = task.request.plan, judge.release.reference
+    why = explain_difference(task.release, judge.release)
+    if why is not None:
+        return Compared(Comparison(baseline=reference, comparable=False, why=why))
+    baseline = find_side(judge, reference, task.evidence)
+    again = task.evidence.series(f"{reference}/noise")
+    known = {probe.id: probe for probe in plan.probes}
+    rows: dict[int, ClassRow] = {}
+    for compared in compare_classes(subject, baseline, again, probes, boxes=known):
+        rows = compared
+        yield Progress(done=done, total=len(task.judges), unit="baseline")
+    losses = count_losses(subject.looks, baseline.looks)
+    identical = have_same_weights(subject, baseline)
+    return Compared(
+        describe_comparison(reference, rows, losses, plan.gates, identical=identical),
+        find_in_classes(rows.values(), plan, reference) + find_in_all(losses, plan, reference),
+        Case(subject, baseline, rows),
+    )
 
 
 def load_probes(task: Task[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
