@@ -138,6 +138,17 @@ def test_an_audit_that_came_to_nothing_is_made_again_once_a_day(
         client.cancel_audit(second.audit)
 
 
+def test_a_schedule_that_cannot_be_read_is_in_no_others_way(client: Client, plan: dict[str, Any], stack: Stack) -> None:
+    bucket, place = connect(stack.settings).storage.bucket, "schedules/default/00-broken.json"
+    bucket.put(place, b'{"model": 1}', media_type="application/json")
+    try:
+        with scheduled(client, plan) as made:
+            assert wait_for(lambda: client.get_schedule(made.id).outcomes)
+            assert made.id in [one.id for one in client.schedules()]
+    finally:
+        bucket.delete(place)
+
+
 def test_a_release_that_no_schedule_waits_for_is_refused_with_what_to_do(client: Client, plan: dict[str, Any]) -> None:
     with pytest.raises(ServiceError, match="POST /v1/schedules"):
         client.announce("slow")
