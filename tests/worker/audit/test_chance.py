@@ -1,8 +1,25 @@
 """Intervals, and what stands out among classes."""
 
 import numpy as np
+import pytest
 
-from worker.audit.chance import less_shared, measure
+from worker.audit.chance import find_quantile, less_shared, measure
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_of_a_few_values_no_more_are_sure_than_the_level_says(count: int) -> None:
+    random = np.random.default_rng(count)
+    beside = sum(measure(random.normal(0, 1, count), looks=25).low > 0 for _ in range(1000))
+    assert beside <= 5
+
+
+@pytest.mark.parametrize(("freedom", "expected"), [(1, 318.31), (2, 22.327), (3, 10.215)])
+def test_students_quantiles_are_those_of_the_tables(freedom: int, expected: float) -> None:
+    assert find_quantile(0.999, freedom) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_few_values_that_agree_are_sure() -> None:
+    assert measure([0.97, 0.98, 0.99], looks=25).low > 0.8
 
 
 def test_an_interval_holds_the_mean_and_is_wider_where_more_is_looked_at() -> None:
