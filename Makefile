@@ -40,11 +40,12 @@ serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
 test: install ## Run the tests, against a real Redis and a real S3 server that they start
 	$(BIN)/python -m pytest
 
-check: install ## Lint, format, types, and who may import whom
+check: install ## Lint, format, types, who may import whom, manifests, secrets, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.deploy.manifests
 
 format: install ## Put the code into the one format
 	$(BIN)/ruff check --fix --exit-zero --quiet .

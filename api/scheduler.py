@@ -24,9 +24,11 @@ from api.mlflow import write_all_back
 from api.services import Services, connect
 from api.triggering import LATER, find_due, find_failed, find_missing, trigger
 from shared.catalogue import Release
-from shared.counters import count
+from shared.counters import count, note
 from shared.cron import Cron, spread
 from shared.errors import Problem
+from shared.jobs import now
+from shared.life import show_life
 from shared.log import configure_logging
 from shared.process import die_with_parent
 from shared.records import key
@@ -62,6 +64,7 @@ class Clock(RedBeatScheduler):  # type: ignore[misc]
     Entry = Due
 
     def tick(self, *args: Any, **more: Any) -> float:
+        show_life(self.app.conf.archetype_life, "scheduler")
         if self.lock is None:  # Celery hides what went wrong when it was asked for
             raise LockError("Redis gave no lock")
         return float(super().tick(*args, **more))
@@ -91,6 +94,7 @@ def create_scheduler(settings: Settings, here: Services) -> Celery:
         redbeat_key_prefix=key("redbeat:"),
         redbeat_lock_timeout=LOCK_SECONDS,
         worker_hijack_root_logger=False,
+        archetype_life=settings.life,
         beat_schedule={
             "look": {"task": LOOK, "schedule": every(timedelta(seconds=settings.look_seconds))},
             "write-back": {"task": WRITE, "schedule": every(timedelta(seconds=WRITE_SECONDS))},
@@ -134,6 +138,16 @@ def look(app: Celery, here: Services) -> None:
     keep_entries(app, schedules)
     for schedule in schedules:
         audit(schedule, find_missing, here)
+    note(here.records, "archetype_audits_missing", sum(count_missing(schedule, here) for schedule in schedules))
+    note(here.records, "archetype_scheduler_looked_timestamp_seconds", now().timestamp())
+
+
+def count_missing(schedule: StoredSchedule, here: Services) -> int:
+    """How many releases are still without an audit; one of which that cannot be said lacks one."""
+    try:
+        return len(find_missing(schedule, here)) if schedule.on_release else 0
+    except Exception:
+        return 1
 
 
 def reconcile(here: Services) -> None:
@@ -187,7 +201,12 @@ def main() -> None:
     here = connect(settings)
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, stop)
-    run_until_stopped(lambda: Service(create_scheduler(settings, here), scheduler_cls=Clock))
+    run_until_stopped(lambda: begin(settings, here))
+
+
+def begin(settings: Settings, here: Services) -> Service:
+    show_life(settings.life, "scheduler")
+    return Service(create_scheduler(settings, here), scheduler_cls=Clock)
 
 
 def run_until_stopped(begin: Callable[[], Service]) -> None:

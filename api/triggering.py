@@ -10,6 +10,7 @@ from api.services import Services
 from shared.access import Caller
 from shared.audits import NewAudit
 from shared.catalogue import Release
+from shared.counters import count
 from shared.errors import Gone, LimitReached, NotFound, Problem, QueueFull, Unavailable
 from shared.jobs import Job, State, now
 from shared.schedules import Outcome, PendingWriteBack, ScheduleStore, StoredSchedule, WriteBack
@@ -38,9 +39,11 @@ def trigger(schedule: StoredSchedule, release: Release, here: Services) -> Outco
     except LATER:
         raise
     except Problem as problem:
+        count(here.records, "archetype_audits_triggered", "refused")
         log.warning("schedule.refused", schedule=schedule.id, model=release.reference, error=problem.detail)
         outcome = Outcome(release=release.release, at=now(), problem=problem.document)
     else:
+        count(here.records, "archetype_audits_triggered", "accepted")
         log.info("schedule.triggered", schedule=schedule.id, model=release.reference, audit=job.id)
         outcome = Outcome(release=release.release, at=now(), audit=job.id)
         if schedule.write_back is not None:

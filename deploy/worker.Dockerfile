@@ -26,7 +26,7 @@ USER 10001:10001
 WORKDIR /tmp
 VOLUME /cache
 # It takes messages, or works: see worker/life.py.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["sh", "-c", "test -n \"$(find /tmp/life -mmin -3)\""]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["sh", "-c", "test -n \"$(find /tmp/life/worker -mmin -3)\""]
 ENTRYPOINT ["dumb-init", "--single-child", "--"]
 CMD ["celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk", "--loglevel", "WARNING", "--without-gossip", \
      "--without-mingle"]

@@ -27,7 +27,7 @@ class Metric:
         labels: What it is told apart by.
     """
 
-    kind: Literal["counter", "histogram"]
+    kind: Literal["counter", "histogram", "gauge"]
     help: str
     labels: Labels = ()
 
@@ -44,6 +44,9 @@ METRICS = {
     "archetype_shares_returned": Metric("counter", "Shares that went back to the queue, or were given up.", ("why",)),
     "archetype_jobs_retried": Metric("counter", "Jobs that were submitted again."),
     "archetype_schedules_fired": Metric("counter", "Lines of cron that were due.", ("outcome",)),
+    "archetype_audits_triggered": Metric("counter", "Audits that a schedule asked for.", ("outcome",)),
+    "archetype_audits_missing": Metric("gauge", "Releases of a schedule that nothing came of, at the last look."),
+    "archetype_scheduler_looked_timestamp_seconds": Metric("gauge", "When the scheduler last looked around."),
     "archetype_webhook_tries": Metric("counter", "Tries to deliver a webhook.", ("outcome",)),
 }
 
@@ -75,6 +78,12 @@ class Counts:
                 pipe.hincrbyfloat(key("counters"), place, by)
             pipe.execute()
             self.fields.clear()
+
+
+def note(records: Records, name: str, value: float) -> None:
+    """Notes how a gauge stands; it stands so until it is noted again."""
+    with suppress(Unavailable), records.connection() as redis:
+        redis.hset(key("counters"), json.dumps([name]), str(value))
 
 
 def count(records: Records, name: str, *labels: str) -> None:

@@ -118,7 +118,8 @@ class Settings(BaseSettings):
     )
     life: Path | None = Field(
         default=None,
-        description="A file that a worker touches as long as it takes messages: what a liveness probe looks at.",
+        description="A folder where `worker`, `courier` and `scheduler` touch a file each as long as they take work: "
+        "what liveness probes look at.",
     )
     lane_seconds: float = Field(
         default=30, ge=0, description="For so long a worker takes in more jobs that share its batch."

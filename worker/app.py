@@ -16,6 +16,7 @@ from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
 from shared.claims import Claims
 from shared.errors import Unavailable
+from shared.life import ECHO_EVERY, every, show_life
 from shared.log import configure_logging
 from shared.presence import Presence, name_queue
 from shared.process import die_with_parent
@@ -24,7 +25,6 @@ from shared.registry import Registry
 from shared.settings import Settings
 from shared.storage import Storage
 from shared.tracing import trace_process
-from worker.life import ECHO_EVERY, every, show_life
 from worker.sweep import Leases, Sweep, Sweeper
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def presence() -> Presence:
 @app.task(name=ECHO)
 def echo() -> None:
     """It takes messages."""
-    show_life(settings.life)
+    show_life(settings.life, "worker")
 
 
 @app.task(name=TRY, acks_late=True)

@@ -20,6 +20,7 @@ from shared.bucket import Bucket
 from shared.counters import count
 from shared.errors import Problem
 from shared.jobs import now
+from shared.life import show_life
 from shared.log import configure_logging
 from shared.process import die_with_parent
 from shared.records import Records
@@ -66,6 +67,7 @@ class Courier:
         reconciled = float("-inf")
         with ThreadPoolExecutor(AT_ONCE) as pool:
             while not self._stop.is_set():
+                show_life(self._settings.life, "courier")
                 try:
                     if time.monotonic() - reconciled > RECONCILE_SECONDS:
                         self._outbox.reconcile()

@@ -12,7 +12,7 @@ import structlog
 from shared.claims import Claim, ClaimLost, Claims
 from shared.errors import Problem, TimeLimitExceeded
 from shared.jobs import Progress
-from worker.life import show_life
+from shared.life import show_life
 
 BEAT_SECONDS = 0.5
 """A cancel is seen after this long plus one step; it is to be answered within two seconds."""
@@ -93,7 +93,7 @@ class Pulse:
     """Renews claims from a thread of its own, and ends this process if its work hangs.
 
     Args:
-        life: A file to touch as long as it does not.
+        life: Where to show that it does not.
     """
 
     def __init__(self, step_seconds: float, life: Path | None = None) -> None:
@@ -132,6 +132,6 @@ class Pulse:
                 log.error("worker.hangs", seconds=self._step_seconds)
                 # Nothing else ends a thread that does not return; the leases run out, and the sweep acts.
                 os._exit(HUNG)
-            show_life(self._life)
+            show_life(self._life, "worker")
             for heartbeat in self._heartbeats:
                 heartbeat.beat()
