@@ -85,6 +85,9 @@ bench-localization: install ## Which kind of saliency finds objects; FOLDER='../
 chaos: install ## Break a running stack in every way and count what is lost, three quarters of an hour; CHAOS='--short --only 1 3'
 	@$(BIN)/python -m tests.chaos.run $(CHAOS)
 
+monitoring: install ## Write deploy/monitoring's rules.yml and dashboard.json anew
+	@$(BIN)/python -m deploy.monitoring.write
+
 compose-test: install ## Build docker-compose.yml and run it: a job, an audit, everything killed and restarted; needs an engine
 	@$(BIN)/python -m tests.containers.compose
 
@@ -107,4 +110,4 @@ lock: ## Write the lock files anew, with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-audits bench-localization chaos compose-test lock clean
+.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-audits bench-localization chaos monitoring compose-test lock clean

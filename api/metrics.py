@@ -26,7 +26,8 @@ REQUESTS = prometheus_client.Counter(
     "archetype_http_requests", "Requests by route, method and status.", ("route", "method", "status")
 )
 SECONDS = Histogram("archetype_http_request_seconds", "Time to answer, by route.", ("route",))
-
+OWN = {"archetype_http_requests": "counter", "archetype_http_request_seconds": "histogram"}
+"""What each process counts of its own."""
 
 LIVE = {
     "archetype_jobs": Metric("gauge", "Jobs by state.", ("state",)),
