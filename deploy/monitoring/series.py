@@ -20,7 +20,7 @@ def shared(name: str, labels: str = "", window: str = "") -> str:
 
 
 def grew(name: str, labels: str, window: str) -> str:
-    """By how much a rare counter has grown over a window. `rate` would not see the first, which comes with its series."""
+    """By how much a rare counter has grown over a window: `rate` does not see the first, which brings the series."""
     now = f"max without (instance, pod) ({_select(name, labels)})"
     then = f"max without (instance, pod) ({_select(name, labels)} offset {window})"
     return f"(sum({now}) - (sum({then}) or vector(0)))"
