@@ -1,6 +1,7 @@
 """How much a caller may ask for: counted by key for what is submitted, by tenant for what runs, waits and is stored."""
 
 import time
+from typing import Any, cast
 
 import limits
 from limits.storage import RedisStorage
@@ -20,7 +21,7 @@ class Pace:
     """How often something was done in the last minute, in Redis, so that all processes count together."""
 
     def __init__(self, settings: Settings) -> None:
-        self._storage_url = settings.redis_url
+        self._settings = settings
         self._limiter: MovingWindowRateLimiter | None = None
 
     def take(self, who: str, per_minute: int) -> float:
@@ -28,7 +29,12 @@ class Pace:
         limit = limits.RateLimitItemPerMinute(per_minute)
         try:
             if self._limiter is None:
-                storage = RedisStorage(self._storage_url, socket_timeout=5, socket_connect_timeout=3)
+                storage = RedisStorage(
+                    self._settings.redis_url,
+                    **cast("Any", self._settings.redis_tls),
+                    socket_timeout=5,
+                    socket_connect_timeout=3,
+                )
                 self._limiter = MovingWindowRateLimiter(storage)
             if self._limiter.hit(limit, "archetype", who):
                 return 0

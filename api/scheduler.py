@@ -90,6 +90,7 @@ def create_scheduler(settings: Settings, here: Services) -> Celery:
         beat_scheduler=Clock,
         beat_max_loop_interval=TICK_SECONDS,
         redbeat_redis_url=settings.redis_url,
+        redbeat_redis_use_ssl=settings.redis_tls or None,
         redbeat_redis_options={"socket_timeout": 10, "socket_connect_timeout": 4, "health_check_interval": 25},
         redbeat_key_prefix=key("redbeat:"),
         redbeat_lock_timeout=LOCK_SECONDS,

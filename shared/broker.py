@@ -46,6 +46,7 @@ def create_broker(settings: Settings) -> Celery:
         # A net under nets: a worker that hangs ends itself, and an attempt has a limit of its own.
         task_time_limit=int(settings.lane_seconds + settings.job_seconds + 2 * settings.step_seconds),
         accept_content=["json"],
+        broker_use_ssl=settings.redis_tls or None,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=4,
         broker_transport_options={

@@ -48,16 +48,19 @@ class Bucket:
         """Makes the bucket if there is none."""
         with _translated(self._name):
             try:
-                self._client.head_bucket(Bucket=self._name)
+                self._look()
             except ClientError as error:
                 if _code(error) not in MISSING | {"NoSuchBucket"}:
                     raise
                 self._client.create_bucket(Bucket=self._name)
 
     def ping(self) -> None:
-        """Asks whether the bucket is there."""
+        """Asks whether the bucket is there, and lets itself be listed; that it may know nothing else of the bucket."""
         with _translated(self._name):
-            self._client.head_bucket(Bucket=self._name)
+            self._look()
+
+    def _look(self) -> None:
+        self._client.list_objects_v2(Bucket=self._name, Prefix="open/", MaxKeys=1)
 
     def put(self, key: str, data: bytes, *, media_type: str) -> None:
         """Stores an object whole."""
@@ -137,6 +140,7 @@ def _connect(settings: Settings, endpoint: str | None) -> "S3Client":
     return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
+        verify=str(settings.ca) if settings.ca else None,
         region_name=settings.s3_region,
         aws_access_key_id=settings.s3_access_key,
         aws_secret_access_key=settings.s3_secret_key.get_secret_value(),

@@ -38,6 +38,7 @@ class Records:
     def __init__(self, settings: Settings) -> None:
         self._redis: redis.Redis = redis.Redis.from_url(
             settings.redis_url,
+            **cast("Any", settings.redis_tls),
             decode_responses=True,
             socket_timeout=5,
             socket_connect_timeout=3,

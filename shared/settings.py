@@ -24,6 +24,11 @@ class Settings(BaseSettings):
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Live records and the broker.")
     s3_endpoint: str | None = Field(default=None, description="None: AWS.")
+    ca: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) of whoever vouches for `rediss://` and `https://` above, where the system's "
+        "own do not.",
+    )
     s3_public_endpoint: str | None = Field(default=None, description="What clients reach, in presigned URLs.")
     s3_region: str = "us-east-1"
     s3_bucket: str = "archetype"
@@ -162,6 +167,13 @@ class Settings(BaseSettings):
         folder = os.environ.get(SECRETS)
         files = (SecretsSettingsSource(settings_cls, secrets_dir=folder),) if folder else ()
         return (init_settings, env_settings, *files)
+
+    @property
+    def redis_tls(self) -> dict[str, str]:
+        """What a client of Redis is told beside the address: nothing where it is not spoken to over TLS."""
+        if not self.redis_url.startswith("rediss:"):
+            return {}
+        return {"ssl_cert_reqs": "required"} | ({"ssl_ca_certs": str(self.ca)} if self.ca else {})
 
     def environment(self) -> dict[str, str]:
         """The environment variables from which another process builds the same settings."""
