@@ -78,7 +78,7 @@ def run_stack(
             "keyless_loopback": settings.keyless_loopback or "keyless_loopback" not in settings.model_fields_set,
         }
     )
-    family = Family(folder, _environment(settings) | _share_cores(workers))
+    family = Family(folder, make_environment(settings) | _share_cores(workers))
     with ExitStack() as stack:
         stack.enter_context(_lock(folder))
         stack.enter_context(family.run("redis", redis_command(folder / "redis", settings)))
@@ -179,7 +179,7 @@ def _make_token(folder: Path) -> SecretStr:
     return SecretStr(path.read_text().strip())
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def make_environment(settings: Settings) -> dict[str, str]:
     """What the children read: these settings and no others, and the checkout on their path."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("ARCHETYPE_")}
     path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))

@@ -2,14 +2,17 @@
 
 python -m deploy.setup secrets FOLDER --data REDIS    makes those that are missing, and gives Redis its volume
 python -m deploy.setup bucket                         makes the bucket, and says what the store lacks
+python -m deploy.setup policy                         prints what an S3 account must be allowed, for exactly its places
 """
 
 import argparse
+import json
 import os
 import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -17,6 +20,7 @@ from shared.bucket import Bucket
 from shared.errors import Unavailable
 from shared.log import configure_logging
 from shared.settings import Settings
+from shared.storage import PLACES
 
 log = structlog.get_logger()
 
@@ -25,13 +29,22 @@ PROBE = "setup/probe"
 SERVICE_USER = 10001
 REDIS_USER, ACCESS_KEY = "archetype", "archetype"
 
+KEYS = ("archetype:*", "LIMITS:*", "interactive*", "bulk*", "worker.*", "_kombu.*", "unacked*", "*.pidbox*")
+"""The service's own, and those of its queues."""
+
+COMMANDS = """
+    auth hello select ping multi exec watch unwatch evalsha script|load script|exists
+    get set mget incr incrby decrby expire pexpire pttl exists del time
+    hget hset hsetnx hmget hgetall hdel hincrby hincrbyfloat sadd srem smembers
+    zadd zrem zcard zscore zmscore zincrby zrange zrevrange zrangebyscore zremrangebyrank
+    lpush rpush brpop rpop llen lindex ltrim publish psubscribe punsubscribe unsubscribe xadd xread xrevrange
+"""
+"""What it and its libraries call; nothing that empties, stops, reconfigures or watches the server."""
+
 ACL = (
     "user default on nopass resetkeys resetchannels -@all +ping\n"
-    "user {user} on >{password} resetkeys "
-    "~archetype:* ~LIMITS:* ~interactive* ~bulk* ~worker.* ~_kombu.* ~unacked* ~*.pidbox* resetchannels &* -@all "
-    "+@read +@write +@transaction +@scripting +@pubsub +@connection +@fast +@slow -@dangerous +keys +info\n"
+    "user {user} on >{password} resetkeys {keys} resetchannels &* -@all {commands}\n"
 )
-"""The service's own keys, and those of its queues; nothing that stops, empties or reconfigures the server."""
 
 
 def make_secrets(folder: Path) -> None:
@@ -40,7 +53,8 @@ def make_secrets(folder: Path) -> None:
     if not (folder / "redis.acl").is_file():
         password = secrets.token_urlsafe(24)
         write(folder / "archetype_redis_url", f"redis://{REDIS_USER}:{password}@redis:6379/0")
-        write(folder / "redis.acl", ACL.format(user=REDIS_USER, password=password))
+        keys, commands = " ".join(f"~{one}" for one in KEYS), " ".join(f"+{one}" for one in COMMANDS.split())
+        write(folder / "redis.acl", ACL.format(user=REDIS_USER, password=password, keys=keys, commands=commands))
     if not (folder / "rclone_auth").is_file():
         key = secrets.token_urlsafe(24)
         write(folder / "archetype_s3_secret_key", key)
@@ -81,6 +95,26 @@ def find_lacking(bucket: Bucket) -> Iterator[str]:
         bucket.delete(PROBE)
 
 
+def make_policy(settings: Settings) -> dict[str, Any]:
+    """An IAM policy (version 2012-10-17) for the bucket of these settings: nothing but the service's own places.
+
+    Whoever may not list a place is answered 403 where something is missing in it, and not 404, and 404 is what the
+    service goes by. A look at what is missing is a request without a prefix: hence `IfExists`.
+    """
+    bucket = f"arn:aws:s3:::{settings.s3_bucket}"
+    ours = [f"{place}/*" for place in PLACES]
+    lent = sorted({f"{prefix}*" for prefix in (*settings.picture_prefixes, *settings.weight_prefixes)})
+    change = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    allowed: list[dict[str, Any]] = [
+        {"Action": change, "Resource": [f"{bucket}/{place}" for place in ours]},
+        {"Action": "s3:ListBucket", "Resource": bucket,
+         "Condition": {"StringLikeIfExists": {"s3:prefix": [*ours, *lent]}}},
+    ]  # fmt: skip
+    if lent:
+        allowed.append({"Action": "s3:GetObject", "Resource": [f"{bucket}/{place}" for place in lent]})
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **one} for one in allowed]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
@@ -88,11 +122,14 @@ def main() -> None:
     wanted.add_argument("folder", type=Path)
     wanted.add_argument("--data", type=Path, help="a volume that a new engine has given to root")
     commands.add_parser("bucket")
+    commands.add_parser("policy")
     options = parser.parse_args()
     if options.what == "secrets":
         make_secrets(options.folder)
         if options.data:
             os.chown(options.data, SERVICE_USER, SERVICE_USER)
+    elif options.what == "policy":
+        print(json.dumps(make_policy(Settings()), indent=2))
     else:
         settings = Settings()
         configure_logging(settings)

@@ -13,7 +13,15 @@ archives/{tenant}/{sha256}          a ZIP archive of pictures; with .json, how m
 models/{name}/{release}.json        what a worker saw when it loaded the release
 weights/{sha256}                    weights as they were uploaded
 audits/{tenant}/{digest}            the audit of these releases under this plan
+members/{tenant}/{digest}           the job that makes what an audit asks for
 releases/{name}/{release}.json      a release that was registered, and what became of it
+schedules/{tenant}/{id}.json        what is audited by itself, and when
+outcomes/{schedule}/{release}.json  what came of it
+writebacks/{schedule}/{audit}.json  a verdict that is to be written down elsewhere
+outbox/{tenant}/{id}.json           a webhook that was not delivered yet
+deliveries/{tenant}/{id}.json       what became of one
+access/…                            keys by digest, and the secrets that webhooks are signed with
+setup/probe                         what a new store is tried with
 """
 
 import hashlib
@@ -30,6 +38,12 @@ from shared.registration import Registration
 from shared.uploads import Uploads
 
 JSON = "application/json"
+
+PLACES = (
+    "open", "keys", "jobs", "expired", "images", "archives", "models", "weights", "audits", "members", "releases",
+    "schedules", "outcomes", "writebacks", "outbox", "deliveries", "access", "setup",
+)  # fmt: skip
+"""All that the service may touch, but for what operators allow to be read beside."""
 
 
 class Layer(Document):

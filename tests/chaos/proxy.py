@@ -6,6 +6,7 @@ It forwards raw: the Host header stays as it is, because it is part of what was 
 import http.client
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -33,6 +34,7 @@ class Exchange:
 
     method: str
     key: str
+    query: str = ""
 
 
 class Dropped(Exception):
@@ -108,20 +110,26 @@ class Proxy:
 
     Attributes:
         keys: Whoever these settings are of signs every request afresh, where a clock is wrong on purpose.
+
+    Args:
+        tls: With a certificate, where it is to be spoken to over TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.keys: Settings | None = None
         self.upstream = f"{HOST}:{free_port()}"
         self.faults: list[Fault] = []
         self.hooks: list[Hook] = []
         self._lock = threading.Lock()
         self._server = _Server((HOST, 0), _handler_of(self))
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="proxy", daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self._server.server_address[1]}"
+        return f"{self._scheme}://{HOST}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -214,8 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def forward(self) -> None:
         """One request to the store and its answer back, through whatever is to happen to them."""
-        path = urlsplit(self.path).path
-        exchange = Exchange(self.command, unquote(path.lstrip("/").partition("/")[2]))
+        asked = urlsplit(self.path)
+        exchange = Exchange(self.command, unquote(asked.path.lstrip("/").partition("/")[2]), asked.query)
         body = self._read_body()
         try:
             self.proxy.meet(exchange, "before")
