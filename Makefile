@@ -46,6 +46,8 @@ check: install ## Lint, format, types, who may import whom, manifests, secrets, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.deploy.manifests
+	$(BIN)/python -m tests.leaks
+	$(BIN)/python -m tests.advisories
 
 format: install ## Put the code into the one format
 	$(BIN)/ruff check --fix --exit-zero --quiet .
