@@ -7,9 +7,9 @@ INSTALLED := .venv/.installed
 COMPILE := .venv-lock/bin/pip-compile --quiet --strip-extras --upgrade --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links --no-emit-trusted-host --allow-unsafe
 # What goes into images: with digests, but for torch, which has a build and so a digest for every kind of machine.
-IMAGE_LOCK := .venv-lock/bin/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url \
-  --no-emit-find-links --no-emit-trusted-host --generate-hashes --constraint requirements.lock --extra container \
-  --unsafe-package torch --unsafe-package torchvision
+HASHED := .venv-lock/bin/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url \
+  --no-emit-find-links --no-emit-trusted-host --generate-hashes
+IMAGE_LOCK := $(HASHED) --constraint requirements.lock --extra container --unsafe-package torch --unsafe-package torchvision
 QUALITY ?= squeezenet mobilenetv2
 FOLDER ?= ../shared/images/wallaby
 
@@ -106,6 +106,8 @@ lock: ## Write the lock files anew, with the newest versions that fit
 	sed -i 's/+cpu$$//; /^archetype @/d' requirements.lock requirements-bench.lock
 	$(IMAGE_LOCK) --extra api --output-file deploy/api.lock pyproject.toml
 	$(IMAGE_LOCK) --extra worker --output-file deploy/worker.lock pyproject.toml
+	$(HASHED) --output-file deploy/store.lock deploy/store.in
+	$(HASHED) --output-file deploy/sbom.lock deploy/sbom.in
 	grep -E '^torch(vision)?==' requirements.lock > deploy/torch.lock
 	rm -rf .venv-lock
 

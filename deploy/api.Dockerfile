@@ -4,12 +4,17 @@ RUN python3 -m venv /venv
 COPY deploy/api.lock /api.lock
 RUN /venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement /api.lock \
  && rm -rf /venv/lib/python3*/site-packages/pip /venv/lib/python3*/site-packages/setuptools
+# What is in it, in CycloneDX.
+COPY deploy/sbom.lock /
+RUN python3 -m venv /tools && /tools/bin/pip install --no-cache-dir --require-hashes --requirement /sbom.lock \
+ && /tools/bin/cyclonedx-py environment --output-file /sbom.cdx.json /venv
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="archetype-api" \
       org.opencontainers.image.description="What an image classifier has learned: the API and the scheduler" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /venv /venv
+COPY --from=build /sbom.cdx.json /usr/share/doc/archetype/sbom.cdx.json
 COPY shared /app/shared
 COPY api /app/api
 COPY deploy/setup.py /app/deploy/setup.py

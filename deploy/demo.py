@@ -11,13 +11,13 @@ PICTURES = Path(__file__).parent / "pictures"
 TARGETS: list[int | str] = ["lemon", "strawberry", "ladybird", "daisy", "bee", "sailing boat"]
 
 
-def show(url: str, folder: Path) -> None:
+def show(url: str, folder: Path, key: str | None = None) -> None:
     """Runs both jobs against a running service, and saves and names what came out.
 
     Raises:
         RuntimeError: A job did not succeed.
     """
-    with Client(url) as client:
+    with Client(url, key=key) as client:
         print(f"The service runs at {url}. Asking it what its built-in network `shapes` has learned.", flush=True)
         images = [client.upload(path.read_bytes(), path.name).id for path in sorted(PICTURES.glob("*.png"))]
         dreams = client.submit(ClassModel(method="class_model", model="shapes", targets=TARGETS, tags=["demo"]))

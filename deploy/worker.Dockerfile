@@ -9,12 +9,17 @@ COPY deploy/worker.lock deploy/torch.lock /
 RUN /venv/bin/pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement /worker.lock \
  && /venv/bin/pip install --no-cache-dir --no-compile ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement /torch.lock \
  && rm -rf /venv/lib/python3*/site-packages/pip
+# What is in it, in CycloneDX.
+COPY deploy/sbom.lock /
+RUN python3 -m venv /tools && /tools/bin/pip install --no-cache-dir --require-hashes --requirement /sbom.lock \
+ && /tools/bin/cyclonedx-py environment --output-file /sbom.cdx.json /venv
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="archetype-worker" \
       org.opencontainers.image.description="What an image classifier has learned: a worker, and the courier" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /venv /venv
+COPY --from=build /sbom.cdx.json /usr/share/doc/archetype/sbom.cdx.json
 COPY shared /app/shared
 COPY worker /app/worker
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \

