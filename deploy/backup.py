@@ -19,6 +19,10 @@ from shared.settings import Settings
 from shared.storage import PLACES, Storage
 
 HOURS = 12
+HOW = (
+    "--fast-list", "--use-server-modtime", "--transfers", "16", "--retries", "2", "--low-level-retries", "3",
+    "--contimeout", "10s", "--timeout", "60s",
+)  # fmt: skip
 MANIFESTS = "/jobs/*/manifests/**"
 STAYS_HERE = ("open", "setup")
 """Which jobs had not ended follows from the others."""
@@ -55,8 +59,7 @@ def reopen(storage: Storage) -> int:
 
 def copy(settings: Settings, source: str, sink: str, *chosen: str) -> None:
     """Copies what is chosen and is not there yet."""
-    command = [find_rclone(), "copy", source, sink, *chosen, "--fast-list", "--transfers", "16", "--retries", "2", "--low-level-retries", "3",
-               "--contimeout", "10s", "--timeout", "60s", "--use-server-modtime", "--config", os.devnull]  # fmt: skip
+    command = [find_rclone(), "copy", source, sink, *chosen, *HOW, "--config", os.devnull]
     done = subprocess.run(
         command, env={**os.environ, **_remote(settings)}, capture_output=True, text=True, timeout=HOURS * 3600,
         check=False,

@@ -22,6 +22,9 @@ ECHO = "archetype.echo"
 ECHO_SECONDS = 600
 """For so long the queue of a worker that is gone is kept."""
 
+FORMAT, HEADER = 1, "archetype_format"
+"""Of messages, and where they say it."""
+
 QUEUES = ("interactive", "bulk")
 """In the order in which workers look at them."""
 
@@ -97,7 +100,8 @@ def _channel(broker: Celery) -> Iterator[Any]:
 def _send(broker: Celery, task: str, arguments: list[str], queue: str) -> None:
     retry = {"max_retries": 3, "interval_start": 0.05, "interval_step": 0.2, "interval_max": 0.5}
     try:
-        broker.send_task(task, args=arguments, queue=queue, retry=True, retry_policy=retry)
+        headers = {HEADER: FORMAT}
+        broker.send_task(task, args=arguments, queue=queue, headers=headers, retry=True, retry_policy=retry)
     except Exception as error:  # kombu lets every transport's own errors through
         raise Unavailable("the queue (Redis) does not take messages; try again in a moment") from error
 

@@ -1,7 +1,7 @@
 """One bucket of an S3-compatible store: bytes in, bytes out, and one error when it does not answer."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -9,7 +9,8 @@ import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from urllib3.exceptions import HTTPError
 
 from shared.errors import Unavailable
@@ -84,7 +85,7 @@ class Bucket:
     def get_document(self, key: str, kind: type[D]) -> D | None:
         """A document, or None if there is none under that key."""
         try:
-            return kind.model_validate_json(self.get(key))
+            return read_document(self.get(key), kind)
         except Missing:
             return None
 
@@ -123,6 +124,22 @@ class Bucket:
         """A URL that anyone may get the object from for a while."""
         wanted = {"Bucket": self._name, "Key": key, "ResponseContentType": media_type}
         return self._public.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds)
+
+
+def read_document(data: bytes, kind: type[D]) -> D:
+    """A document as it was stored.
+
+    Raises:
+        Unavailable: A newer version has written it, in a format that this one does not know.
+        ValidationError: It is none.
+    """
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        with suppress(ValueError, TypeError, AttributeError):
+            if from_json(data)["format"] > kind.model_fields["format"].default:
+                raise Unavailable("a newer version has written this; upgrade what reads it") from error
+        raise
 
 
 def _connect(settings: Settings, endpoint: str | None) -> "S3Client":

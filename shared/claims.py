@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from shared.jobs import Manifest, Order, Progress, now
 from shared.lanes import ALONE
-from shared.records import PREFIX, Records, key, key_of_job, lists_of
+from shared.records import FORMAT, PREFIX, Records, key, key_of_job, lists_of
 
 PATIENCE_SECONDS = 600
 """A bulk job that has waited for longer is taken before interactive ones."""
@@ -99,7 +99,7 @@ class Claims:
         items = [-count if number in ended else count for number, count in enumerate(order.shares)]
         arguments: list[str | int] = [
             PREFIX, job_id, job.tenant, job.model_dump_json(), created, deadline, order.lane, job.priority, fence,
-            order.weight, ",".join(order.after), *items,
+            order.weight, ",".join(order.after), FORMAT, *items,
         ]  # fmt: skip
         return bool(self._run("create", keys, arguments))
 

@@ -151,6 +151,7 @@ class Part(Document):
         keys: Where in the bucket each artefact lies, by name.
     """
 
+    format: Literal[1] = 1
     found: dict[str, Any] = {}
     artifacts: list[Artifact] = []
     keys: dict[str, str] = {}

@@ -1,13 +1,12 @@
 """When Redis forgets: a job's record, made again from what the store knows of it."""
 
-import json
 from collections.abc import Iterator
 
 import structlog
 from pydantic import ValidationError
 from ulid import ULID
 
-from shared.bucket import Missing
+from shared.bucket import Missing, read_document
 from shared.claims import Claims
 from shared.errors import InvalidRequest, MalformedJSON, NotFound
 from shared.jobs import Job, Order, now
@@ -25,17 +24,18 @@ def load_order(storage: Storage, job_id: str) -> Order:
 
     Raises:
         NotFound: It is gone.
+        Unavailable: A newer version has accepted it: workers of that version can work on it.
         MalformedJSON: It is no JSON.
-        InvalidRequest: It is no order of this version.
+        InvalidRequest: It is no order.
     """
     try:
-        return Order.model_validate(json.loads(storage.load_order(job_id)))
+        return read_document(storage.load_order(job_id), Order)
     except Missing as error:
         raise NotFound("the stored request is gone; submit the job again") from error
     except ValidationError as error:
-        raise InvalidRequest("the stored request is not of this version; upgrade the workers, and retry") from error
-    except ValueError as error:
-        raise MalformedJSON(f"the stored request is not JSON: {error}") from error
+        if error.errors()[0]["type"] == "json_invalid":
+            raise MalformedJSON(f"the stored request is not JSON: {error.errors()[0]['msg']}") from error
+        raise InvalidRequest("the stored request is none that this version can read; submit the job again") from error
 
 
 def rebuild(job_id: str, records: Records, claims: Claims, storage: Storage) -> Job | None:

@@ -17,6 +17,9 @@ from shared.jobs import TERMINAL, Job, Manifest, Progress, State
 from shared.settings import Settings
 
 PREFIX = "archetype:"
+FORMAT = 1
+"""Of a record; one that a newer version has written in a higher one is as good as none."""
+
 TRY_SECONDS = 3600
 """For so long a try is remembered."""
 
@@ -74,8 +77,8 @@ class Records:
         plain = job.model_copy(update={"artifacts": [], "metrics": {}, "error": None, "provenance": {}})
         progress = job.progress
         fields: dict[str, str | int] = {
-            "job": plain.model_dump_json(), "tenant": job.tenant, "state": job.state.value, "fence": manifest.fence,
-            "attempt": job.attempt,
+            "format": FORMAT, "job": plain.model_dump_json(), "tenant": job.tenant, "state": job.state.value,
+            "fence": manifest.fence, "attempt": job.attempt,
             "done": progress.done, "total": progress.total, "unit": progress.unit, "manifest": manifest.fence,
             "bytes": job.bytes,
         }  # fmt: skip
@@ -235,7 +238,7 @@ class Records:
 
 
 def _read_record(record: dict[str, str]) -> Job | None:
-    if "job" not in record:
+    if "job" not in record or int(record.get("format", 1)) > FORMAT:
         return None
     progress = Progress(
         done=int(record.get("done", 0)), total=int(record.get("total", 0)), unit=record.get("unit", "step")

@@ -1,3 +1,3 @@
 """The one version of the API, the workers, the client and the command line."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -11,7 +11,7 @@ import structlog
 from billiard import active_children
 from celery.signals import celeryd_after_setup, worker_process_init, worker_ready, worker_shutting_down
 
-from shared.broker import ECHO, QUEUES, RUN, TRY, count_messages, create_broker, send_echo, send_job
+from shared.broker import ECHO, FORMAT, HEADER, QUEUES, RUN, TRY, count_messages, create_broker, send_echo, send_job
 from shared.bucket import Bucket
 from shared.catalogue import load_catalogue
 from shared.claims import Claims
@@ -45,6 +45,8 @@ def run(self: "Task[Any, Any]", /, *_message: object, **_more: object) -> None:
     """Works on what comes first, whichever job the message points at: what goes wrong is in the jobs' records."""
     from worker.lane_run import run_next_lane
 
+    if (self.request.headers or {}).get(HEADER, FORMAT) > FORMAT:
+        log.warning("message.newer", advice="newer versions send messages: upgrade this worker")
     worker = str(self.request.hostname)
     report(worker, busy=True)
     try:

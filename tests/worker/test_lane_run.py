@@ -1,5 +1,6 @@
 """A worker in a lane, in this process: jobs that share a batch, one that leaves, one that fails, one that goes on."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -509,3 +510,14 @@ def test_an_end_is_written_once_though_two_come_to_it(place: Workplace, monkeypa
     assert place.manifest(job_id) == first
     assert place.records.find(job_id).state is State.SUCCEEDED
     assert place.records.find_manifest(job_id) == first.fence
+
+
+def test_an_order_of_a_newer_version_goes_back_to_the_queue_and_no_attempt_counts(place: Workplace) -> None:
+    job_id = place.submit([1])
+    newer = json.loads(place.storage.load_order(job_id)) | {"format": 2, "shape": "unheard of"}
+    place.storage.bucket.put(f"jobs/{job_id}/request.json", json.dumps(newer).encode(), media_type="application/json")
+    assert run_next_lane(place.bench()) is False  # nobody else is woken for it
+    job = place.records.find(job_id)
+    assert job is not None
+    assert (job.state, job.attempt) == (State.QUEUED, 0)
+    assert place.claims.is_waiting()
