@@ -103,19 +103,19 @@ def create_scheduler(settings: Settings, here: Services) -> Celery:
         },
     )
 
-    @app.task(name=FIRE)
+    @app.task(name=FIRE, shared=False)
     def fire_one(tenant: str, schedule: str) -> None:
         fire(tenant, schedule, here)
 
-    @app.task(name=LOOK)
+    @app.task(name=LOOK, shared=False)
     def look_around() -> None:
         look(app, here)
 
-    @app.task(name=RECONCILE)
+    @app.task(name=RECONCILE, shared=False)
     def reconcile_all() -> None:
         reconcile(here)
 
-    @app.task(name=WRITE)
+    @app.task(name=WRITE, shared=False)
     def write_back() -> None:
         write_all_back(here)
 
@@ -200,6 +200,7 @@ def main() -> None:
     settings = Settings()
     configure_logging(settings)
     here = connect(settings)
+    log.info("scheduler.ready")
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, stop)
     run_until_stopped(lambda: begin(settings, here))

@@ -28,4 +28,5 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s \
   CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]
 ENTRYPOINT ["dumb-init", "--"]
 CMD ["gunicorn", "api.wsgi:app", "--bind", "0.0.0.0:8080", "--worker-class", "gthread", "--threads", "64", \
-     "--keep-alive", "75", "--graceful-timeout", "20", "--worker-tmp-dir", "/dev/shm", "--log-level", "warning"]
+     "--keep-alive", "75", "--graceful-timeout", "20", "--worker-tmp-dir", "/dev/shm", "--no-control-socket", "--log-level", \
+     "warning"]

@@ -108,7 +108,7 @@ COURIER = [sys.executable, "-m", "worker.courier"]
 SCHEDULER = [sys.executable, "-m", "api.scheduler"]
 API = [
     sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "64",
-    "--keep-alive", "75", "--graceful-timeout", "5", "--log-level", "warning",
+    "--keep-alive", "75", "--graceful-timeout", "5", "--no-control-socket", "--log-level", "warning",
 ]  # fmt: skip
 
 

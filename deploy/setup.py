@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import structlog
 
 from shared.bucket import Bucket
-from shared.errors import Unavailable
+from shared.errors import Problem, Unavailable
 from shared.log import configure_logging
 from shared.settings import Settings
 from shared.storage import PLACES
@@ -133,7 +134,11 @@ def main() -> None:
     else:
         settings = Settings()
         configure_logging(settings)
-        make_bucket(settings)
+        try:
+            make_bucket(settings)
+        except Problem as problem:
+            log.error("store.unready", error=problem.detail, endpoint=settings.s3_endpoint, waited=STORE_SECONDS)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

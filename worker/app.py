@@ -157,9 +157,18 @@ def start_sweeping(sender: Any, **_: Any) -> None:
         presence().report(sender.hostname, [], busy=False)
     sweeper().also(partial(presence().renew, sender.hostname))
     if settings.life is not None:
-        sweeper().also(every(ECHO_EVERY, partial(send_echo, app, name_queue(sender.hostname))))
+        sweeper().also(every(ECHO_EVERY, partial(ask_itself, sender.hostname)))
     sweeper().start()
     log.info("worker.ready")
+
+
+def ask_itself(worker: str) -> None:
+    """Sends the message by which it hears that it takes messages. Without Redis it cannot, and a restart is no help."""
+    try:
+        send_echo(app, name_queue(worker))
+    except Unavailable:
+        show_life(settings.life, "worker")
+        raise
 
 
 @worker_shutting_down.connect

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.settings import Settings
+from shared.version import VERSION
 from tests.deploy.manifests import (
     NO_KUSTOMIZE,
     OVERLAYS,
@@ -113,7 +114,10 @@ def test_every_setting_is_one(overlay: str) -> None:
 def test_settings_and_secrets_are_by_reference(overlay: str) -> None:
     (settings,) = of_kind(overlay, "ConfigMap")
     for name, pod in pods(overlay):
-        assert {"name": "secrets", "secret": {"secretName": "archetype-secrets"}} in pod["spec"]["volumes"], name
+        (secrets,) = (volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume)
+        assert secrets["secretName"] == "archetype-secrets", name
+        seen = {item["key"] for item in secrets.get("items", [])}
+        assert name in ("api", "scheduler") or (seen and "archetype_operator_token" not in seen), name
     for name, container in containers(overlay):
         assert "env" not in container, name
         if container["image"].startswith(("archetype-api", "archetype-worker")):
@@ -145,6 +149,13 @@ def test_the_network_is_closed_but_for_what_is_said(overlay: str) -> None:
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     reached = {one["metadata"]["name"] for one in of_kind(overlay, "NetworkPolicy") if "ingress" in one["spec"]}
     assert reached == ({"callers", "redis", "store"} if overlay == "cpu" else {"callers"})
+
+
+@each_overlay
+def test_images_are_of_this_version(overlay: str) -> None:
+    for name, container in containers(overlay):
+        if container["image"].startswith("archetype-"):
+            assert container["image"].partition(":")[2] in (VERSION, f"{VERSION}-cuda"), name
 
 
 def test_a_worker_of_the_gpu_overlay_has_one_gpu_and_as_many_colleagues_as_there_is_work_for() -> None:
