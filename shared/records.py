@@ -205,6 +205,15 @@ class Records:
         with translated():
             return bool(self._redis.set(key(f"turn:{what}"), "1", nx=True, px=int(seconds * 1000)))
 
+    def keep_place(self, what: str, owner: str, *, places: int, seconds: float) -> bool:
+        """Whether this owner has one of so many places, for so many seconds more; a free one is taken."""
+        names, milliseconds = [key(f"place:{what}:{number}") for number in range(places)], int(seconds * 1000)
+        with translated():
+            for name in names:
+                if self._redis.get(name) == owner and self._redis.pexpire(name, milliseconds):
+                    return True
+            return any(self._redis.set(name, owner, nx=True, px=milliseconds) for name in names)
+
     def reserve(self, tenant: str, idempotency_key: str, value: str, seconds: int) -> str:
         """Binds a tenant's key to a value for a while, unless it is bound; returns what it is bound to."""
         with translated():

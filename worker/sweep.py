@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import structlog
 from celery import Celery
@@ -29,6 +30,9 @@ TRIAL_SECONDS = 120.0
 
 RETENTION_SECONDS = 3600.0
 """Between two looks for results that were kept for long enough."""
+
+SWEEPERS, PATIENCE = 3, 3.0
+"""How many workers sweep, however many there are; and how many looks one may miss before another takes its place."""
 
 log = structlog.get_logger()
 
@@ -170,7 +174,10 @@ class Sweep:
 
 
 class Sweeper:
-    """Sweeps every few seconds, from a thread."""
+    """Sweeps every few seconds, from a thread, where not enough others do.
+
+    A thousand workers that all looked at all leases would keep Redis busy with nothing else.
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
@@ -178,6 +185,8 @@ class Sweeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
         self._reconciled = float("-inf")
+        self._name = uuid4().hex
+        self._sweeps = False
 
     def also(self, chore: Callable[[], None]) -> None:
         """Something else to do each time."""
@@ -192,7 +201,7 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._stop.wait(self._sweep.settings.sweep_seconds):
-            for duty in (*self._chores, self._sweep.look, self._reconcile, self._send_trials, self._expire):
+            for duty in (*self._chores, self._take_place, self._look, self._reconcile, self._send_trials, self._expire):
                 try:
                     duty()
                 except (Problem, ClaimLost) as error:
@@ -200,8 +209,16 @@ class Sweeper:
                 except Exception:  # the sweep must outlive what it finds
                     log.exception("sweep.failed")
 
+    def _take_place(self) -> None:
+        seconds = PATIENCE * self._sweep.settings.sweep_seconds
+        self._sweeps = self._sweep.records.keep_place("sweep", self._name, places=SWEEPERS, seconds=seconds)
+
+    def _look(self) -> None:
+        if self._sweeps:
+            self._sweep.look()
+
     def _reconcile(self) -> None:
-        if time.monotonic() - self._reconciled > self._sweep.settings.reconcile_seconds:
+        if self._sweeps and time.monotonic() - self._reconciled > self._sweep.settings.reconcile_seconds:
             self._sweep.reconcile()
             self._reconciled = time.monotonic()
 

@@ -1,5 +1,6 @@
 """The sweep, with nobody else at work: what is lost is given back, and what is always lost fails."""
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +17,7 @@ from shared.jobs import Manifest, Part, Progress, State, new_job_id, now
 from shared.records import Records
 from shared.storage import Storage
 from tests.orders import make_order, place
-from worker.sweep import Leases, Sweep
+from worker.sweep import Leases, Sweep, Sweeper
 
 LEASE = 0.2
 
@@ -299,3 +300,28 @@ def test_what_a_job_comes_after_may_be_gone(ground: Ground) -> None:
     ground.claims.create(last := new_job_id(), order)
     ground.sweeper.look()
     assert ground.claims.claim("me").job_id == last
+
+
+def test_of_many_workers_three_sweep_and_another_comes_when_one_has_gone(ground: Ground) -> None:
+    def keep(owner: str, seconds: float = 0.3) -> bool:
+        return ground.records.keep_place("test", owner, places=3, seconds=seconds)
+
+    assert [keep(owner) for owner in "abcde"] == [True, True, True, False, False]
+    assert [keep(owner, 30) for owner in "ab"] == [True, True]
+    time.sleep(0.35)  # c is silent
+    assert [keep(owner) for owner in "abd"] == [True, True, True]
+    assert not keep("e")
+
+
+def test_a_worker_without_a_place_leaves_the_sweep_to_others(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Event()
+    monkeypatch.setattr(Sweep, "look", lambda _: looked.set())
+    for other in "abc":
+        assert ground.records.keep_place("sweep", other, places=3, seconds=1.5)
+    sweeper = Sweeper(ground.sweeper)
+    sweeper.start()
+    try:
+        assert not looked.wait(1)
+        assert looked.wait(5)  # their places are free now
+    finally:
+        sweeper.stop()
