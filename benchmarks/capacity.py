@@ -10,6 +10,7 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 from deploy.family import Family
@@ -17,11 +18,10 @@ from deploy.local import Stack, free_port, make_environment, redis_command, run_
 from shared.bucket import Bucket
 from shared.claims import Claim, Claims
 from shared.client import Client
-from shared.jobs import Manifest, Progress, State, new_job_id
+from shared.jobs import Manifest, Order, Progress, State, new_job_id, now
 from shared.methods import ClassModel
 from shared.records import Records
 from shared.settings import Settings
-from tests.orders import make_order
 from worker.sweep import SWEEPERS
 
 JOBS, SLOTS = 4000, 8
@@ -49,6 +49,16 @@ class Meter:
         return (self.spent() - before) / count * 1e6
 
 
+def make_order() -> Order:
+    """One share of a bulk job."""
+    request = {"method": "class_model", "model": "shapes@1", "priority": "bulk", "tags": []}
+    moment = now()
+    return Order(
+        request=request, lane="shapes@1/class_model", shares=[SLOTS], weight=1, created_at=moment,
+        deadline=moment + timedelta(hours=1),
+    )  # fmt: skip
+
+
 def measure_redis() -> dict[str, float]:
     """Microseconds of Redis' core for each step in a share's life, with all shares of a thousand GPUs in it."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
@@ -71,7 +81,7 @@ def measure_redis() -> dict[str, float]:
                 claims.finish(claim, Manifest(job=job, fence=claim.fence))
 
         return {
-            "accepted": meter.of(lambda: [claims.create(one, make_order(shares=(SLOTS,))) for one in ids], JOBS),
+            "accepted": meter.of(lambda: [claims.create(one, make_order()) for one in ids], JOBS),
             "claimed": meter.of(claim_all, JOBS),
             "renewed": meter.of(lambda: [claims.renew(one, Progress()) for one in taken], JOBS),
             "a look of one sweep": meter.of(lambda: [claims.leases() for _ in range(20)], 20),
