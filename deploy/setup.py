@@ -50,7 +50,7 @@ ACL = (
 
 def make_secrets(folder: Path) -> None:
     """Writes what is missing. A secret that is there stays as it is: what was encrypted or signed with it counts."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / "redis.acl").is_file():
         password = secrets.token_urlsafe(24)
         write(folder / "archetype_redis_url", f"redis://{REDIS_USER}:{password}@redis:6379/0")

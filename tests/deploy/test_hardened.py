@@ -271,6 +271,17 @@ def test_a_server_that_nobody_vouches_for_is_not_spoken_to(hardened: Hardened) -
         send_job(create_broker(trusting), "x", "interactive")
 
 
+def test_secrets_are_made_once_and_for_their_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    make_secrets(folder)
+    assert folder.stat().st_mode & 0o077 == 0
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    (folder / "archetype_operator_token").unlink()
+    make_secrets(folder)
+    after = {path.name: path.read_text() for path in folder.iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"archetype_operator_token"}
+
+
 def test_places_that_operators_lend_can_be_read_and_not_written() -> None:
     policy = make_policy(Settings(picture_prefixes=["probes/"], s3_bucket="shared-bucket"))
     guard = Guard(policy)
