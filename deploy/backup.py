@@ -1,80 +1,84 @@
 """A copy of all that the service keeps, and the service made again from it. Redis follows from the store.
 
-python -m deploy.backup save PLACE       copies the bucket that the settings name; what is there already is passed over
-python -m deploy.backup restore PLACE    fills the bucket from the copy, and opens what had not ended
+python -m deploy.backup save FOLDER       copies the bucket that the settings name
+python -m deploy.backup restore FOLDER    fills the bucket from the copy, and opens what had not ended
 
-A place is a folder, or another store as rclone writes it (`remote:bucket/prefix`). The service may run while it is
-saved: what a manifest names was written before it, so manifests are copied first, and put back last.
+The service may run while it is saved: what a manifest names was written before it, so manifests are copied first, and
+put back last. What comes and goes is left out: checkpoints, messages and verdicts that are still to be delivered, and
+idempotency keys.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from deploy.local import find_rclone
 from shared.bucket import Bucket
-from shared.jobs import Order
+from shared.errors import Unavailable
 from shared.settings import Settings
-from shared.storage import PLACES, Storage
+from shared.storage import JSON, PLACES
 
 HOURS = 12
 HOW = (
-    "--fast-list", "--use-server-modtime", "--transfers", "16", "--retries", "2", "--low-level-retries", "3",
+    "--fast-list", "--use-server-modtime", "--transfers", "16", "--retries", "1", "--low-level-retries", "3",
     "--contimeout", "10s", "--timeout", "60s",
 )  # fmt: skip
-MANIFESTS = "/jobs/*/manifests/**"
-STAYS_HERE = ("open", "setup")
-"""Which jobs had not ended follows from the others."""
+TRIES = 3
+"""What is deleted between the list of a place and its copy is missed once, and not listed the next time."""
+
+MANIFESTS, CHECKPOINTS = "/*/manifests/**", "/*/checkpoints/**"
+PASSING = {"open", "setup", "outbox", "writebacks", "keys"}
+FIRST = ("jobs", ("--include", MANIFESTS))
+OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("jobs", ("--exclude", MANIFESTS, "--exclude", CHECKPOINTS)),
+    *((place, ()) for place in PLACES if place != "jobs" and place not in PASSING),
+)
+"""One place at a time, as the policy of the store has it. Which jobs had not ended follows from the others."""
 
 
-def save(settings: Settings, place: str) -> None:
-    """Raises `RuntimeError` where something was not copied."""
-    copy(settings, _bucket(settings), place, "--include", MANIFESTS)
-    copy(settings, _bucket(settings), place, *_others())
+def save(settings: Settings, folder: Path) -> None:
+    """Raises `RuntimeError` where something was not copied, `Unavailable` where there is no bucket."""
+    bucket = Bucket(settings)
+    bucket.ping()
+    for what, chosen in (FIRST, *OTHERS):
+        if next(bucket.keys(f"{what}/"), None) is not None:
+            copy(settings, f"archetype:{settings.s3_bucket}/{what}", str(folder / what), chosen)
 
 
-def restore(settings: Settings, place: str) -> int:
-    """Returns how many jobs go on. Raises `RuntimeError` where something was not copied."""
+def restore(settings: Settings, folder: Path) -> int:
+    """Returns how many jobs go on. Raises `RuntimeError` where something was not copied, or there is no copy."""
+    if not any((folder / what).is_dir() for what in PLACES):
+        raise RuntimeError(f"{folder} holds no copy: it has none of {', '.join(PLACES)}")
     bucket = Bucket(settings)
     bucket.create()
-    copy(settings, place, _bucket(settings), *_others())
-    copy(settings, place, _bucket(settings), "--include", MANIFESTS)
-    return reopen(Storage(bucket))
+    for what, chosen in (*OTHERS, FIRST):
+        if (folder / what).is_dir():
+            copy(settings, str(folder / what), f"archetype:{settings.s3_bucket}/{what}", chosen)
+    return reopen(bucket)
 
 
-def reopen(storage: Storage) -> int:
+def reopen(bucket: Bucket) -> int:
     """Marks what was accepted and has no manifest as open: the sweep enqueues it."""
     requests, ended = set[str](), set[str]()
-    for key in storage.bucket.keys("jobs/"):
+    for key in bucket.keys("jobs/"):
         _, job_id, kind, *_ = key.split("/")
-        if kind == "request.json":
-            requests.add(job_id)
-        elif kind == "manifests":
-            ended.add(job_id)
+        (requests if kind == "request.json" else ended if kind == "manifests" else set[str]()).add(job_id)
     for job_id in requests - ended:
-        storage.save_order(job_id, Order.model_validate_json(storage.load_order(job_id)))
+        bucket.put(f"open/{job_id}", b"", media_type=JSON)
     return len(requests - ended)
 
 
-def copy(settings: Settings, source: str, sink: str, *chosen: str) -> None:
-    """Copies what is chosen and is not there yet."""
+def copy(settings: Settings, source: str, sink: str, chosen: tuple[str, ...]) -> None:
+    """Copies what is chosen of a place and is not there yet."""
     command = [find_rclone(), "copy", source, sink, *chosen, *HOW, "--config", os.devnull]
-    done = subprocess.run(
-        command, env={**os.environ, **_remote(settings)}, capture_output=True, text=True, timeout=HOURS * 3600,
-        check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"not everything was copied from {source} to {sink}: {done.stderr.strip()[-1000:]}")
-
-
-def _others() -> list[str]:
-    rules = [f"- {MANIFESTS}", *(f"+ /{place}/**" for place in PLACES if place not in STAYS_HERE), "- *"]
-    return [word for rule in rules for word in ("--filter", rule)]
-
-
-def _bucket(settings: Settings) -> str:
-    return f"archetype:{settings.s3_bucket}"
+    env = {**os.environ, **_remote(settings)}
+    for _ in range(TRIES):
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=HOURS * 3600, check=False)
+        if not done.returncode:
+            return
+    raise RuntimeError(f"not everything was copied from {source} to {sink}: {done.stderr.strip()[-1000:]}")
 
 
 def _remote(settings: Settings) -> dict[str, str]:
@@ -91,14 +95,14 @@ def _remote(settings: Settings) -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("save", "restore"))
-    parser.add_argument("place")
+    parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     try:
         if options.what == "save":
-            save(Settings(), options.place)
+            save(Settings(), options.folder)
         else:
-            print(f"{restore(Settings(), options.place)} jobs go on")
-    except RuntimeError as error:
+            print(f"{restore(Settings(), options.folder)} jobs go on")
+    except (RuntimeError, Unavailable, subprocess.TimeoutExpired) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -51,9 +52,10 @@ ACL = (
 def make_secrets(folder: Path) -> None:
     """Writes what is missing. A secret that is there stays as it is: what was encrypted or signed with it counts."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (folder / "redis.acl").is_file():
-        password = secrets.token_urlsafe(24)
-        write(folder / "archetype_redis_url", f"redis://{REDIS_USER}:{password}@redis:6379/0")
+    if not (folder / "archetype_redis_url").is_file():
+        write(folder / "archetype_redis_url", f"redis://{REDIS_USER}:{secrets.token_urlsafe(24)}@redis:6379/0")
+    password = urlsplit((folder / "archetype_redis_url").read_text()).password
+    if password:  # anew each time: a version may need another command than the one before
         keys, commands = " ".join(f"~{one}" for one in KEYS), " ".join(f"+{one}" for one in COMMANDS.split())
         write(folder / "redis.acl", ACL.format(user=REDIS_USER, password=password, keys=keys, commands=commands))
     if not (folder / "rclone_auth").is_file():

@@ -30,7 +30,7 @@ RUN chmod -R a+rX /app && groupadd --gid 10001 archetype && useradd --uid 10001 
 USER 10001:10001
 WORKDIR /tmp
 VOLUME /cache
-# It takes messages, or works: see worker/life.py.
+# It takes messages, or works: see shared/life.py.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["sh", "-c", "test -n \"$(find /tmp/life/worker -mmin -3)\""]
 ENTRYPOINT ["dumb-init", "--single-child", "--"]
 CMD ["celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk", "--loglevel", "WARNING", "--without-gossip", \

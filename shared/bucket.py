@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from urllib3.exceptions import HTTPError
 
-from shared.errors import Unavailable
+from shared.errors import Newer, Unavailable
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Bucket:
     """Objects by key. Every call raises `Unavailable` when the store does not answer within its limits."""
 
     def __init__(self, settings: Settings) -> None:
-        self._name = settings.s3_bucket
+        self._name, self._endpoint = settings.s3_bucket, settings.s3_endpoint
         self._client = _connect(settings, settings.s3_endpoint)
         # The host is part of a presigned URL's signature, so those need a client of their own.
         self._public = _connect(settings, settings.s3_public_endpoint or settings.s3_endpoint)
@@ -53,7 +53,13 @@ class Bucket:
             except ClientError as error:
                 if _code(error) not in MISSING | {"NoSuchBucket"}:
                     raise
-                self._client.create_bucket(Bucket=self._name)
+                # AWS wants to be told the region of a bucket, but for the first of its regions, and others not at all.
+                region = self._client.meta.region_name
+                told = {"CreateBucketConfiguration": {"LocationConstraint": region}} if self._on_aws(region) else {}
+                self._client.create_bucket(Bucket=self._name, **cast("Any", told))
+
+    def _on_aws(self, region: str) -> bool:
+        return self._endpoint is None and region != "us-east-1"
 
     def ping(self) -> None:
         """Asks whether the bucket is there, and lets itself be listed; that it may know nothing else of the bucket."""
@@ -130,15 +136,15 @@ def read_document(data: bytes, kind: type[D]) -> D:
     """A document as it was stored.
 
     Raises:
-        Unavailable: A newer version has written it, in a format that this one does not know.
+        Newer: A newer version has written it, in a format that this one does not know.
         ValidationError: It is none.
     """
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        with suppress(ValueError, TypeError, AttributeError):
+        with suppress(ValueError, TypeError, LookupError):
             if from_json(data)["format"] > kind.model_fields["format"].default:
-                raise Unavailable("a newer version has written this; upgrade what reads it") from error
+                raise Newer("a newer version has written this; upgrade what reads it") from error
         raise
 
 

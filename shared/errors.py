@@ -199,6 +199,10 @@ class Unavailable(Problem):
     status, slug, retry_after = 503, "unavailable", 5
 
 
+class Newer(Unavailable):
+    """A newer version has written what this one would read: one of that version can."""
+
+
 class AttemptsExhausted(Problem):
     """Every attempt at the job was lost."""
 

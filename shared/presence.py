@@ -46,9 +46,11 @@ class Presence:
                 redis.delete(_reservation(worker))
 
     def renew(self, worker: str) -> None:
-        """It is still there."""
+        """It is still there. Where Redis has forgotten it, it is idle until it says otherwise."""
         with self._records.connection() as redis:
-            redis.expire(_entry(worker), PRESENT_SECONDS)
+            known = redis.expire(_entry(worker), PRESENT_SECONDS)
+        if not known:
+            self.report(worker, [], busy=False)
 
     def entries(self) -> dict[str, "Entry"]:
         """The workers that are there."""

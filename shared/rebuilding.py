@@ -24,7 +24,7 @@ def load_order(storage: Storage, job_id: str) -> Order:
 
     Raises:
         NotFound: It is gone.
-        Unavailable: A newer version has accepted it: workers of that version can work on it.
+        Newer: A newer version has accepted it: workers of that version can work on it.
         MalformedJSON: It is no JSON.
         InvalidRequest: It is no order.
     """

@@ -10,7 +10,7 @@ import torch
 
 from shared.claims import Claim, ClaimLost
 from shared.counters import Counts
-from shared.errors import OutOfMemory, Problem, TimeLimitExceeded, Unavailable
+from shared.errors import Newer, OutOfMemory, Problem, TimeLimitExceeded, Unavailable
 from shared.jobs import now
 from shared.lanes import ALONE
 from shared.tracing import within
@@ -246,6 +246,10 @@ class LaneRun:
                 case ClaimLost():
                     log.warning("job.lost")
                     self._let_go(attempt)
+                case Newer():  # in a lane of its own, it is in nobody's way until a worker comes that can read it
+                    log.warning("job.newer", error=error.detail)
+                    self.interrupted = True
+                    self._give_back(attempt, counts=False, alone=True)
                 case Unavailable():
                     # Neither the job's fault nor a result; whoever takes it next finds the part that was away.
                     log.warning("job.interrupted", error=error.detail)
@@ -283,8 +287,8 @@ class LaneRun:
         if whole is not None:
             self.take(whole)
 
-    def _give_back(self, attempt: Attempt, *, counts: bool) -> None:
-        self._bench.claims.give_back(attempt.claim, counts=counts, max_attempts=self._most)
+    def _give_back(self, attempt: Attempt, *, counts: bool, alone: bool = False) -> None:
+        self._bench.claims.give_back(attempt.claim, counts=counts, max_attempts=self._most, alone=alone)
         self._let_go(attempt)
 
     def _give_everything_back(self) -> None:

@@ -13,7 +13,8 @@ if fence ~= '' and held[2] ~= fence then return 0 end
 if beat ~= '' and redis.call('ZSCORE', leases, ref) ~= beat then return 0 end
 local lane, attempt = held[3], tonumber(held[5])
 -- What killed its worker twice may have been its company: the last attempt is made alone.
-if alone == 'now' or (counts == '1' and attempt + 1 == tonumber(alone)) then lane = lane .. '!' .. ref end
+local own = alone == 'now' or (counts == '1' and attempt + 1 == tonumber(alone))
+if own and not string.find(lane, '!' .. ref, 1, true) then lane = lane .. '!' .. ref end
 if counts ~= '1' then
   attempt = redis.call('HINCRBY', share, 'attempt', -1)
   if tonumber(redis.call('HGET', job, 'attempt')) == attempt + 1 then redis.call('HSET', job, 'attempt', attempt) end

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.backup import restore, save
+from deploy.backup import copy, restore, save
 from deploy.local import run_stack
 from shared.client import Client
+from shared.errors import Unavailable
 from shared.jobs import Job, State
 from shared.methods import ClassModel
 from shared.parameters.class_model import ClassModelParameters
@@ -51,20 +52,20 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
         picture = client.upload(PICTURE.read_bytes()).id
         ended = client.wait(client.submit(ask(8)).id, timeout=120)
         files = [client.fetch(one) for one in ended.artifacts]
-        save(stack.settings, str(folder / "backup"))
+        save(stack.settings, folder / "backup")
         running = client.submit(ask(1200))
         limit = time.monotonic() + 60
         while client.job(running.id).progress.done < 50:
             assert time.monotonic() < limit
             time.sleep(0.1)
-        save(stack.settings, str(folder / "backup"))
+        save(stack.settings, folder / "backup")
         shutil.copytree(folder / "stack" / "redis", folder / "redis")
     return Lost(folder / "backup", folder / "redis", ended, files, running, picture)
 
 
 def test_the_store_alone_is_enough(lost: Lost, tmp_path: Path) -> None:
     with run_stack(tmp_path, SETTINGS) as stack, Client(stack.url, timeout=60) as client:
-        assert restore(stack.settings, str(lost.backup)) == 1
+        assert restore(stack.settings, lost.backup) == 1
         found = client.job(lost.ended.id)
         assert found.state is State.SUCCEEDED
         assert [client.fetch(one) for one in found.artifacts] == lost.files
@@ -75,14 +76,22 @@ def test_the_store_alone_is_enough(lost: Lost, tmp_path: Path) -> None:
 def test_with_redis_file_it_also_knows_what_it_counted(lost: Lost, tmp_path: Path) -> None:
     shutil.copytree(lost.redis, tmp_path / "redis")
     with run_stack(tmp_path, SETTINGS) as stack, Client(stack.url, timeout=60) as client:
-        restore(stack.settings, str(lost.backup))
+        restore(stack.settings, lost.backup)
         assert client.wait(lost.running.id, timeout=120).state is State.SUCCEEDED
         assert [job.id for job in client.jobs()] == [lost.running.id, lost.ended.id]
         counted = [line for line in client.metrics().splitlines() if line.startswith("archetype_jobs_ended_total")]
         assert sum(float(line.rpartition(" ")[2]) for line in counted) == 2
 
 
+def test_a_copy_of_nothing_is_no_copy(tmp_path: Path) -> None:
+    nowhere = SETTINGS.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})
+    with pytest.raises(Unavailable):
+        save(nowhere, tmp_path)
+    with pytest.raises(RuntimeError, match="holds no copy"):
+        restore(nowhere, tmp_path / "typo")
+
+
 def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:
     nowhere = SETTINGS.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})
-    with pytest.raises(RuntimeError, match="not everything was copied from archetype:archetype"):
-        save(nowhere, str(tmp_path))
+    with pytest.raises(RuntimeError, match="not everything was copied from archetype:archetype/jobs"):
+        copy(nowhere, "archetype:archetype/jobs", str(tmp_path), ())

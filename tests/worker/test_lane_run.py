@@ -520,4 +520,10 @@ def test_an_order_of_a_newer_version_goes_back_to_the_queue_and_no_attempt_count
     job = place.records.find(job_id)
     assert job is not None
     assert (job.state, job.attempt) == (State.QUEUED, 0)
-    assert place.claims.is_waiting()
+    behind = place.submit([2])
+    for _ in range(4):  # it comes again and again, and in nobody's way
+        run_next_lane(place.bench())
+    assert place.result(behind).state is State.SUCCEEDED
+    assert place.records.find(job_id).state is State.QUEUED
+    lanes = place.redis.zrange("archetype:lanes:interactive", 0, -1)
+    assert [lane.decode().count("!") for lane in lanes] == [1]
