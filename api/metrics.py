@@ -32,8 +32,9 @@ OWN = {"archetype_http_requests": "counter", "archetype_http_request_seconds": "
 LIVE = {
     "archetype_jobs": Metric("gauge", "Jobs by state.", ("state",)),
     "archetype_shares": Metric("gauge", "Shares that wait or are worked on.", ("state",)),
-    "archetype_queue_oldest_seconds": Metric("gauge", "Since when the oldest share waits.", ("priority",)),
+    "archetype_queue_oldest_seconds": Metric("gauge", "How long the oldest job waits to be begun.", ("priority",)),
     "archetype_job_oldest_seconds": Metric("gauge", "Age of the oldest job that has not ended.", ("state",)),
+    "archetype_job_late_seconds": Metric("gauge", "How long a job is past its deadline and has not ended."),
     "archetype_webhooks_overdue_seconds": Metric("gauge", "How long a webhook is due that nobody tried to deliver."),
     "archetype_workers": Metric("gauge", "Workers that are there.", ("busy",)),
     "archetype_gpu_memory_bytes": Metric("gauge", "GPU memory held by a worker.", ("worker",)),
@@ -63,6 +64,7 @@ class Live(Collector):
             "archetype_shares": [(("queued",), backlog.queued), (("running",), backlog.running)],
             "archetype_queue_oldest_seconds": [((rank,), age) for rank, age in backlog.oldest.items()],
             "archetype_job_oldest_seconds": [((state,), age) for state, age in backlog.unfinished.items()],
+            "archetype_job_late_seconds": [((), backlog.late)],
             "archetype_webhooks_overdue_seconds": [((), backlog.overdue)],
             "archetype_workers": [((said,), busy[said]) for said in ("true", "false")],
             "archetype_gpu_memory_bytes": [((worker,), entry.memory) for worker, entry in workers.items()],

@@ -32,7 +32,7 @@ BEATS = 2.0
 
 
 class Meter:
-    """What Redis' core has spent."""
+    """What Redis' core has spent, and what it holds."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -41,6 +41,11 @@ class Meter:
         with self._records.connection() as redis:
             told = redis.info("cpu")
         return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
+
+    def held(self) -> int:
+        """Bytes."""
+        with self._records.connection() as redis:
+            return int(redis.info("memory")["used_memory"])
 
     def of(self, act: Callable[[], object], count: int) -> float:
         """Microseconds of each of so many calls."""
@@ -59,8 +64,11 @@ def make_order() -> Order:
     )  # fmt: skip
 
 
-def measure_redis() -> dict[str, float]:
-    """Microseconds of Redis' core for each step in a share's life, with all shares of a thousand GPUs in it."""
+def measure_redis() -> tuple[dict[str, float], float]:
+    """Microseconds of Redis' core for each step in a share's life, with all shares of a thousand GPUs in it.
+
+    And the bytes that it keeps of a job that has ended.
+    """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
         settings = Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
         family = Family(Path(folder), make_environment(settings))
@@ -80,13 +88,15 @@ def measure_redis() -> dict[str, float]:
                 job = make_order().job(claim.job_id).model_copy(update={"state": State.SUCCEEDED})
                 claims.finish(claim, Manifest(job=job, fence=claim.fence))
 
-        return {
+        empty = meter.held()
+        costs = {
             "accepted": meter.of(lambda: [claims.create(one, make_order()) for one in ids], JOBS),
             "claimed": meter.of(claim_all, JOBS),
             "renewed": meter.of(lambda: [claims.renew(one, Progress()) for one in taken], JOBS),
             "a look of one sweep": meter.of(lambda: [claims.leases() for _ in range(20)], 20),
             "ended": meter.of(finish_all, JOBS),
         }
+        return costs, (meter.held() - empty) / JOBS
 
 
 def measure_store(stack: Stack) -> tuple[float, float]:
@@ -103,10 +113,11 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1000)
     parser.add_argument("--class-models", type=float, default=2000, help="that a GPU draws in an hour")
     options = parser.parse_args()
-    costs = measure_redis()
+    costs, kept = measure_redis()
     print("| microseconds of Redis' core | |\n|---|--:|")
     for name, cost in costs.items():
         print(f"| {name} | {cost:.0f} |")
+    print(f"\nOf a job that has ended it keeps {kept:.0f} bytes, for as long as its result is kept.")
     with tempfile.TemporaryDirectory() as folder, run_stack(Path(folder), Settings()) as stack:
         objects, size = measure_store(stack)
     print(f"\nA class model leaves {objects:.1f} objects and {size / 1e6:.2f} MB (80 px).\n")

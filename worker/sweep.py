@@ -174,34 +174,41 @@ class Sweep:
 
 
 class Sweeper:
-    """Sweeps every few seconds, from a thread, where not enough others do.
+    """Sweeps every few seconds, where not enough others do, and says meanwhile that this worker is there.
 
-    A thousand workers that all looked at all leases would keep Redis busy with nothing else.
+    A thousand workers that all looked at all leases would keep Redis busy with nothing else. What may take minutes has
+    a thread of its own: nobody is to be taken for dead because results are counted.
     """
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._chores: list[Callable[[], None]] = []
+        self._chores: list[Callable[[], None]] = [self._take_place]
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        duties = {"chores": self._chores, "sweeper": [self._look, self._reconcile, self._send_trials]}
+        self._threads = [
+            threading.Thread(target=self._run, args=(what,), name=name, daemon=True)
+            for name, what in (duties | {"retention": [self._expire]}).items()
+        ]
         self._reconciled = float("-inf")
         self._name = uuid4().hex
         self._sweeps = False
 
     def also(self, chore: Callable[[], None]) -> None:
-        """Something else to do each time."""
+        """Something else to do each time; it must take no time."""
         self._chores.append(chore)
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=10)
+        for thread in self._threads:
+            thread.join(timeout=10)
 
-    def _run(self) -> None:
+    def _run(self, duties: list[Callable[[], None]]) -> None:
         while not self._stop.wait(self._sweep.settings.sweep_seconds):
-            for duty in (*self._chores, self._take_place, self._look, self._reconcile, self._send_trials, self._expire):
+            for duty in duties:
                 try:
                     duty()
                 except (Problem, ClaimLost) as error:

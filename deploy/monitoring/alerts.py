@@ -4,10 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from deploy.monitoring.series import grew, own, shared
-from shared.settings import Settings
 
-LIMITS = Settings.model_fields
-DEADLINE = LIMITS["deadline_seconds"].default
 RUNBOOK = "docs/runbook.md"
 
 
@@ -40,6 +37,7 @@ REQUESTS = "archetype_http_requests_total"
 ENDED = "archetype_jobs_ended_total"
 RETURNED = "archetype_shares_returned_total"
 TRIGGERED = "archetype_audits_triggered_total"
+LOOKED = shared("archetype_scheduler_looked_timestamp_seconds")
 WORKERS = f"sum({shared('archetype_workers')})"
 
 ALERTS = (
@@ -68,8 +66,8 @@ ALERTS = (
         "A bulk job has waited for {{ $value | humanizeDuration }}.",
     ),
     Alert(
-        "JobsStuck", f"{shared('archetype_job_oldest_seconds')} > {DEADLINE + 900}", "5m", "page",
-        "A {{ $labels.state }} job is {{ $value | humanizeDuration }} old, which is past any deadline.",
+        "JobsStuck", f"{shared('archetype_job_late_seconds')} > 900", "5m", "page",
+        "A job is {{ $value | humanizeDuration }} past its deadline and has not ended.",
     ),
     Alert(
         "JobsFail",
@@ -86,8 +84,8 @@ ALERTS = (
         "A share was lost with its worker three times, and its job has failed.",
     ),
     Alert(
-        "SchedulerSilent", f"time() - {shared('archetype_scheduler_looked_timestamp_seconds')} > 300", "5m", "ticket",
-        "The scheduler has not looked around for {{ $value | humanizeDuration }}: no audit starts by itself.",
+        "SchedulerSilent", f"time() - {LOOKED} > 300 or absent({LOOKED})", "5m", "ticket",
+        "The scheduler has not looked around for five minutes: no audit starts by itself.",
     ),
     Alert(
         "AuditsMissing", f"{shared('archetype_audits_missing')} > 0", "30m", "ticket",

@@ -16,14 +16,25 @@ def shared(name: str, labels: str = "", window: str = "") -> str:
         window: Of a counter, its growth a second over so long.
     """
     selected = _select(name, labels)
-    return f"max without (instance, pod) ({f'rate({selected}[{window}])' if window else selected})"
+    return _once(name, f"rate({selected}[{window}])" if window else selected)
 
 
 def grew(name: str, labels: str, window: str) -> str:
-    """By how much a rare counter has grown over a window: `rate` does not see the first, which brings the series."""
-    now = f"max without (instance, pod) ({_select(name, labels)})"
-    then = f"max without (instance, pod) ({_select(name, labels)} offset {window})"
-    return f"(sum({now}) - (sum({then}) or vector(0)))"
+    """By how much a rare counter has grown over a window.
+
+    `increase` does not see the first of a series, which brings it: what has fewer samples than there could be was not
+    there at first, and has grown by all it is.
+    """
+    counter = _select(name, labels)
+    possible = f"scalar(max(count_over_time(archetype_jobs[{window}])))"
+    fresh = f"{_once(name, counter)} and {_once(name, f'count_over_time({counter}[{window}])')} < {possible} - 1"
+    return f"sum(({fresh}) or {_once(name, f'increase({counter}[{window}])')})"
+
+
+def _once(name: str, expression: str) -> str:
+    """Of what several processes say, by the metric's own labels: scraping adds others, and not everywhere the same."""
+    labels = (*list_labels()[name], *(("le",) if name.endswith("_bucket") else ()))
+    return f"max by ({', '.join(labels)}) ({expression})"
 
 
 def own(name: str, labels: str = "", window: str = "5m") -> str:
@@ -38,7 +49,12 @@ def _select(name: str, labels: str) -> str:
     return f"{name}{{{quoted}}}" if labels else name
 
 
+def list_labels() -> dict[str, tuple[str, ...]]:
+    """Of what all API processes answer alike, by series."""
+    shared_by_all = {**METRICS, **LIVE}.items()
+    return {name + suffix: metric.labels for name, metric in shared_by_all for suffix in SUFFIXES[metric.kind]}
+
+
 def list_names() -> set[str]:
     """Of all series that `/metrics` may have."""
-    kinds = {name: metric.kind for name, metric in {**METRICS, **LIVE}.items()} | OWN
-    return {name + suffix for name, kind in kinds.items() for suffix in SUFFIXES[kind]}
+    return {*list_labels(), *(name + suffix for name, kind in OWN.items() for suffix in SUFFIXES[kind])}

@@ -67,18 +67,21 @@ def test_what_waits_is_told_with_its_age(stack: Stack, client: Client) -> None:
         client.cancel(job.id)
 
 
-def test_what_waits_is_counted_by_lanes(stack: Stack) -> None:
-    records = Records(stack.settings)
+def test_what_waits_is_counted_by_lanes_and_of_what_is_begun_no_age_is_told(stack: Stack) -> None:
+    records, lane, moment = Records(stack.settings), "a test's lane", time.time()
+    ages = {"begun": 500, "waits": 90, "new": 0}
     before = read_backlog(records)
     with records.connection() as redis:
-        redis.zadd(key("lanes:bulk"), {"a test's lane": 0})
-        redis.zadd(key("pending:bulk:a test's lane"), {"x:0": (time.time() - 90) * 1000, "y:0": time.time() * 1000})
+        for name in ages:
+            redis.hset(key(f"job:{name}"), "state", "running" if name == "begun" else "queued")
+        redis.zadd(key("lanes:bulk"), {lane: 0})
+        redis.zadd(key(f"pending:bulk:{lane}"), {f"{name}:0": (moment - age) * 1000 for name, age in ages.items()})
         try:
             after = read_backlog(records)
         finally:
-            redis.zrem(key("lanes:bulk"), "a test's lane")
-            redis.delete(key("pending:bulk:a test's lane"))
-    assert after.queued == before.queued + 2
+            redis.zrem(key("lanes:bulk"), lane)
+            redis.delete(key(f"pending:bulk:{lane}"), *(key(f"job:{name}") for name in ages))
+    assert after.queued == before.queued + 3
     assert after.oldest["bulk"] == pytest.approx(90, abs=5)
 
 

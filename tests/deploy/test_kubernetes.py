@@ -152,6 +152,17 @@ def test_the_network_is_closed_but_for_what_is_said(overlay: str) -> None:
 
 
 @each_overlay
+def test_what_is_in_the_cluster_lets_itself_be_reached_and_may_be(overlay: str) -> None:
+    """From both sides: some networks never match a pod by its address."""
+    for name in ("redis", "store") if overlay == "cpu" else ():
+        (port,) = find(overlay, "Service", name)["spec"]["ports"]
+        (reached,) = find(overlay, "NetworkPolicy", name)["spec"]["ingress"]
+        (reaches,) = find(overlay, "NetworkPolicy", f"to-{name}")["spec"]["egress"]
+        assert {one["port"] for one in (*reached["ports"], *reaches["ports"])} == {port["port"]}
+        assert reaches["to"] == [{"podSelector": {"matchLabels": {"app": name}}}]
+
+
+@each_overlay
 def test_images_are_of_this_version(overlay: str) -> None:
     for name, container in containers(overlay):
         if container["image"].startswith("archetype-"):
