@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("requirements.lock", "deploy/api.lock")
+LOCKS = ("requirements.lock", "deploy/api.lock", "deploy/store.lock")
 """What is worked and tested with, and what images have beside."""
 SECONDS = 300
 
@@ -22,7 +22,8 @@ def look_up(lock: Path) -> list[dict[str, Any]] | None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
-    except ValueError:  # it broke off: no connection
+    except ValueError:  # it broke off, mostly for want of a connection
+        print("\n".join(done.stderr.strip().splitlines()[-1:]))
         return None
     return found if any("vulns" in one for one in found) else None
 
