@@ -51,6 +51,7 @@ def create_broker(settings: Settings) -> Celery:
         accept_content=["json"],
         broker_use_ssl=settings.redis_tls or None,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # Redis may be away for an hour
         broker_connection_timeout=4,
         broker_transport_options={
             # Longer than the hard limit: a task that outlives it would be delivered again and again.

@@ -174,7 +174,8 @@ class Claims:
         moment = (job.finished_at or now()).isoformat()
         problem = job.error.model_dump_json() if job.error is not None else ""
         arguments: list[str | int] = [
-            PREFIX, claim.job_id, claim.ref, claim.fence, job.state.value, moment, manifest.fence, job.bytes, problem
+            PREFIX, claim.job_id, claim.ref, claim.fence, job.state.value, moment, manifest.fence, job.bytes, problem,
+            job.progress.done, job.progress.total, job.progress.unit,
         ]  # fmt: skip
         if not self._run("finish", keys, arguments):
             raise ClaimLost(claim.ref)

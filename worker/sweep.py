@@ -204,7 +204,8 @@ class Sweeper:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(timeout=10)
+            if thread.is_alive():  # else it was never begun
+                thread.join(timeout=10)
 
     def _run(self, duties: list[Callable[[], None]]) -> None:
         while not self._stop.wait(self._sweep.settings.sweep_seconds):

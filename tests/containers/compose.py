@@ -115,11 +115,14 @@ def play(system: Composed) -> None:
         check(ended.attempt == 2, "at the second attempt")
 
         waiting = ask(client, steps=800)
+        listed = {job.id for job in client.jobs()}
         for part in PARTS:
             system.run("restart", part)
         system.wait_until_ready()
         wait_for(lambda: answers(client, first.id), READY_SECONDS)
         check([client.fetch(one) for one in client.job(first.id).artifacts] == pictures, "results are as they were")
+        check({job.id for job in client.jobs()} >= listed, f"and all {len(listed)} jobs are in the list")
+        check("CRITICAL" not in system.run("logs", "--no-color", "redis"), "Redis has read its whole file")
         expect(client.wait(waiting.id, timeout=600), "a job during which every service was restarted ends")
 
         system.run("up", "--detach", "--no-recreate", "--scale", "worker=2")
