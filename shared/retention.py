@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
 from ulid import ULID
 
-from shared.jobs import now
+from shared.errors import Newer
+from shared.jobs import Manifest, now
 from shared.records import Records
 from shared.settings import Settings
 from shared.storage import Storage
@@ -24,7 +26,7 @@ log = structlog.get_logger()
 def expire(storage: Storage, records: Records, settings: Settings) -> list[str]:
     """Removes the results that were kept for long enough, and what is in the way of newer ones; their ids.
 
-    What has not ended stays, and so does what belongs to an audit.
+    What has not ended stays, and so does what belongs to an audit, and what only a newer version can read.
     """
     sizes = measure(storage)
     recount(sizes, storage, records)
@@ -34,7 +36,7 @@ def expire(storage: Storage, records: Records, settings: Settings) -> list[str]:
         too_much = settings.retention_bytes is not None and total > settings.retention_bytes
         if not too_much and moment_of(job_id) > oldest:
             break
-        manifest = storage.load_manifest(job_id)
+        manifest = _find_manifest(job_id, storage)
         if manifest is None or AUDIT in manifest.job.tags:
             continue
         storage.expire_job(job_id)
@@ -61,7 +63,7 @@ def recount(sizes: Mapping[str, int], storage: Storage, records: Records) -> Non
     remembered = 0
     for job_id, tenant in zip(sizes, records.tenants(list(sizes)), strict=True):
         if tenant is None and remembered < MOST_REMEMBERED:
-            manifest = storage.load_manifest(job_id)
+            manifest = _find_manifest(job_id, storage)
             if manifest is not None:
                 records.remember(manifest)
                 tenant = manifest.job.tenant
@@ -72,6 +74,13 @@ def recount(sizes: Mapping[str, int], storage: Storage, records: Records) -> Non
         for each in storage.bucket.list(kind):
             stored[each.key.split("/")[1]] += each.bytes
     records.set_stored(stored)
+
+
+def _find_manifest(job_id: str, storage: Storage) -> Manifest | None:
+    """What came of a job; None where it has not ended, or where that is for a newer version to read."""
+    with suppress(Newer):
+        return storage.load_manifest(job_id)
+    return None
 
 
 def forget_keys(storage: Storage, settings: Settings) -> None:

@@ -6,6 +6,7 @@ Any number of processes may do so at the same time: every change is one that onl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from shared.broker import count_messages, send_job, send_release
 from shared.claims import Claim, ClaimLost, Claims
 from shared.counters import count
 from shared.ending import cancelled, end_job, ended
-from shared.errors import AttemptsExhausted, Problem
+from shared.errors import AttemptsExhausted, Newer, Problem
 from shared.jobs import Part, State
 from shared.rebuilding import is_stillborn, rebuild
 from shared.records import Records
@@ -82,9 +83,11 @@ class Sweep:
             send_job(self.broker, "", "interactive")
 
     def has_ended(self, job_id: str) -> bool:
-        """Whether a job has ended, or is gone."""
-        job = self.records.find(job_id) or rebuild(job_id, self.records, self.claims, self.storage)
-        return job is None or job.state.terminal
+        """Whether a job has ended, or is gone; of one that a newer version wrote, this one cannot tell."""
+        with suppress(Newer):
+            job = self.records.find(job_id) or rebuild(job_id, self.records, self.claims, self.storage)
+            return job is None or job.state.terminal
+        return False
 
     def return_share(self, ref: str, beat: str) -> None:
         """Gives a share back that lost its worker, or fails it if that has happened too often."""
@@ -159,7 +162,10 @@ class Sweep:
 
     def end_again(self, job_id: str) -> None:
         """Ends a job that has ended, as its manifest says, and of which Redis has forgotten that."""
-        manifest = self.storage.load_manifest(job_id)
+        try:
+            manifest = self.storage.load_manifest(job_id)
+        except Newer:
+            return
         claim = None if manifest is None else self.claims.withdraw(job_id, "ended", "sweep")
         if claim is not None and manifest is not None:
             self.claims.finish(claim, manifest)

@@ -267,6 +267,31 @@ def test_results_expire_by_total_size_the_oldest_first(ground: Ground) -> None:
     assert ground.storage.load_manifest(third)
 
 
+def from_newer_version(ground: Ground, days: float) -> str:
+    """A job that ended, so many days ago, under a version whose manifests this one cannot read."""
+    job_id = finished(ground, days)
+    (key,) = ground.storage.bucket.keys(f"jobs/{job_id}/manifests/")
+    ground.storage.bucket.put(key, b'{"format": 99, "shape": "unheard of"}', media_type="application/json")
+    return job_id
+
+
+def test_what_only_a_newer_version_can_read_stays_and_is_in_nobodys_way(ground: Ground) -> None:
+    newer, old = from_newer_version(ground, 41), finished(ground, 40)
+    assert retention.expire(ground.storage, ground.records, ground.settings) == [old]
+    ground.redis.flushdb()
+    retention.expire(ground.storage, ground.records, ground.settings)
+    assert list(ground.storage.bucket.keys(f"jobs/{newer}/"))
+
+    held = make_order().model_copy(update={"after": [newer]})
+    ground.storage.save_order(waiting := new_job_id(), held)
+    ground.claims.create(waiting, held)
+    ground.queue()
+    ground.sweeper.look()
+    assert ground.state(waiting) is State.QUEUED
+    assert ground.claims.held()
+    assert count_messages(ground.broker) == 1
+
+
 def test_keys_that_nobody_may_rely_on_any_more_are_forgotten(ground: Ground) -> None:
     ground.storage.bind_key("default", "key", "job")
     retention.expire(ground.storage, ground.records, ground.settings)
