@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.row_sum import sum_rows
+from worker.engine.rows import sum_rows
 
 Bound = Callable[[Tensor, Tensor], Tensor]
 """Gives pictures (N, C, H, W) from pictures and from where they came: (N, C, H, W), all in 0..1."""

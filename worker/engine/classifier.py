@@ -249,10 +249,7 @@ def read_scores(output: Any) -> Tensor:
 
 
 def _pair(inputs: Tensor) -> Tensor:
-    """A lone picture twice: libraries have kernels for one that round otherwise than theirs for several.
-
-    On a CPU a picture's results are then the same to the last bit alone and in any company.
-    """
+    """A lone picture twice: libraries have kernels for one that round otherwise than theirs for several."""
     return torch.cat([inputs, inputs])
 
 

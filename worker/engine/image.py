@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from worker.engine.rows import each_row
+
 
 class Image(Protocol):
     """A way to write pictures down as a batch of parameters (N, …)."""
@@ -66,7 +68,7 @@ class BoundedPixels:
         return parameters
 
     def picture(self, parameters: Tensor) -> Tensor:
-        return parameters.sigmoid()
+        return each_row(torch.sigmoid, parameters)
 
     def parameters(self, pictures: Tensor) -> Tensor:
         return torch.logit(pictures, eps=1e-4)

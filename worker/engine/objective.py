@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.engine.classifier import Outputs
 from worker.engine.grid import to_channels
-from worker.engine.row_sum import sum_rows
+from worker.engine.rows import sum_rows
 
 
 class Objective(Protocol):

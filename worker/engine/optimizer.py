@@ -6,7 +6,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from worker.engine.row_sum import sum_rows
+from worker.engine.rows import power, sum_rows
 
 
 class Optimizer(Protocol):
@@ -91,8 +91,8 @@ class Adam(Memory):
         mean = self.mean.lerp(gradient, 0.1)
         square = self.square.lerp(gradient.square(), 0.001)
         count = self.count + 1
-        scale = (square / (1 - 0.999**count)).sqrt_().add_(1e-8)
-        return rate / (1 - 0.9**count) * mean / scale, replace(self, mean=mean, square=square, count=count)
+        scale = (square / (1 - power(0.999, count))).sqrt_().add_(1e-8)
+        return rate / (1 - power(0.9, count)) * mean / scale, replace(self, mean=mean, square=square, count=count)
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ class NAdam(Memory):
         mean = self.mean.lerp(gradient, 0.1)
         square = self.square.lerp(gradient.square(), 0.001)
         count = self.count + 1
-        now, later = (0.9 * (1 - 0.5 * 0.96 ** (step * 0.004)) for step in (count, count + 1))
+        now, later = (0.9 * (1 - 0.5 * power(0.96, step * 0.004)) for step in (count, count + 1))
         product = self.product * now
         ahead = gradient * (1 - now) / (1 - product) + mean * later / (1 - product * later)
-        scale = (square / (1 - 0.999**count)).sqrt_().add_(1e-8)
+        scale = (square / (1 - power(0.999, count))).sqrt_().add_(1e-8)
         return rate * ahead / scale, replace(self, mean=mean, square=square, count=count, product=product)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.row_sum import sum_rows
+from worker.engine.rows import power, sum_rows
 
 Prior = Callable[[Tensor], Tensor]
 
@@ -35,7 +35,7 @@ class PowerSum:
     alpha: float
 
     def __call__(self, deviation: Tensor) -> Tensor:
-        return sum_rows(deviation.abs().pow(self.alpha))
+        return sum_rows(power(deviation.abs(), self.alpha))
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Lp:
     p: float
 
     def __call__(self, deviation: Tensor) -> Tensor:
-        return sum_rows(deviation.abs().pow(self.p)).clamp_min(1e-30).pow(1 / self.p)
+        return power(sum_rows(power(deviation.abs(), self.p)).clamp_min(1e-30), 1 / self.p)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TotalVariation:
         down = (deviation[..., 1:, :-1] - deviation[..., :-1, :-1]).square()
         right = (deviation[..., :-1, 1:] - deviation[..., :-1, :-1]).square()
         # Just above zero the root of a power below two has a slope without bound.
-        return sum_rows((down + right + (0 if self.beta >= 2 else 1e-12)).pow(self.beta / 2))
+        return sum_rows(power(down + right + (0 if self.beta >= 2 else 1e-12), self.beta / 2))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from worker.engine.rows import each_row
 
 COLOUR_AXES = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 """Square root of the covariance of ImageNet's colours, rows red, green and blue (Olah et al. 2017, lucid)."""
@@ -40,7 +43,7 @@ class Fourier:
     def picture(self, parameters: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(parameters) * self._weights(parameters)  # (N, C, H, W // 2 + 1)
         plain = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")  # (N, C, H, W)
-        return mix_colours(plain, _scaled_axes(parameters)).sigmoid()
+        return each_row(torch.sigmoid, mix_colours(plain, _scaled_axes(parameters)))
 
     def parameters(self, pictures: Tensor) -> Tensor:
         unmixed = mix_colours(torch.logit(pictures, eps=1e-4), torch.linalg.inv(_scaled_axes(pictures)))
@@ -73,15 +76,14 @@ class Phases:
         raise ValueError("a picture of phases has fixed magnitudes: no prior applies to it")
 
     def picture(self, parameters: Tensor) -> Tensor:
-        spectrum = torch.polar(self.magnitudes.expand_as(parameters), _standardise(parameters))
-        plain = _standardise(torch.fft.irfft2(spectrum, s=self.size))  # (N, C, H, W)
-        return mix_colours(plain, _axes(parameters, MACO_AXES)).sigmoid()
+        spectrum = each_row(partial(torch.polar, self.magnitudes), each_row(_standardise, parameters))
+        plain = each_row(_standardise, torch.fft.irfft2(spectrum, s=self.size))  # (N, C, H, W)
+        return each_row(torch.sigmoid, mix_colours(plain, _axes(parameters, MACO_AXES)))
 
     def parameters(self, pictures: Tensor) -> Tensor:
         """Phases of these pictures; what their magnitudes said is lost."""
         unmixed = mix_colours(torch.logit(pictures, eps=1e-4), torch.linalg.inv(_axes(pictures, MACO_AXES)))
-        phases: Tensor = torch.fft.rfft2(unmixed).angle()
-        return phases
+        return each_row(torch.angle, torch.fft.rfft2(unmixed))
 
 
 def measure_magnitudes(pictures: Iterable[Tensor], size: tuple[int, int]) -> Tensor:
@@ -116,8 +118,7 @@ def find_frequencies(size: tuple[int, int], device: torch.device) -> Tensor:
 
 def mix_colours(pictures: Tensor, axes: Tensor) -> Tensor:
     """Pictures (N, C, H, W), each colour a sum of the channels by a row of `axes` (C, C)."""
-    mixed: Tensor = torch.einsum("nchw,dc->ndhw", pictures, axes)
-    return mixed
+    return (axes @ pictures.flatten(2)).view(pictures.shape)
 
 
 def _scaled_axes(like: Tensor) -> Tensor:
@@ -135,6 +136,6 @@ def _axes(like: Tensor, axes: tuple[tuple[float, ...], ...]) -> Tensor:
 
 
 def _standardise(tensor: Tensor) -> Tensor:
-    """Zero mean and unit variance over each (C, H, W)."""
-    deviation, mean = torch.std_mean(tensor, (1, 2, 3), keepdim=True)
+    """Zero mean and unit variance over the last three axes, (C, H, W)."""
+    deviation, mean = torch.std_mean(tensor, (-3, -2, -1), keepdim=True)
     return (tensor - mean) / (deviation + 1e-4)
