@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.backup import copy, restore, save
-from deploy.local import run_stack
+from deploy.local import Stack, run_stack
 from shared.client import Client
 from shared.errors import Unavailable
 from shared.jobs import Job, State
@@ -91,7 +91,6 @@ def test_a_copy_of_nothing_is_no_copy(tmp_path: Path) -> None:
         restore(nowhere, tmp_path / "typo")
 
 
-def test_what_cannot_be_copied_is_said(tmp_path: Path) -> None:
-    nowhere = SETTINGS.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})
-    with pytest.raises(RuntimeError, match="not everything was copied from archetype:archetype/jobs"):
-        copy(nowhere, "archetype:archetype/jobs", str(tmp_path), ())
+def test_what_cannot_be_copied_is_said(stack: Stack, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"not everything was copied from archetype:nowhere/jobs .*not found"):
+        copy(stack.settings, "archetype:nowhere/jobs", str(tmp_path), ())
