@@ -74,7 +74,7 @@ def check_every_bit(release: Release, precision: torch.dtype, *, steps: int, cou
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
 def test_with_one_thread_it_is_the_same_picture_to_the_last_bit(precision: torch.dtype) -> None:
-    check_every_bit(load_catalogue(None).find("shapes"), precision, steps=60, counts=range(1, 12))
+    check_every_bit(load_catalogue(None).find("shapes"), precision, steps=40, counts=(1, 2, 3, 5, 8))
 
 
 @pytest.mark.usefixtures("one_thread")
