@@ -49,7 +49,7 @@ def test_pictures(way: str) -> None:
     check(lambda count: image.parameters(pictures[:count]))
 
 
-@pytest.mark.parametrize("prior", PRIORS, ids=str)
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: getattr(prior, "__name__", str(prior)))
 def test_priors(prior: Prior) -> None:
     pictures = drawn(MANY, 3, *SIZE)
     check(lambda count: slope(lambda shown: prior(shown)[:, None], pictures[:count]))
