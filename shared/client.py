@@ -9,9 +9,10 @@ with Client("http://127.0.0.1:8080") as client:
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -27,10 +28,14 @@ from shared.schedules import Announcement, NewSchedule, Schedule, Schedules
 from shared.uploads import ArchiveFacts, Image
 from shared.webhooks import Deliveries, Delivery, Secrets
 
-POLL_SECONDS = 0.25
+SOONEST, JOB_SECONDS, AUDIT_SECONDS = 0.02, 0.25, 1.0
+"""Between two looks at a job or an audit, at first and at most: what takes no time is not waited for."""
 
 MOST_BREAKS = 5
 """So often in a row events may fail to be heard."""
+
+
+Watched = TypeVar("Watched", Job, AuditView)
 
 
 class ServiceError(Exception):
@@ -82,15 +87,7 @@ class Client:
 
     def watch(self, job_id: str, *, timeout: float = 3600) -> Iterator[Job]:
         """Yields the job as it proceeds, last when it has ended. Raises `TimeoutError` if it does not."""
-        limit = time.monotonic() + timeout
-        while True:
-            job = self.job(job_id)
-            yield job
-            if job.state.terminal:
-                return
-            if time.monotonic() > limit:
-                raise TimeoutError(f"job {job_id} has not ended after {timeout:.0f} s; it is still {job.state}")
-            time.sleep(POLL_SECONDS)
+        return _watch(partial(self.job, job_id), f"job {job_id}", timeout, pause=JOB_SECONDS)
 
     def wait(self, job_id: str, *, timeout: float = 3600) -> Job:
         """The job once it has ended."""
@@ -193,15 +190,7 @@ class Client:
 
     def watch_audit(self, audit_id: str, *, timeout: float = 3600) -> Iterator[AuditView]:
         """Yields an audit as it proceeds, last when it has ended. Raises `TimeoutError` if it does not."""
-        limit = time.monotonic() + timeout
-        while True:
-            audit = self.get_audit(audit_id)
-            yield audit
-            if audit.state.terminal:
-                return
-            if time.monotonic() > limit:
-                raise TimeoutError(f"audit {audit_id} has not ended after {timeout:.0f} s; it is still {audit.state}")
-            time.sleep(4 * POLL_SECONDS)
+        return _watch(partial(self.get_audit, audit_id), f"audit {audit_id}", timeout, pause=AUDIT_SECONDS)
 
     def audits(self, *, model: str | None = None) -> Iterator[Job]:
         """Every audit, newest first, page by page, without verdicts."""
@@ -356,3 +345,16 @@ def _read_error(response: httpx2.Response) -> ServiceError:
     except ValidationError:
         return ServiceError(f"{response.request.url} answered {response.status_code} and no problem document")
     return ServiceError(problem.detail, problem)
+
+
+def _watch(look: Callable[[], Watched], name: str, timeout: float, *, pause: float) -> Iterator[Watched]:
+    began = time.monotonic()
+    while True:
+        found = look()
+        yield found
+        if found.state.terminal:
+            return
+        waited = time.monotonic() - began
+        if waited > timeout:
+            raise TimeoutError(f"{name} has not ended after {timeout:.0f} s; it is still {found.state}")
+        time.sleep(min(pause, max(SOONEST, waited / 5)))
