@@ -20,7 +20,7 @@ from pathlib import Path
 from shared.process import die_with_parent
 from tests.chaos.clock import Clock, replaced_clock
 from tests.chaos.ledger import Ledger, Row
-from tests.chaos.play import BAD_NETWORKS, DISK_AND_CLOCK, Scenario, play, warm_up
+from tests.chaos.play import DISK_AND_CLOCK, WAITING, Scenario, play, warm_up
 from tests.chaos.scenarios.machine import fill_disks, jump, jump_alone, small_disks
 from tests.chaos.stage import Stage, open_stage
 
@@ -91,7 +91,7 @@ def main() -> None:
         stage = stack.enter_context(open_stage(folder, seed=options.seed, short=options.short))
         warm_up(stage)
         machine = Scenario(*DISK_AND_CLOCK, partial(act, disks=not options.no_disks, clock=clock))
-        for scenario in (BAD_NETWORKS, machine):
+        for scenario in (*WAITING, machine):
             if scenario.number in options.only:
                 row = play(scenario, stage)
                 (folder / f"{row.number}.json").write_text(json.dumps(asdict(row)))

@@ -51,10 +51,11 @@ SCENARIOS = (
 )
 """Those that share a stage and need nothing else."""
 
-BAD_NETWORKS = Scenario(7, "networks that crash, hang, run out", bad_networks.run)
-"""Mostly a matter of waiting: in the short form, it plays beside the others."""
-
-RECEIVER_DOWN = Scenario(10, "receiver of webhooks down", receiver_down.run)
+WAITING = (
+    Scenario(7, "networks that crash, hang, run out", bad_networks.run),
+    Scenario(10, "receiver of webhooks down", receiver_down.run),
+)
+"""Mostly a matter of waiting: in the short form, they play beside the others."""
 
 AUDIT = Scenario(11, "a release is audited meanwhile", audit_disturbed.run)
 

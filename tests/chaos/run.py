@@ -26,11 +26,10 @@ from tests.chaos.ledger import Row
 from tests.chaos.networks import write_entries
 from tests.chaos.play import (
     AUDIT,
-    BAD_NETWORKS,
     DISK_AND_CLOCK,
-    RECEIVER_DOWN,
     SCENARIOS,
     STORM,
+    WAITING,
     Scenario,
     play,
     warm_up,
@@ -96,7 +95,7 @@ def play_all(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[R
 
 def choose_apart(short: bool) -> list[int]:
     """The scenarios that are not on the shared stage."""
-    return [BAD_NETWORKS.number, DISK_AND_CLOCK[0]] if short else [DISK_AND_CLOCK[0]]
+    return [*(scenario.number for scenario in WAITING if short), DISK_AND_CLOCK[0]]
 
 
 def play_shared(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[Row]:
@@ -113,8 +112,7 @@ def play_shared(folder: Path, seed: int, options: argparse.Namespace) -> Iterato
 def all_shared(short: bool, seconds: float | None = None) -> list[Scenario]:
     """The scenarios on one stage; the storm is the last of them."""
     seconds = seconds or (15 if short else 600)
-    middle = [] if short else [BAD_NETWORKS]
-    return [*SCENARIOS, *middle, RECEIVER_DOWN, AUDIT, Scenario(*STORM, partial(storm.run, seconds=seconds))]
+    return [*SCENARIOS, *(() if short else WAITING), AUDIT, Scenario(*STORM, partial(storm.run, seconds=seconds))]
 
 
 def print_row(row: Row) -> None:

@@ -55,7 +55,7 @@ def climb(classifier: Classifier, steps: int) -> Callable[[Sequence[int]], Tenso
 
 def test_alone_and_among_thirty_two_a_target_scores_the_same(squeezenet: Release) -> None:
     with opened(squeezenet) as classifier:
-        draw = climb(classifier, steps=16)
+        draw = climb(classifier, steps=8)
         alone, crowded = draw([951])[0], draw([951, *range(31)])[0]
         scores = [
             float(classifier.look(classifier.normalise(picture[None])).scores[0, 951]) for picture in (alone, crowded)
