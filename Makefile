@@ -76,8 +76,9 @@ bench-service: install ## Shared batches, long queues, quick answers, many clien
 bench-quality: install ## Whether strangers recognise class models; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
 
-bench-audits: install ## Twenty null controls, and an audit of real networks, timed; a quarter of an hour
+bench-audits: install ## Null controls, releases that were only trained anew, and an audit of real networks, timed; half an hour
 	@$(BIN)/python -m benchmarks.audits controls
+	@$(BIN)/python -m benchmarks.audits retrained
 	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar; else echo 'no ../shared here: left out'; fi
 
 bench-localization: install ## Which kind of saliency finds objects; FOLDER='../shared/images/wallaby'

@@ -1,6 +1,7 @@
 """Audits, measured: how often the null control fails a gate, and how long an audit of real networks takes.
 
 python -m benchmarks.audits controls --count 20    `shapes` against itself by other seeds: no gate may fail
+python -m benchmarks.audits retrained --count 10   two networks that learned the same from other seeds: likewise
 python -m benchmarks.audits cifar                  ResNet-20 held against ResNet-56: ten classes, fifty pictures
 """
 
@@ -9,10 +10,11 @@ import json
 import tempfile
 import time
 from collections import Counter
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from deploy.audit_demo import make_plan
+from deploy.audit_demo import MODEL, make_plan, write_catalogue
 from deploy.local import run_stack
 from shared.audits import AuditView, NewAudit
 from shared.client import Client
@@ -38,10 +40,12 @@ def choose_seeds(number: int) -> dict[str, list[int]]:
     }
 
 
-def try_control(client: Client, number: int, probes: list[Probe], **more: Any) -> AuditView:
-    """An audit of `shapes` against itself."""
+def try_control(
+    client: Client, number: int, probes: list[Probe], *, model: str = "shapes", baseline: str = "shapes", **more: Any
+) -> AuditView:
+    """An audit of a network against itself, or another in which nothing should be found."""
     plan = Plan.model_validate({"name": "control", "probes": probes, **choose_seeds(number), **more})
-    new = NewAudit(model="shapes", plan=plan, baselines=["shapes"], tags=["control"])
+    new = NewAudit(model=model, plan=plan, baselines=[baseline], tags=["control"])
     *_, ended = client.watch_audit(client.audit(new).id, timeout=1800)
     return ended
 
@@ -57,11 +61,11 @@ def sum_up(audits: list[AuditView]) -> dict[str, Any]:
     }
 
 
-def try_controls(client: Client, count: int) -> dict[str, Any]:
+def try_controls(client: Client, count: int, model: str = "shapes", baseline: str = "shapes") -> dict[str, Any]:
     """That many controls, one after another."""
     audits, probes = [], make_plan(client).probes
     for number in range(count):
-        audits.append(try_control(client, number, probes))
+        audits.append(try_control(client, number, probes, model=model, baseline=baseline))
         print(f"control {number + 1}: {audits[-1].summary}", flush=True)
     return sum_up(audits)
 
@@ -82,28 +86,39 @@ def audit_cifar(client: Client, folder: Path) -> dict[str, Any]:
     return {"seconds": round(seconds, 1), "probes": len(probes), "summary": ended.summary, "report": str(folder)}
 
 
+def choose_settings(what: str, folder: Path) -> Settings:
+    """With the networks that are audited in the catalogue."""
+    if what == "controls":
+        return Settings()
+    if what == "retrained":
+        return Settings(catalogue=write_catalogue(folder))
+    factories = {"cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet"}
+    return Settings(catalogue=Path(__file__).with_name("models.toml"), factories=factories)
+
+
+def run(what: str, count: int, client: Client) -> dict[str, Any]:
+    if what == "controls":
+        return try_controls(client, count)
+    if what == "retrained":
+        pairs = permutations(f"{MODEL}@{release}" for release in ("v1", "v2"))
+        return {f"{ours} beside {theirs}": try_controls(client, count // 2, ours, theirs) for ours, theirs in pairs}
+    return audit_cifar(client, Path("var/bench/cifar-audit"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("controls", "cifar"))
+    parser.add_argument("what", choices=("controls", "retrained", "cifar"))
     parser.add_argument("--count", type=int, default=20, help="controls")
     options = parser.parse_args()
-    settings = Settings()
-    if options.what == "cifar":
-        if not SHARED.is_dir():
-            parser.error("needs the real networks and pictures in ../shared, which are not beside this checkout")
-        factories = {"cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet"}
-        settings = Settings(catalogue=Path(__file__).with_name("models.toml"), factories=factories)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        run_stack(Path(folder), settings) as stack,
-        Client(stack.url, timeout=120) as client,
-    ):
-        found = (
-            try_controls(client, options.count)
-            if options.what == "controls"
-            else audit_cifar(client, Path("var/bench/cifar-audit"))
-        )
-    print(json.dumps(found, indent=1))
+    if options.what == "cifar" and not SHARED.is_dir():
+        parser.error("needs the real networks and pictures in ../shared, which are not beside this checkout")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with (
+            run_stack(folder, choose_settings(options.what, folder)) as stack,
+            Client(stack.url, timeout=120) as client,
+        ):
+            print(json.dumps(run(options.what, options.count, client), indent=1))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Measured(Document):
     """A figure with what is known of it.
 
     Attributes:
-        low: Of its interval, from resamples of pictures and seeds, corrected for how many were looked at.
+        low: Of its interval (Student's, of classes with moderated variances), corrected for how many were looked at.
         high: Likewise.
     """
 

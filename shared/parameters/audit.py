@@ -56,7 +56,7 @@ class Gates(Parameters):
     recognition: Gate = Field(
         default=Gate(tolerance=0.5),
         description="Per class: how much less probable the class is to the baseline in the subject's class models than "
-        "in its own.",
+        "in its own; of those class models that the subject is as sure of as it usually is.",
     )
     shortcut: Gate = Field(
         default=Gate(tolerance=0.25),
@@ -109,7 +109,11 @@ class Plan(Parameters):
         default=ClassModelParameters(extras=False),
         description="How class models are drawn; their seeds are the plan's.",
     )
-    probes: list[Probe] = Field(default=[], max_length=1000, description="Pictures that both releases look at.")
+    probes: list[Probe] = Field(
+        default=[],
+        max_length=1000,
+        description="Pictures that both releases look at; of a class with a single one nothing is sure.",
+    )
     saliency: SaliencyParameters = Field(
         default=SaliencyParameters(kind="smoothgrad", slope="guided", outputs=["raw"]),
         description="How maps of the probes are made.",

@@ -43,7 +43,7 @@ def describe_features(pixels: Sequence[Pixels], classifier: Classifier) -> list[
         classifier.scores(inputs)
     parts = []
     for values in seen.values():
-        maps = values.float().flatten(2)  # (N, K, P)
+        maps = values[: len(inputs)].float().flatten(2)  # (N, K, P); a lone picture goes through twice
         told = torch.cat([maps.mean(2), maps.std(2)], dim=1)  # (N, 2 K)
         parts.append(torch.nn.functional.normalize(told, dim=1))
     together = torch.cat(parts, dim=1).cpu().double().numpy() / np.sqrt(len(parts))

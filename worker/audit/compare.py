@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from shared.audits import Measured
 from shared.catalogue import Release
 from shared.parameters.audit import Probe
 from worker.audit.appearance import KINDS, bring_to, describe, distances
 from worker.audit.attention import compare_maps, overlap_with, share_inside
-from worker.audit.chance import less_shared, measure
+from worker.audit.chance import Values, less_shared, measure_classes
 from worker.audit.evidence import Drawn, Look, Looks, Series
 from worker.audit.shortcut import Mark, Trials
 from worker.engine.classifier import Classifier
 from worker.preprocess import Levels
 from worker.view import crop_levels
 
-Values = NDArray[np.float64]
+SURE = 0.9
+"""How probable, as a share of what is usual for its network, a class model is that has arrived.
+
+One that has not is in nobody's eyes the class, and says nothing of what its network takes for it.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,22 +84,43 @@ def compare_classes(
     names = subject.release.classes
     targets = sorted({*subject.models, *(look.target for look in subject.looks.values())})
     rows = {target: ClassRow(target, names[target]) for target in targets}
-    looks = max(1, len(rows))
-    _compare_models(rows, subject, baseline, again, looks)
+    _compare_models(rows, subject, baseline, again)
     yield rows
-    _compare_looks(rows, subject, baseline, boxes, looks)
+    _compare_looks(rows, subject, baseline, boxes)
     yield rows
     known = [(levels, subject.looks[image].target) for image, levels in probes.items() if image in subject.looks]
     pictures, labels = [levels for levels, _ in known], [label for _, label in known]
     trials = Trials(subject.classifier, baseline.classifier, pictures, labels)
+    turned: dict[int, Values] = {}
     for row in rows.values():
-        _try_marks(row, trials, subject, looks)
+        row.mark = mark = trials.try_class(row.target, _views(subject, row.target))
+        if mark is not None:
+            turned[row.target] = mark.subject - mark.baseline
+            row.figures |= {
+                "subject_turned": float(mark.subject.mean()),
+                "baseline_turned": float(mark.baseline.mean()),
+            }
         yield rows
+    _note(rows, "shortcut", turned)
+    yield rows
 
 
-def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, again: Series, looks: int) -> None:
+def _note(
+    rows: Mapping[int, ClassRow], gate: str, by_class: Mapping[int, Values], noise: Mapping[int, float] | None = None
+) -> None:
+    """What a gate is held against."""
+    for target, change in measure_classes(by_class).items():
+        rows[target].changes[gate] = change
+        rows[target].noise[gate] = noise[target] if noise else 0.0
+
+
+def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, again: Series) -> None:
     """How far class models have moved, beside how far chance moves them, and who recognises them."""
     moved: dict[int, Values] = {}
+    unseen: dict[int, Values] = {}
+    by_chance: dict[int, float] = {}
+    every = [_chance(one.verdict) for series in subject.models.values() for one in series]
+    sure = SURE * float(np.median(every)) if every else 0.0
     for target, row in rows.items():
         ours, theirs, noise = (series.get(target, []) for series in (subject.models, baseline.models, again))
         if not (ours and theirs and noise):
@@ -106,17 +130,17 @@ def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, ag
         for kind in KINDS:
             first, second, third = ([one[kind] for one in each] for each in told)
             chance = max(float(distances(second, third).mean()), 1e-9)
-            apart = distances(first, second)
+            apart = distances(first, second).reshape(len(first), -1).mean(1)
             row.figures |= {f"{kind}_distance": float(apart.mean()), f"{kind}_noise": chance}
             ratios.append(apart / chance)
         moved[target] = np.mean(ratios, axis=0) - 1
-        row.noise["appearance"] = 0.0
         row.figures |= _describe_series(ours, "subject") | _describe_series(theirs, "baseline")
-        recognised = _seen_by(ours, baseline.release.reference, theirs)
-        row.changes["recognition"] = measure(recognised, looks=looks)
-        row.noise["recognition"] = float(np.std([_chance(one.verdict) for one in [*theirs, *noise]]))
-    for target, values in less_shared(moved).items():
-        rows[target].changes["appearance"] = measure(values, looks=looks)
+        arrived = [one for one in ours if _chance(one.verdict) >= sure]
+        row.figures["subject_arrived"] = float(len(arrived))
+        unseen[target] = _seen_by(arrived, baseline.release.reference, theirs)
+        by_chance[target] = float(np.std([_chance(one.verdict) for one in [*theirs, *noise]]))
+    _note(rows, "recognition", unseen, by_chance)
+    _note(rows, "appearance", less_shared(moved))
 
 
 def _seen_by(ours: Sequence[Drawn], baseline: str, theirs: Sequence[Drawn]) -> Values:
@@ -142,12 +166,11 @@ def _chance(verdict: Mapping[str, Any]) -> float:
     return float(verdict["probability"])
 
 
-def _compare_looks(
-    rows: dict[int, ClassRow], subject: Side, baseline: Side, probes: Mapping[str, Probe], looks: int
-) -> None:
+def _compare_looks(rows: dict[int, ClassRow], subject: Side, baseline: Side, probes: Mapping[str, Probe]) -> None:
     """Predictions, probabilities and maps on the same pictures."""
     shared = [image for image in subject.looks if image in baseline.looks]
     lost: dict[int, Values] = {}
+    missed: dict[int, Values] = {}
     for target, row in rows.items():
         images = [image for image in shared if subject.looks[image].target == target]
         if not images:
@@ -165,7 +188,6 @@ def _compare_looks(
                 np.mean([_margin(ours.verdict) - _margin(theirs.verdict) for ours, theirs in pairs])
             ),
         }
-        row.noise |= {"confidence": 0.0, "focus": 0.0}
         inside = [
             (share_inside(ours.picture, probes[image].boxes), share_inside(theirs.picture, probes[image].boxes))
             for image, (ours, theirs) in zip(images, pairs, strict=True)
@@ -177,9 +199,9 @@ def _compare_looks(
                 "baseline_focus": float(np.mean([theirs for _, theirs in known])),
             }
             row.figures |= _describe_boxes(pairs, probes)
-            row.changes["focus"] = measure([theirs - ours for ours, theirs in known], looks=looks)
-    for target, values in less_shared(lost).items():
-        rows[target].changes["confidence"] = measure(values, looks=looks)
+            missed[target] = np.array([theirs - ours for ours, theirs in known])
+    _note(rows, "focus", missed)
+    _note(rows, "confidence", less_shared(lost))
 
 
 def _describe_boxes(pairs: Sequence[tuple[Look, Look]], probes: Mapping[str, Probe]) -> dict[str, float]:
@@ -197,16 +219,6 @@ def _margin(verdict: Mapping[str, Any]) -> float:
     """Log-odds of the true class."""
     chance = min(max(_chance(verdict), 1e-6), 1 - 1e-6)
     return float(np.log(chance / (1 - chance)))
-
-
-def _try_marks(row: ClassRow, trials: Trials, subject: Side, looks: int) -> None:
-    """Whether a small mark turns pictures of other classes into this one, more than it does for the baseline."""
-    row.mark = mark = trials.try_class(row.target, _views(subject, row.target))
-    if mark is None:
-        return
-    row.figures |= {"subject_turned": float(mark.subject.mean()), "baseline_turned": float(mark.baseline.mean())}
-    row.changes["shortcut"] = measure(mark.subject - mark.baseline, looks=looks)
-    row.noise["shortcut"] = 0.0
 
 
 def _views(side: Side, target: int) -> list[Levels]:

@@ -7,8 +7,8 @@ import numpy as np
 
 from shared.audits import Comparison, Finding, Measured, Verdict
 from shared.parameters.audit import Gate, Gates, Plan, Waiver
-from worker.audit.chance import measure
-from worker.audit.compare import ClassRow, Side, Values
+from worker.audit.chance import Values, measure
+from worker.audit.compare import ClassRow, Side
 
 WORST_FIRST = ("fail", "warn", "waived", "note", "off")
 
@@ -37,9 +37,9 @@ def find_in_classes(rows: Iterable[ClassRow], plan: Plan, baseline: str) -> list
 
 def find_in_all(losses: Values, plan: Plan, baseline: str) -> list[Finding]:
     """Whether the subject is wrong more often, on all probes together."""
-    if not len(losses):
+    if len(losses) < 2:
         return []
-    change, gate = measure(losses, looks=1), plan.gates.accuracy
+    change, gate = measure(losses), plan.gates.accuracy
     if not is_too_much(change, gate, 0.0):
         return []
     return [_make("accuracy", gate, SAYS["accuracy"].format(value=change.value), baseline, change=change, noise=0.0)]
