@@ -36,6 +36,19 @@ def test_the_worst_comes_first_and_warnings_last() -> None:
     assert decide(found, [Comparison(baseline="m@1")], []) == "fail"
 
 
+def test_class_models_that_cannot_be_judged_are_named() -> None:
+    rows = [
+        ClassRow(0, "bee", figures={"subject_arrived": 1}),
+        row("die", "recognition", 0.1, 0.0),
+        ClassRow(2, "lemon"),
+    ]
+    (found,) = find_in_classes(rows, PLAN, "m@1")
+    assert (found.gate, found.severity, found.target) == ("sanity", "warn", "bee")
+    assert "sure of 1 of its class models of bee" in found.reason
+    off = Plan(name="p", gates=Gates(sanity=Gate(tolerance=0.5, severity="off")))
+    assert find_in_classes(rows, off, "m@1") == []
+
+
 @pytest.mark.parametrize(
     ("changes", "waived"),
     [({}, True), ({"target": "b"}, True), ({"target": 1}, True), ({"target": "a"}, False), ({"gate": "focus"}, False),
