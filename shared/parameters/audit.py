@@ -75,8 +75,8 @@ class Gates(Parameters):
     sanity: Gate = Field(
         default=Gate(tolerance=0.5, severity="warn"),
         description="Share of its own class models that the subject does not recognise, and the largest rank "
-        "correlation of its maps with those of shuffled weights. Classes are named of which it is sure of fewer than "
-        "two class models, whatever the tolerance: `recognition` does not judge those.",
+        "correlation of its maps with those of shuffled weights. Where the baseline is sure of two class "
+        "models of a class and the subject is not, `recognition` cannot judge them, and this says so.",
     )
 
 

@@ -119,8 +119,7 @@ def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, ag
     moved: dict[int, Values] = {}
     unseen: dict[int, Values] = {}
     by_chance: dict[int, float] = {}
-    every = [_chance(one.verdict) for series in subject.models.values() for one in series]
-    sure = SURE * float(np.median(every)) if every else 0.0
+    arrived = {"subject": find_arrived(subject.models), "baseline": find_arrived(baseline.models)}
     for target, row in rows.items():
         ours, theirs, noise = (series.get(target, []) for series in (subject.models, baseline.models, again))
         if not (ours and theirs and noise):
@@ -135,12 +134,18 @@ def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, ag
             ratios.append(apart / chance)
         moved[target] = np.mean(ratios, axis=0) - 1
         row.figures |= _describe_series(ours, "subject") | _describe_series(theirs, "baseline")
-        arrived = [one for one in ours if _chance(one.verdict) >= sure]
-        row.figures["subject_arrived"] = float(len(arrived))
-        unseen[target] = _seen_by(arrived, baseline.release.reference, theirs)
+        row.figures |= {f"{side}_arrived": float(len(series[target])) for side, series in arrived.items()}
+        unseen[target] = _seen_by(arrived["subject"][target], baseline.release.reference, theirs)
         by_chance[target] = float(np.std([_chance(one.verdict) for one in [*theirs, *noise]]))
     _note(rows, "recognition", unseen, by_chance)
     _note(rows, "appearance", less_shared(moved))
+
+
+def find_arrived(models: Series) -> Series:
+    """Of every class, the class models that their network is as sure of as it usually is."""
+    every = [_chance(one.verdict) for series in models.values() for one in series]
+    sure = SURE * float(np.median(every)) if every else 0.0
+    return {target: [one for one in series if _chance(one.verdict) >= sure] for target, series in models.items()}
 
 
 def _seen_by(ours: Sequence[Drawn], baseline: str, theirs: Sequence[Drawn]) -> Values:

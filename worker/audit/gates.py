@@ -32,10 +32,12 @@ def find_in_classes(rows: Iterable[ClassRow], plan: Plan, baseline: str) -> list
             if is_too_much(change, gate, noise):
                 reason = SAYS[name].format(name=row.name, value=change.value)
                 found.append(_make(name, gate, reason, baseline, target=row.name, change=change, noise=noise))
-        arrived, gate = row.figures.get("subject_arrived"), plan.gates.sanity
-        if arrived is not None and "recognition" not in row.changes and gate.severity != "off":
-            reason = f"the subject is sure of {arrived:.0f} of its class models of {row.name}: too few to judge them"
-            found.append(_make("sanity", gate, reason, baseline, target=row.name))
+        ours, theirs = (row.figures.get(f"{side}_arrived", 0.0) for side in ("subject", "baseline"))
+        if ours < 2 <= theirs and plan.gates.sanity.severity != "off":
+            reason = (
+                f"the subject is sure of {ours:.0f} of its class models of {row.name}, the baseline of {theirs:.0f}"
+            )
+            found.append(_make("sanity", plan.gates.sanity, reason, baseline, target=row.name))
     return found
 
 

@@ -36,12 +36,10 @@ def test_the_worst_comes_first_and_warnings_last() -> None:
     assert decide(found, [Comparison(baseline="m@1")], []) == "fail"
 
 
-def test_class_models_that_cannot_be_judged_are_named() -> None:
-    rows = [
-        ClassRow(0, "bee", figures={"subject_arrived": 1}),
-        row("die", "recognition", 0.1, 0.0),
-        ClassRow(2, "lemon"),
-    ]
+def test_a_class_is_named_that_only_the_baseline_is_sure_of() -> None:
+    unsure = ClassRow(0, "bee", figures={"subject_arrived": 1, "baseline_arrived": 3})
+    both = ClassRow(1, "die", figures={"subject_arrived": 0, "baseline_arrived": 1})
+    rows = [unsure, both, ClassRow(2, "lemon")]
     (found,) = find_in_classes(rows, PLAN, "m@1")
     assert (found.gate, found.severity, found.target) == ("sanity", "warn", "bee")
     assert "sure of 1 of its class models of bee" in found.reason
