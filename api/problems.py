@@ -1,5 +1,6 @@
 """Turns everything that goes wrong while a request is handled into a problem document."""
 
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -10,6 +11,9 @@ from shared import errors
 from shared.errors import MEDIA_TYPE, FieldError, Internal, Problem
 
 log = structlog.get_logger()
+
+MOST_READ_ON = 1 << 25
+"""Bytes of a body that is too large which are read all the same."""
 
 WERKZEUG: dict[int, type[Problem]] = {
     404: errors.NotFound,
@@ -41,6 +45,8 @@ def answer_http_error(error: HTTPException) -> Response:
     """What Flask itself refuses: an unknown address, a wrong method, a body over the limit."""
     if error.code is not None and error.code < 400:
         return error.get_response()  # type: ignore[return-value]
+    if error.code == 413:
+        _read_on()
     response = answer_problem(_explain(error))
     if error.code not in WERKZEUG and error.code is not None:
         response.status_code = error.code
@@ -48,6 +54,14 @@ def answer_http_error(error: HTTPException) -> Response:
     if allow:
         response.headers["Allow"] = ", ".join(allow)
     return response
+
+
+def _read_on() -> None:
+    """Reads what is still being sent, up to a limit: gunicorn hangs up on who has sent more than it was asked for."""
+    body, left = request.environ["wsgi.input"], MOST_READ_ON
+    with suppress(OSError):
+        while left > 0 and (read := body.read(min(left, 65_536))):
+            left -= len(read)
 
 
 def answer_unknown(_: Exception) -> Response:

@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import time
+from contextlib import closing
+from http.client import HTTPConnection
 
 import httpx2
 import pytest
@@ -26,6 +29,22 @@ def jpeg(width: int = 60, height: int = 40) -> bytes:
 
 def send(http: httpx2.Client, data: bytes, name: str = "picture.jpg") -> httpx2.Response:
     return http.post("/v1/images", files={"file": (name, data)})
+
+
+def answer(connection: HTTPConnection) -> int:
+    with connection.getresponse() as got:
+        got.read()
+        return got.status
+
+
+def test_who_sends_too_much_is_told_so_and_goes_on_over_the_same_connection(http: httpx2.Client) -> None:
+    with closing(HTTPConnection(http.base_url.host, http.base_url.port, timeout=30)) as connection:
+        form = {"Content-Type": "multipart/form-data; boundary=x"}
+        connection.request("POST", "/v1/images", b"\0" * 3_000_000, form)
+        assert answer(connection) == 413
+        time.sleep(0.2)  # a connection that is given up is closed by then
+        connection.request("GET", "/healthz")
+        assert answer(connection) == 200
 
 
 def test_a_picture_is_stored_under_its_digest_and_comes_back(http: httpx2.Client) -> None:
