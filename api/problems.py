@@ -1,5 +1,6 @@
 """Turns everything that goes wrong while a request is handled into a problem document."""
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +13,8 @@ from shared.errors import MEDIA_TYPE, FieldError, Internal, Problem
 
 log = structlog.get_logger()
 
-MOST_READ_ON = 1 << 25
-"""Bytes of a body that is too large which are read all the same."""
+MOST_READ_ON, READ_ON_SECONDS = 1 << 25, 5
+"""Bytes of a body that is too large which are read all the same, and for how long."""
 
 WERKZEUG: dict[int, type[Problem]] = {
     404: errors.NotFound,
@@ -58,10 +59,16 @@ def answer_http_error(error: HTTPException) -> Response:
 
 def _read_on() -> None:
     """Reads what is still being sent, up to a limit: gunicorn hangs up on who has sent more than it was asked for."""
-    body, left = request.environ["wsgi.input"], MOST_READ_ON
+    body, connection = request.environ["wsgi.input"], request.environ["gunicorn.socket"]
+    left, end = MOST_READ_ON, time.monotonic() + READ_ON_SECONDS
     with suppress(OSError):
-        while left > 0 and (read := body.read(min(left, 65_536))):
+        while left > 0 and (rest := end - time.monotonic()) > 0:
+            connection.settimeout(rest)
+            read = body.read(min(left, 8192))
+            if not read:
+                break
             left -= len(read)
+    connection.setblocking(True)
 
 
 def answer_unknown(_: Exception) -> Response:

@@ -47,6 +47,15 @@ def test_who_sends_too_much_is_told_so_and_goes_on_over_the_same_connection(http
         assert answer(connection) == 200
 
 
+def test_who_announces_too_much_and_falls_silent_is_told_so_too(http: httpx2.Client) -> None:
+    with closing(HTTPConnection(http.base_url.host, http.base_url.port, timeout=15)) as connection:
+        connection.putrequest("POST", "/v1/images")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", "3000000")
+        connection.endheaders(b"\0" * 1000)
+        assert answer(connection) == 413
+
+
 def test_a_picture_is_stored_under_its_digest_and_comes_back(http: httpx2.Client) -> None:
     data = jpeg()
     stored = send(http, data)

@@ -108,7 +108,7 @@ def compare_classes(
 def _note(
     rows: Mapping[int, ClassRow], gate: str, by_class: Mapping[int, Values], noise: Mapping[int, float] | None = None
 ) -> None:
-    """What a gate is held against."""
+    """Writes down what a gate is held against, and what chance alone does."""
     for target, change in measure_classes(by_class).items():
         rows[target].changes[gate] = change
         rows[target].noise[gate] = noise[target] if noise else 0.0
@@ -119,7 +119,7 @@ def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, ag
     moved: dict[int, Values] = {}
     unseen: dict[int, Values] = {}
     by_chance: dict[int, float] = {}
-    arrived = {"subject": find_arrived(subject.models), "baseline": find_arrived(baseline.models)}
+    arrived = {"subject": _find_arrived(subject.models), "baseline": _find_arrived(baseline.models)}
     for target, row in rows.items():
         ours, theirs, noise = (series.get(target, []) for series in (subject.models, baseline.models, again))
         if not (ours and theirs and noise):
@@ -141,7 +141,7 @@ def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, ag
     _note(rows, "appearance", less_shared(moved))
 
 
-def find_arrived(models: Series) -> Series:
+def _find_arrived(models: Series) -> Series:
     """Of every class, the class models that their network is as sure of as it usually is."""
     every = [_chance(one.verdict) for series in models.values() for one in series]
     sure = SURE * float(np.median(every)) if every else 0.0
