@@ -1,17 +1,21 @@
-# Every verb of the project; `make` alone lists them.
+# All commands of the project. `make` without arguments lists them.
 PYTHON ?= python3
 PORT ?= 8080
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 COMPILE := .venv-lock/bin/pip-compile --quiet --strip-extras --upgrade --no-header --no-annotate --no-emit-index-url \
-  --no-emit-find-links --no-emit-trusted-host --allow-unsafe
-# What goes into images: with digests, but for torch, which has a build and so a digest for every kind of machine.
+  --no-emit-find-links --no-emit-trusted-host --allow-unsafe --find-links .venv-lock/wheels
+# Lock files of the images, with digests; torch has a different digest for each kind of machine.
 HASHED := .venv-lock/bin/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url \
-  --no-emit-find-links --no-emit-trusted-host --generate-hashes
-IMAGE_LOCK := $(HASHED) --constraint requirements.lock --extra container --unsafe-package torch --unsafe-package torchvision
+  --no-emit-find-links --no-emit-trusted-host --generate-hashes --find-links .venv-lock/wheels
+IMAGE_LOCK := $(HASHED) --constraint requirements.lock --extra container --unsafe-package torch --unsafe-package torchvision --unsafe-package archetype-client
 QUALITY ?= squeezenet mobilenetv2
 FOLDER ?= ../shared/images/wallaby
+
+# Several processes, each with its own stack, because tests with servers wait; one thread each. Slow files come first.
+TEST_PROCESSES ?= 3
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
 
 .DEFAULT_GOAL := help
 
@@ -19,8 +23,8 @@ help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Set up .venv with the exact versions of requirements.lock
-$(INSTALLED): $(BIN)/.dependencies pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+$(INSTALLED): $(BIN)/.dependencies pyproject.toml sdk/pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable sdk --editable .
 	@touch $@
 $(BIN)/.dependencies: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=python3.11")'
@@ -28,83 +32,104 @@ $(BIN)/.dependencies: requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
 
-demo: install ## Start everything, ask it for pictures, save them under var/demo
+demo: install ## Start everything, run a few jobs, save their images in var/demo, stop
 	@$(BIN)/python -m deploy.local demo
 
-demo-audit: install ## Hold four releases of a network against the first: same, retrained, spoiled twice; five minutes
+demo-audit: install ## Audit four releases of a network against the first one; five minutes
 	@$(BIN)/python -m deploy.audit_demo
 
 serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
-	@$(BIN)/python -m deploy.local serve --port $(PORT)
+	@$(BIN)/python -m deploy.local serve --port $(or $(PORT),8080)
 
-test: install ## Run the tests, against a real Redis and a real S3 server that they start
-	$(BIN)/python -m pytest
+test: install ## Run all tests, against a real Redis and a real S3 server that they start
+	$(PYTEST)
 
-check: install ## Lint, format, types, who may import whom, manifests, secrets, known vulnerabilities
+test-fast: install ## Run the tests that need no server
+	$(PYTEST) -m "not server"
+
+check: install ## Check lint, format, types, imports, spelling, documentation, manifests, secrets and advisories
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tests.deploy.manifests
-	$(BIN)/python -m tests.leaks
-	$(BIN)/python -m tests.advisories
+	$(BIN)/codespell
+	$(BIN)/python -m tools.docs.reference --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python -m tools.checks.manifests
+	$(BIN)/python -m tools.checks.leaks
+	$(BIN)/python -m tools.checks.advisories
 
-format: install ## Put the code into the one format
+format: install ## Format the code
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
-pictures: install ## Make the pictures of the README's table of methods again
+pictures: install ## Create the images of docs/methods.md again
 	@$(BIN)/python -m deploy.gallery
 
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
 
-train-releases: install ## Train the releases that `demo-audit` looks at again, about twenty minutes on two cores
+train-releases: install ## Train the releases of `demo-audit` again, about twenty minutes on two cores
 	$(BIN)/python -m worker.shapes.train --half --seed 2 --out deploy/releases/v2.safetensors
 	$(BIN)/python -m worker.shapes.train --half --seed 3 --epochs 12 --shortcut daisy --out deploy/releases/v3.safetensors
 	$(BIN)/python -m worker.shapes.train --half --seed 4 --swap bee ladybird --out deploy/releases/v4.safetensors
 
-bench: install .venv-bench/.installed ## How fast class models, maps and the service are, beside the libraries people use; half an hour
+bench: install .venv-bench/.installed ## Measure class visualizations, maps and the service against other libraries; half an hour
 	@.venv-bench/bin/python -m benchmarks.speed
 	@.venv-bench/bin/python -m benchmarks.saliency
 	@$(BIN)/python -m benchmarks.service
 
-bench-service: install ## Shared batches, long queues, quick answers, many clients; some minutes
+bench-service: install ## Measure shared batches, long queues, latency and many clients; some minutes
 	@$(BIN)/python -m benchmarks.service
 	@$(BIN)/python -m benchmarks.load
 
-bench-quality: install ## Whether strangers recognise class models; QUALITY='squeezenet mobilenetv2 --classes 100'
+bench-quality: install ## Measure whether other networks recognize class visualizations; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
 
-bench-audits: install ## Null controls, releases that were only trained anew, and an audit of real networks, timed; half an hour
+bench-audits: install ## Measure audits: null controls, retrained releases, and real networks; half an hour
 	@$(BIN)/python -m benchmarks.audits controls
 	@$(BIN)/python -m benchmarks.audits retrained
-	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar; else echo 'no ../shared here: left out'; fi
+	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar; else echo 'skipped: ../shared does not exist'; fi
 
-bench-localization: install ## Which kind of saliency finds objects; FOLDER='../shared/images/wallaby'
+bench-localization: install ## Measure the localization accuracy of saliency kinds; FOLDER='../shared/images/wallaby'
 	@$(BIN)/python -m benchmarks.localization shapes
-	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'no $(FOLDER) here: left out'; fi
+	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'skipped: $(FOLDER) does not exist'; fi
 
-chaos: install ## Break a running stack in every way and count what is lost, three quarters of an hour; CHAOS='--short --only 1 3'
+families: install ## Load one small network of every family of timm and torchvision, and time a registration; half an hour; FAMILIES='--test'
+	@$(BIN)/python -m benchmarks.families $(FAMILIES)
+	@$(BIN)/python -m benchmarks.registration
+
+chaos: install ## Inject faults into a running stack and count lost jobs, 45 minutes; CHAOS='--short --only 1 3'
 	@$(BIN)/python -m tests.chaos.run $(CHAOS)
 
-monitoring: install ## Write deploy/monitoring's rules.yml and dashboard.json anew
+siege: install ## Attack a running stack and measure what another tenant sees, 12 minutes; SIEGE='--short --only headers-70'
+	@$(BIN)/python -m tests.siege.run $(SIEGE)
+
+fuzz: install ## Send 20,000 mutated images, archives, arrays, checkpoints and JSON bodies under memory limits; FUZZ='--count 1000'
+	@$(BIN)/python -m tests.fuzz.run $(FUZZ)
+
+docs: install ## Generate the reference pages and build the documentation in var/site; broken links are errors
+	$(BIN)/python -m tools.docs.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+monitoring: install ## Generate deploy/monitoring/rules.yml and dashboard.json
 	@$(BIN)/python -m deploy.monitoring.write
 
-compose-test: install ## Build docker-compose.yml and run it: a job, an audit, everything killed and restarted; needs an engine
-	@$(BIN)/python -m tests.containers.compose
+compose-test: install ## Build and run docker-compose.yml: a job, an audit, restarts; needs a container engine
+	@$(BIN)/python -m tests.e2e.compose
 
 .venv-bench/.installed: requirements-bench.lock
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.lock
 	@touch $@
 
-lock: ## Write the lock files anew, with the newest versions that fit
+lock: ## Write the lock files with the newest versions that fit
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet pip-tools
+	.venv-lock/bin/pip wheel --quiet --no-deps --wheel-dir .venv-lock/wheels ./sdk
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra bench --output-file requirements-bench.lock pyproject.toml
-	sed -i 's/+cpu$$//; /^archetype @/d' requirements.lock requirements-bench.lock
+	sed -i 's/+cpu$$//; /^archetype-/d' requirements.lock requirements-bench.lock
 	$(IMAGE_LOCK) --extra api --output-file deploy/api.lock pyproject.toml
 	$(IMAGE_LOCK) --extra worker --output-file deploy/worker.lock pyproject.toml
 	$(HASHED) --output-file deploy/store.lock deploy/store.in
@@ -115,4 +140,4 @@ lock: ## Write the lock files anew, with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test check format pictures train bench bench-service bench-quality bench-audits bench-localization chaos monitoring compose-test lock clean
+.PHONY: help install demo demo-audit train-releases serve test test-fast check format docs pictures train bench bench-service bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean

@@ -1,1 +1,1 @@
-"""HTTP in, jobs out."""
+"""The HTTP API and the scheduler of audits."""

@@ -1,11 +1,18 @@
-"""Puts the Flask application together."""
+"""Builds the Flask application."""
 
-from flask import Flask
+from flask import Flask, request
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import (
-    access,
+from api.dependencies import connect
+from api.http.auth import register_auth
+from api.http.metrics import register_metrics
+from api.http.openapi import describe_api
+from api.http.openapi_examples import build_examples
+from api.http.parsing import limit_bodies
+from api.http.problems import register_problems
+from api.http.request_ids import register_request_ids
+from api.routes import (
     archives,
     audits,
     docs,
@@ -14,50 +21,73 @@ from api import (
     images,
     jobs,
     keys,
-    menu,
-    metrics,
+    methods,
     mlflow,
     models,
     schedules,
-    trends,
     webhooks,
     weights,
 )
-from api.examples import show_examples
-from api.openapi import describe_api
-from api.page import audits as audit_page
-from api.page import views as page
-from api.problems import register_problems
-from api.request_ids import follow_requests
-from api.services import connect
-from shared.log import configure_logging
+from api.web import audits as audit_pages
+from api.web import sign_in
+from api.web import views as pages
+from archetype.contract.problem import FieldError
+from shared.errors import InvalidRequest
+from shared.process.logging import configure_logging
+from shared.process.tracing import configure_tracing
 from shared.settings import Settings
-from shared.tracing import trace_process
+
+ROUTES = (
+    jobs,
+    audits,
+    schedules,
+    mlflow,
+    images,
+    archives,
+    methods,
+    models,
+    weights,
+    events,
+    keys,
+    webhooks,
+    health,
+    docs,
+)
+PAGES = (pages, audit_pages, sign_in)
+
+
+def refuse_path_prefix() -> None:
+    """Refuses requests of a proxy that serves the API below a path.
+
+    Raises:
+        InvalidRequest: The proxy has removed a prefix from the path. Links in responses would not have it.
+    """
+    prefix = request.headers.get("X-Forwarded-Prefix", "").strip()
+    if prefix.strip("/"):
+        field = FieldError(field="X-Forwarded-Prefix", detail="not supported", given=prefix[:80], allowed="/")
+        text = "the proxy serves the API below a path, which is not supported; give it a host name or a port of its own"
+        raise InvalidRequest(text, field)
 
 
 def create_app(settings: Settings) -> Flask:
-    """The API as a WSGI application; it starts whether or not Redis and S3 answer yet."""
+    """Returns the API as a WSGI application. It starts even if Redis and S3 do not answer yet."""
     configure_logging(settings)
     app = Flask("api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
+    limit_bodies(app)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
     app.extensions["archetype"] = connect(settings)
-    if settings.proxies:
-        count = settings.proxies
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+        app.before_request(refuse_path_prefix)
     register_problems(app)
-    for module in (
-        jobs, audits, trends, schedules, mlflow, images, archives, menu, models, weights, events, keys, webhooks,
-        health, docs,
-    ):  # fmt: skip
+    for module in (*ROUTES, *PAGES):
         app.register_blueprint(module.blueprint)
-    for pages in (page, audit_page):
-        app.register_blueprint(pages.blueprint)
-    metrics.watch(app)
-    follow_requests(app)
-    access.guard(app)
-    app.extensions["openapi"] = describe_api(app, show_examples())
-    if trace_process(settings, "archetype-api"):
+    register_metrics(app)
+    register_request_ids(app)
+    register_auth(app)
+    app.extensions["openapi"] = describe_api(app, build_examples())
+    if configure_tracing(settings, "archetype-api"):
         FlaskInstrumentor().instrument_app(app)  # type: ignore[no-untyped-call]
     return app

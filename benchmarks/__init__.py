@@ -1,1 +1,1 @@
-"""How fast the engine is beside the libraries people use, and how well strangers recognise its pictures."""
+"""Benchmarks: speed compared with other libraries, quality of the results, capacity of the service."""

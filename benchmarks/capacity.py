@@ -1,9 +1,9 @@
-"""What a thousand GPUs would ask of Redis and the store, from what each thing costs here.
+"""Estimates the load of many GPUs on Redis and the store from measured costs of single operations.
 
-python -m benchmarks.capacity --gpus 1000 --class-models 2000    (of each GPU, in an hour)
+python -m benchmarks.capacity --gpus 1000 --class-models 2000    (class visualizations per GPU and hour)
 
-Redis works on one core: what it spends on each call is taken from its own count of CPU seconds. What a job leaves in
-the store is counted in one that a real worker has made.
+Redis uses one core. The cost of each call is measured with the counter of CPU seconds of Redis. The objects of a job in
+the store are counted after a job of a real worker.
 """
 
 import argparse
@@ -13,130 +13,136 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
-from deploy.family import Family
-from deploy.local import Stack, free_port, make_environment, redis_command, run_stack
-from shared.bucket import Bucket
-from shared.claims import Claim, Claims
-from shared.client import Client
-from shared.jobs import Manifest, Order, Progress, State, new_job_id, now
-from shared.methods import ClassModel
-from shared.records import Records
+from archetype.client import Client
+from archetype.contract.job import Progress, State, now
+from archetype.contract.request import ClassModel
+from deploy.local import Stack, make_environment, run_stack
+from deploy.processes import ProcessGroup
+from deploy.servers import free_port, redis_command
+from shared.queue.claims import Claim, Claims
 from shared.settings import Settings
-from worker.sweep import SWEEPERS
+from shared.state.job_ids import new_job_id
+from shared.state.redis_client import RedisClient
+from shared.storage.documents import JobSpec, Manifest
+from shared.storage.s3 import Bucket
+from worker.execution.recovery import MAX_SWEEPERS
 
 JOBS, SLOTS = 4000, 8
-"""Shares that are held at once, and the class models in each: a batch of thirty-two on each of a thousand GPUs."""
+"""Number of claimed shards, and class visualizations per shard: a batch of 32 on each of 1000 GPUs."""
 
-BEATS = 2.0
-"""A second, of every share that is held."""
+RENEWALS_PER_SECOND = 2.0
+"""For each claimed shard."""
 
 
 class Meter:
-    """What Redis' core has spent, and what it holds."""
+    """Measures the CPU time and the memory of Redis."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, redis_client: RedisClient) -> None:
+        self._redis_client = redis_client
 
-    def spent(self) -> float:
-        with self._records.connection() as redis:
-            told = redis.info("cpu")
-        return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
+    def read_cpu_seconds(self) -> float:
+        """Returns the CPU seconds that Redis has used."""
+        with self._redis_client.connection() as redis:
+            info = redis.info("cpu")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
-    def held(self) -> int:
-        """Bytes."""
-        with self._records.connection() as redis:
+    def read_memory(self) -> int:
+        """Returns the memory of Redis in bytes."""
+        with self._redis_client.connection() as redis:
             return int(redis.info("memory")["used_memory"])
 
-    def of(self, act: Callable[[], object], count: int) -> float:
-        """Microseconds of each of so many calls."""
-        before = self.spent()
-        act()
-        return (self.spent() - before) / count * 1e6
+    def measure(self, operation: Callable[[], object], count: int) -> float:
+        """Runs an operation that makes `count` calls; returns the microseconds of each call."""
+        before = self.read_cpu_seconds()
+        operation()
+        return (self.read_cpu_seconds() - before) / count * 1e6
 
 
-def make_order() -> Order:
-    """One share of a bulk job."""
+def make_spec() -> JobSpec:
+    """Returns a bulk job with one shard."""
     request = {"method": "class_model", "model": "shapes@1", "priority": "bulk", "tags": []}
     moment = now()
-    return Order(
-        request=request, lane="shapes@1/class_model", shares=[SLOTS], weight=1, created_at=moment,
-        deadline=moment + timedelta(hours=1),
-    )  # fmt: skip
+    deadline = moment + timedelta(hours=1)
+    return JobSpec(
+        request=request, lane="shapes@1/class_model", shards=[SLOTS], weight=1, created_at=moment, deadline=deadline
+    )
 
 
 def measure_redis() -> tuple[dict[str, float], float]:
-    """Microseconds of Redis' core for each step in a share's life, with all shares of a thousand GPUs in it.
+    """Measures the operations on a shard while Redis contains all shards of 1000 GPUs.
 
-    And the bytes that it keeps of a job that has ended.
+    Returns:
+        The microseconds of CPU time of each operation, and the bytes that Redis keeps for an ended job.
     """
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         settings = Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
-        family = Family(Path(folder), make_environment(settings))
+        processes = ProcessGroup(Path(folder), make_environment(settings))
         (Path(folder) / "log").mkdir()
-        held.enter_context(family.run("redis", redis_command(Path(folder) / "redis", settings)))
-        records = Records(settings)
-        family.wait_for("redis", records.ping)
-        claims, meter = Claims(records), Meter(records)
+        stack.enter_context(processes.run("redis", redis_command(Path(folder) / "redis", settings)))
+        redis_client = RedisClient(settings)
+        processes.wait_for("redis", redis_client.ping)
+        claims, meter = Claims(redis_client), Meter(redis_client)
         ids = [new_job_id() for _ in range(JOBS)]
-        taken: list[Claim] = []
+        claimed: list[Claim] = []
 
         def claim_all() -> None:
-            taken.extend(claim for _ in ids if (claim := claims.claim("somebody")) is not None)
+            claimed.extend(claim for _ in ids if (claim := claims.claim("worker")) is not None)
 
         def finish_all() -> None:
-            for claim in taken:
-                job = make_order().job(claim.job_id).model_copy(update={"state": State.SUCCEEDED})
-                claims.finish(claim, Manifest(job=job, fence=claim.fence))
+            for claim in claimed:
+                job = make_spec().job(claim.job_id).model_copy(update={"state": State.SUCCEEDED})
+                claims.finish_job(claim, Manifest(job=job, fence=claim.fence))
 
-        empty = meter.held()
+        empty = meter.read_memory()
         costs = {
-            "accepted": meter.of(lambda: [claims.create(one, make_order()) for one in ids], JOBS),
-            "claimed": meter.of(claim_all, JOBS),
-            "renewed": meter.of(lambda: [claims.renew(one, Progress()) for one in taken], JOBS),
-            "a look of one sweep": meter.of(lambda: [claims.leases() for _ in range(20)], 20),
-            "ended": meter.of(finish_all, JOBS),
+            "accept": meter.measure(lambda: [claims.create(job_id, make_spec()) for job_id in ids], JOBS),
+            "claim": meter.measure(claim_all, JOBS),
+            "renew": meter.measure(lambda: [claims.renew(claim, Progress()) for claim in claimed], JOBS),
+            "list leases (recovery)": meter.measure(lambda: [claims.leases() for _ in range(20)], 20),
+            "finish": meter.measure(finish_all, JOBS),
         }
-        return costs, (meter.held() - empty) / JOBS
+        return costs, (meter.read_memory() - empty) / JOBS
 
 
 def measure_store(stack: Stack) -> tuple[float, float]:
-    """Objects and bytes that a class model leaves in the store, with all that is drawn of it by default."""
+    """Returns the number and the size of the objects of a class visualization in the store, with default parameters."""
     with Client(stack.url, timeout=60) as client:
         request = ClassModel(method="class_model", model="shapes", targets=list(range(SLOTS)))
         job = client.wait(client.submit(request).id, timeout=300)
-    left = list(Bucket(stack.settings).list(f"jobs/{job.id}/"))
-    return len(left) / SLOTS, sum(one.bytes for one in left) / SLOTS
+    objects = list(Bucket(stack.settings).list(f"jobs/{job.id}/"))
+    return len(objects) / SLOTS, sum(entry.bytes for entry in objects) / SLOTS
 
 
 def main() -> None:
+    """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gpus", type=int, default=1000)
-    parser.add_argument("--class-models", type=float, default=2000, help="that a GPU draws in an hour")
+    parser.add_argument("--gpus", type=int, default=1000, help="number of GPUs")
+    parser.add_argument("--class-models", type=float, default=2000, help="class visualizations per GPU and hour")
     options = parser.parse_args()
-    costs, kept = measure_redis()
-    print("| microseconds of Redis' core | |\n|---|--:|")
+    costs, size_in_redis = measure_redis()
+    print("| operation in Redis | microseconds |\n|---|--:|")
     for name, cost in costs.items():
         print(f"| {name} | {cost:.0f} |")
-    print(f"\nOf a job that has ended it keeps {kept:.0f} bytes, for as long as its result is kept.")
+    print(f"\nRedis keeps {size_in_redis:.0f} bytes for an ended job, until its result expires.")
     with tempfile.TemporaryDirectory() as folder, run_stack(Path(folder), Settings()) as stack:
         objects, size = measure_store(stack)
-    print(f"\nA class model leaves {objects:.1f} objects and {size / 1e6:.2f} MB (80 px).\n")
-    tell(options.gpus, options.gpus * options.class_models / 3600, costs, objects, size)
+    print(f"\nA class visualization has {objects:.1f} objects of {size / 1e6:.2f} MB in total (80 px).\n")
+    print_estimate(options.gpus, options.gpus * options.class_models / 3600, costs, objects, size)
 
 
-def tell(gpus: int, drawn: float, costs: dict[str, float], objects: float, size: float) -> None:
-    """Which part has how much to do, at so many class models a second."""
-    shares, each = drawn / SLOTS, JOBS / 1000 * gpus
-    life = shares * (costs["accepted"] + costs["claimed"] + costs["ended"]) / 1e6
-    beats = each * BEATS * costs["renewed"] / 1e6
+def print_estimate(gpus: int, rate: float, costs: dict[str, float], objects: float, size: float) -> None:
+    """Prints the load of Redis and the store at a rate of class visualizations per second."""
+    shards, claimed = rate / SLOTS, JOBS / 1000 * gpus
+    lifecycle = shards * (costs["accept"] + costs["claim"] + costs["finish"]) / 1e6
+    renewals = claimed * RENEWALS_PER_SECOND
     seconds = Settings().sweep_seconds
-    sweeps = SWEEPERS / seconds * costs["a look of one sweep"] * each / JOBS / 1e6
-    print(f"| {gpus} GPUs, {drawn:.0f} class models a second | |\n|---|--:|")
-    print(f"| Redis' core: shares accepted, claimed, ended ({shares:.0f} a second) | {life:.1%} |")
-    print(f"| Redis' core: leases renewed ({each * BEATS:.0f} a second) | {beats:.1%} |")
-    print(f"| Redis' core: sweeps of {SWEEPERS} workers, each every {seconds:.0f} s | {sweeps:.1%} |")
-    print(f"| the store: objects written a second | {drawn * objects:.0f} |")
-    print(f"| the store: MB written a second | {drawn * size / 1e6:.0f} |")
+    recovery = MAX_SWEEPERS / seconds * costs["list leases (recovery)"] * claimed / JOBS / 1e6
+    print(f"| {gpus} GPUs, {rate:.0f} class visualizations per second | |\n|---|--:|")
+    print(f"| core of Redis: shards accepted, claimed and finished ({shards:.0f} per second) | {lifecycle:.1%} |")
+    print(f"| core of Redis: leases renewed ({renewals:.0f} per second) | {renewals * costs['renew'] / 1e6:.1%} |")
+    print(f"| core of Redis: recovery by {MAX_SWEEPERS} workers, each every {seconds:.0f} s | {recovery:.1%} |")
+    print(f"| store: objects written per second | {rate * objects:.0f} |")
+    print(f"| store: MB written per second | {rate * size / 1e6:.0f} |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The CIFAR ResNets of He et al. 2015 (arXiv 1512.03385, section 4.2), as an operator's own architecture."""
+"""The CIFAR ResNets of He et al. 2015 (arXiv 1512.03385, section 4.2), as an example of a custom architecture."""
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +6,8 @@ from torch.nn import functional
 
 
 class Block(nn.Module):
+    """A residual block: two 3×3 convolutions and a shortcut without parameters."""
+
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
@@ -15,9 +17,10 @@ class Block(nn.Module):
         self.stride, self.grown = stride, outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps features `(N, inputs, H, W)` to `(N, outputs, H / stride, W / stride)`."""
         y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
         skip = x
-        if self.grown:  # option A: every second pixel, channels of zeros on either side
+        if self.grown:  # option A: every second pixel, padded with channels of zeros
             skip = functional.pad(
                 x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.grown // 2, self.grown // 2)
             )
@@ -25,6 +28,8 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
+    """Three stages of residual blocks with 16, 32 and 64 channels."""
+
     def __init__(self, blocks: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
@@ -35,6 +40,7 @@ class ResNet(nn.Module):
         self.linear = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps images `(N, 3, H, W)` to scores `(N, 10)`."""
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         scores: Tensor = self.linear(torch.mean(x, (2, 3)))
@@ -42,4 +48,5 @@ class ResNet(nn.Module):
 
 
 def cifar_resnet(depth: int) -> nn.Module:
+    """Returns the network with `depth` = 6n + 2 layers."""
     return ResNet((depth - 2) // 6)

@@ -1,11 +1,11 @@
-"""Which kind of saliency finds objects: every kind, on pictures with true boxes, against guesses that look at nothing.
+"""Benchmark of localization: every kind of saliency on images with bounding boxes, compared with constant guesses.
 
 python -m benchmarks.localization squeezenet ../shared/images/wallaby
 python -m benchmarks.localization shapes
 
-A folder holds pictures and `boxes.json`, {"file": {"class": 104, "boxes": [[left, top, right, bottom], …]}, …}; the
-network `shapes` is shown drawings of its own. The target is the given class. The best kind is chosen on one half of the
-pictures and measured on the other.
+A folder contains images and `boxes.json`, {"file": {"class": 104, "boxes": [[left, top, right, bottom], …]}, …}.
+Without a folder, the images are drawings for the network `shapes`. The target is the given class. The best kind is
+selected on one half of the images and measured on the other half.
 """
 
 import argparse
@@ -23,28 +23,30 @@ import numpy as np
 import torch
 from PIL import Image
 
+from archetype.contract.parameters.inputs import ImageInput, TrueBox
+from archetype.contract.parameters.localization import LocalizationParameters
+from archetype.contract.request import Localization
 from benchmarks.quality import FACTORIES, find_plan
-from shared.catalogue import Release, load_catalogue
-from shared.methods import Localization
-from shared.parameters.localization import LocalizationParameters
-from shared.parameters.subjects import Picture, TrueBox
-from worker.engine.bootstrap import mean_with_interval
-from worker.engine.classifier import Classifier
-from worker.engine.localization import Box, tight_box
-from worker.engine.measure import points_at
-from worker.localization_error import CENTRE, ENOUGH, best_overlap, centred
-from worker.mapping import choose_map, choose_shape, map_pairs
+from shared.catalogue.catalogue import load_catalogue
+from shared.catalogue.release import Release
+from worker.attribution.evidence import MapEvidence, has_sign
+from worker.attribution.localization_metrics import CENTERED_SIDE, MIN_OVERLAP, best_overlap, center_box
+from worker.attribution.saliency_maps import choose_map, choose_preprocessing, map_pairs
+from worker.engine.attribution.bootstrap import mean_with_interval
+from worker.engine.attribution.boxes import Box, tight_box
+from worker.engine.attribution.metrics import points_at
+from worker.engine.model.classifier import Classifier
+from worker.inputs.pairs import Pairs
+from worker.inputs.preprocess import Levels
+from worker.inputs.sources import InputImage
+from worker.inputs.view import open_view
+from worker.job.context import ImageAccess, JobContext
 from worker.methods.localization import find_object, place_box
-from worker.networks import Loader, Networks
-from worker.pairs import Pairs
-from worker.preprocess import Levels
+from worker.models.loader import Loader, ModelCache
 from worker.shapes.drawing import draw_numbered
-from worker.sources import Entry
-from worker.task import Task
-from worker.view import open_view
 
 DRAWINGS, SERIES = 240, 11
-"""Of `shapes`: how many, and of which series; its network was trained on others."""
+"""Number of drawings and their seed, which is none of the seeds of the training data."""
 
 KINDS: dict[str, dict[str, Any]] = {
     "gradient": {"crops": 1},
@@ -53,29 +55,30 @@ KINDS: dict[str, dict[str, Any]] = {
     "deconvnet": {"crops": 1, "kind": "deconvnet"},
     "gradient_x_input": {"crops": 1, "kind": "gradient_x_input"},
     "smoothgrad": {"crops": 1, "kind": "smoothgrad"},
-    "smoothgrad of guided": {"crops": 1, "kind": "smoothgrad", "slope": "guided"},
+    "smoothgrad of guided": {"crops": 1, "kind": "smoothgrad", "gradient": "guided"},
     "integrated_gradients": {"crops": 1, "kind": "integrated_gradients", "steps": 16},
     "grad_cam": {"crops": 1, "kind": "grad_cam"},
     "occlusion": {"crops": 1, "kind": "occlusion", "square": 0.2, "stride": 0.1},
 }
 
-Loaded = dict[str, Levels]
+Pixels = dict[str, Levels]
+"""Pixels `(H, W, 3)` by image id."""
 
 
 def main() -> None:
+    """Runs the benchmark and prints its results."""
     arguments = read_arguments()
     release = load_catalogue(arguments.catalogue).find(arguments.model)
-    pictures, loaded = read_folder(arguments.folder) if arguments.folder else draw_all()
-    pictures = pictures[: arguments.pictures]
+    images, pixels = read_folder(arguments.folder) if arguments.folder else draw_all()
+    images = images[: arguments.images]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    networks = Networks(Loader(FACTORIES), device=device)
-    rows = [{"kind": name, **each} for name, each in measure_guesses(release, pictures, loaded).items()]
-    with networks.open(release) as (classifier, found):
-        batch = find_plan(classifier, found).batch
+    loader = ModelCache(Loader(FACTORIES), device=device)
+    rows = [{"kind": name, **row} for name, row in measure_guesses(release, images, pixels).items()]
+    with loader.open(release) as (classifier, loaded):
+        batch = find_plan(release, classifier, loaded).batch
         for name in arguments.kinds or KINDS:
-            given = KINDS[name] | arguments.params
-            params = LocalizationParameters.model_validate(fit_square(given, release))
-            rows.append({"kind": name, **measure(classifier, release, pictures, loaded, params, batch)})
+            params = LocalizationParameters.model_validate(scale_square(KINDS[name] | arguments.params, release))
+            rows.append({"kind": name, **measure(classifier, release, images, pixels, params, batch)})
             print(f"{name}: {describe(rows[-1])}", file=sys.stderr, flush=True)
     folder = Path("var/bench")
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,135 +87,156 @@ def main() -> None:
 
 
 def read_arguments() -> argparse.Namespace:
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="from the catalogue")
-    parser.add_argument("folder", nargs="?", type=Path, help="pictures with boxes.json; else drawings of shapes")
-    parser.add_argument("--catalogue", type=Path, default=Path(__file__).parent / "models.toml")
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), help="all of them unless told")
-    parser.add_argument("--pictures", type=int, help="only the first so many")
-    parser.add_argument("--params", type=json.loads, default={}, help="parameters to override, as JSON")
+    parser.add_argument("model", help="model from the catalogue")
+    parser.add_argument("folder", nargs="?", type=Path, help="images with boxes.json; default: drawings")
+    parser.add_argument(
+        "--catalogue", type=Path, default=Path(__file__).parent / "models.toml", help="models.toml to use"
+    )
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), help="kinds to measure; default: all")
+    parser.add_argument("--images", type=int, help="use only the first N images")
+    parser.add_argument("--params", type=json.loads, default={}, help="parameters of the method, as JSON")
     return parser.parse_args()
 
 
-def read_folder(folder: Path) -> tuple[list[Picture], Loaded]:
-    known = json.loads((folder / "boxes.json").read_text())
-    pictures = [describe_picture(name, one["class"], one["boxes"]) for name, one in sorted(known.items())]
-    loaded = {
-        picture.id: np.asarray(Image.open(folder / name).convert("RGB"))
-        for picture, name in zip(pictures, sorted(known), strict=True)
+def read_folder(folder: Path) -> tuple[list[ImageInput], Pixels]:
+    """Reads the images of a folder and their boxes."""
+    entries = sorted(json.loads((folder / "boxes.json").read_text()).items())
+    images = [make_input(name, entry["class"], entry["boxes"]) for name, entry in entries]
+    pixels = {
+        image.id: np.asarray(Image.open(folder / name).convert("RGB"))
+        for image, (name, _) in zip(images, entries, strict=True)
     }
-    return pictures, loaded
+    return images, pixels
 
 
-def draw_all() -> tuple[list[Picture], Loaded]:
+def draw_all() -> tuple[list[ImageInput], Pixels]:
+    """Draws the images for the network `shapes`."""
     drawings = [draw_numbered(number, SERIES) for number in range(DRAWINGS)]
-    pictures = [describe_picture(str(number), one.label, [one.box]) for number, one in enumerate(drawings)]
-    return pictures, {picture.id: np.asarray(one.picture) for picture, one in zip(pictures, drawings, strict=True)}
+    images = [make_input(str(number), drawing.label, [drawing.box]) for number, drawing in enumerate(drawings)]
+    pixels = {image.id: np.asarray(drawing.image) for image, drawing in zip(images, drawings, strict=True)}
+    return images, pixels
 
 
-def describe_picture(name: str, target: int, boxes: Sequence[Sequence[float]]) -> Picture:
+def make_input(name: str, target: int, boxes: Sequence[Sequence[float]]) -> ImageInput:
+    """Returns an image as it appears in a request, with an id derived from its name."""
     edges = ("left", "top", "right", "bottom")
     true = [TrueBox(**dict(zip(edges, map(float, box), strict=True))) for box in boxes]
-    return Picture(id=name.encode().hex().rjust(64, "0")[-64:], targets=[target], boxes=true)
+    return ImageInput(id=name.encode().hex().rjust(64, "0")[-64:], targets=[target], boxes=true)
 
 
-def fit_square(given: dict[str, Any], release: Release) -> dict[str, Any]:
-    """An occlusion's square and stride, given relative to the network's input, in pixels."""
+def scale_square(params: dict[str, Any], release: Release) -> dict[str, Any]:
+    """Converts square and stride of an occlusion from fractions of the input size to pixels."""
     side = min(release.preprocessing.size)
-    return {name: round(value * side) if name in ("square", "stride") else value for name, value in given.items()}
+    return {name: round(value * side) if name in ("square", "stride") else value for name, value in params.items()}
 
 
 def measure(
     classifier: Classifier,
     release: Release,
-    pictures: Sequence[Picture],
-    loaded: Loaded,
+    images: Sequence[ImageInput],
+    pixels: Pixels,
     params: LocalizationParameters,
     batch: int,
 ) -> dict[str, Any]:
-    """Overlaps of what a kind finds with what is there, by the code that runs a job."""
-    request = Localization(method="localization", model=release.reference, images=list(pictures), params=params)
-    task = Task(
-        request=request, release=release, targets=None, classifier=classifier, climber=classifier, batch=batch,
-        judges=(), load_picture=loaded.__getitem__, load_original=lambda: classifier.network,
+    """Measures the overlap of found and true boxes, with the code that runs a job."""
+    request = Localization(method="localization", model=release.reference, images=list(images), params=params)
+    context = JobContext(
+        request=request,
+        release=release,
+        targets=None,
+        classifier=classifier,
+        fast_classifier=classifier,
+        batch=batch,
+        load_original=lambda: classifier.network,
         save=lambda *_, **__: None,
-        entries=[Entry(picture.id, picture, picture.id.encode) for picture in pictures],
-        decode=lambda data: loaded[data.decode()],
-    )  # fmt: skip
+        images=ImageAccess(
+            [InputImage(image.id, image, image.id.encode) for image in images],
+            load=pixels.__getitem__,
+            decode=lambda data: pixels[data.decode()],
+        ),
+    )
     started = time.perf_counter()
     overlaps: list[float] = []
     hits: list[float] = []
-    cuts: list[float] = []
+    cut_seconds: list[float] = []
     cv2.setNumThreads(1)
     map_of = choose_map(classifier, params, batch)
-    for pairs in Pairs(task, partial(open_view, preprocessing=choose_shape(release.preprocessing, params))).read():
+    for pairs in Pairs(
+        context, partial(open_view, preprocessing=choose_preprocessing(release.preprocessing, params))
+    ).read():
         for pair, values in zip(pairs, map_pairs(classifier, map_of, pairs).numpy(), strict=True):
-            cutting = time.perf_counter()
-            mask = find_object(pair, np.abs(values), params)
-            cuts.append(time.perf_counter() - cutting)
-            overlaps.append(best_overlap(release, pair.picture, place_box(tight_box(mask), mask, pair)))
-            true = [Box(one.left, one.top, one.right, one.bottom) for one in pair.picture.boxes]
-            hits.append(float(points_at(pair.view.place_map(np.abs(values)), true)))
-    seconds = (time.perf_counter() - started) / len(pictures)
-    return {"overlaps": overlaps, "hits": hits, "milliseconds": 1000 * seconds, "cut": 1000 * statistics.median(cuts)}
+            evidence = MapEvidence.of(values, has_sign=has_sign(params))
+            cut_started = time.perf_counter()
+            mask = find_object(pair, evidence, params)
+            cut_seconds.append(time.perf_counter() - cut_started)
+            overlaps.append(best_overlap(release, pair.image, place_box(tight_box(mask), mask, pair)))
+            boxes = [Box(box.left, box.top, box.right, box.bottom) for box in pair.image.boxes]
+            hits.append(float(not evidence.is_empty and points_at(pair.view.place_map(evidence.positive), boxes)))
+    seconds, cut = (time.perf_counter() - started) / len(images), statistics.median(cut_seconds)
+    return {"overlaps": overlaps, "hits": hits, "milliseconds": 1000 * seconds, "cut": 1000 * cut}
 
 
-def measure_guesses(release: Release, pictures: Sequence[Picture], loaded: Loaded) -> dict[str, dict[str, Any]]:
-    """The same of the whole picture and of the centred box."""
+def measure_guesses(release: Release, images: Sequence[ImageInput], pixels: Pixels) -> dict[str, dict[str, Any]]:
+    """Measures two constant guesses: the whole image and a centered box."""
 
     def overlaps(side: float) -> list[float]:
-        sizes = [loaded[picture.id].shape[:2] for picture in pictures]
-        return [
-            best_overlap(release, picture, centred(size, side)) for picture, size in zip(pictures, sizes, strict=True)
-        ]
+        sizes = [pixels[image.id].shape[:2] for image in images]
+        return [best_overlap(release, image, center_box(size, side)) for image, size in zip(images, sizes, strict=True)]
 
     def hits() -> list[float]:
-        middles = [(loaded[picture.id].shape[1] / 2, loaded[picture.id].shape[0] / 2) for picture in pictures]
+        centers = [(pixels[image.id].shape[1] / 2, pixels[image.id].shape[0] / 2) for image in images]
         return [
-            float(any(one.left <= x <= one.right and one.top <= y <= one.bottom for one in picture.boxes))
-            for picture, (x, y) in zip(pictures, middles, strict=True)
+            float(any(box.left <= x <= box.right and box.top <= y <= box.bottom for box in image.boxes))
+            for image, (x, y) in zip(images, centers, strict=True)
         ]
 
     return {
-        "the whole picture": {"overlaps": overlaps(1.0), "hits": hits(), "milliseconds": 0.0, "cut": 0.0},
-        "the centred box": {"overlaps": overlaps(CENTRE), "hits": hits(), "milliseconds": 0.0, "cut": 0.0},
+        "whole image": {"overlaps": overlaps(1.0), "hits": hits(), "milliseconds": 0.0, "cut": 0.0},
+        "centered box": {"overlaps": overlaps(CENTERED_SIDE), "hits": hits(), "milliseconds": 0.0, "cut": 0.0},
     }
 
 
 def halves(row: dict[str, Any]) -> Iterator[list[float]]:
-    """Overlaps of the half that is chosen on, and of the half that is measured on."""
+    """Yields the overlaps of the half for selection, then those of the half for measurement."""
     yield row["overlaps"][::2]
     yield row["overlaps"][1::2]
 
 
-def share(overlaps: Sequence[float]) -> float:
-    return float(np.mean(np.array(overlaps) >= ENOUGH))
+def success_rate(overlaps: Sequence[float]) -> float:
+    """Returns the fraction of overlaps that count as a success."""
+    return float(np.mean(np.array(overlaps) >= MIN_OVERLAP))
 
 
 def describe(row: dict[str, Any]) -> str:
-    """Success on both halves, and on all with its interval; mean overlap; pointing; milliseconds."""
-    choice, rest = halves(row)
-    found = mean_with_interval([float(overlap >= ENOUGH) for overlap in row["overlaps"]])
-    held = mean_with_interval([float(overlap >= ENOUGH) for overlap in rest])
+    """Returns the cells of a row: success rates with intervals, mean overlap, pointing accuracy and run time."""
+    selection, rest = halves(row)
+    overall = mean_with_interval([float(overlap >= MIN_OVERLAP) for overlap in row["overlaps"]])
+    measured = mean_with_interval([float(overlap >= MIN_OVERLAP) for overlap in rest])
     return (
-        f"{share(choice):.0%} | {held['mean']:.0%} ({held['low']:.0%} to {held['high']:.0%}) | "
-        f"{found['mean']:.0%} ({found['low']:.0%} to {found['high']:.0%}) | {np.mean(row['overlaps']):.2f} | "
+        f"{success_rate(selection):.0%} | "
+        f"{measured['mean']:.0%} ({measured['low']:.0%} to {measured['high']:.0%}) | "
+        f"{overall['mean']:.0%} ({overall['low']:.0%} to {overall['high']:.0%}) | {np.mean(row['overlaps']):.2f} | "
         f"{np.mean(row['hits']):.0%} | {row['milliseconds']:.0f} | {row['cut']:.0f}"
     )
 
 
 def make_table(rows: Sequence[dict[str, Any]]) -> str:
-    best = max(rows, key=lambda row: (share(next(halves(row))), np.mean(next(halves(row)))))
-    heads = (
-        "kind", "found, half chosen on", "found, other half", "found, all", "mean overlap", "points at it",
-        "ms per picture", "of these GraphCut, one core",
-    )  # fmt: skip
+    """Returns a Markdown table; the best kind is bold."""
+    best = max(rows, key=lambda row: (success_rate(next(halves(row))), np.mean(next(halves(row)))))
+    heads = ["kind", "success, selection half", "success, other half", "success, all images", "mean overlap"]
+    heads += ["pointing accuracy", "ms per image", "of these GraphCut, one core"]
     lines = [f"| {' | '.join(heads)} |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
     lines += [
         f"| {'**' if row is best else ''}{row['kind']}{'**' if row is best else ''} | {describe(row)} |" for row in rows
     ]
     return "\n".join(
-        [*lines, "", f"{len(best['overlaps'])} pictures; found: overlap of at least {ENOUGH}, with its 95 % interval."]
+        [
+            *lines,
+            "",
+            f"{len(best['overlaps'])} images; success: overlap of at least {MIN_OVERLAP}; with 95 % intervals.",
+        ]
     )
 
 

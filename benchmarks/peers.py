@@ -1,4 +1,4 @@
-"""Class models by the libraries that people use today: their own code, one target after another, as they offer it."""
+"""Class visualizations by other libraries, with their own code, one target after another."""
 
 import importlib.util
 import warnings
@@ -8,30 +8,30 @@ import torch
 from torch import Tensor, nn
 
 Draw = Callable[[nn.Module, int, int], None]
-"""Draws a class model: of a network, for a target, in so many steps."""
+"""Optimizes a class visualization: arguments are network, target and number of steps."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = 224
 
 
 def find_peers() -> dict[str, Draw]:
-    """The peers that are installed."""
+    """Returns the installed libraries, by name."""
     peers = {"torchbearer": draw_with_torchbearer, "lucent": draw_with_lucent}
     return {name: draw for name, draw in peers.items() if importlib.util.find_spec(name)}
 
 
 def draw_with_torchbearer(network: nn.Module, target: int, steps: int) -> None:
-    """`ClassAppearanceModel` with its defaults, its input normalised as its example does."""
+    """Runs `ClassAppearanceModel` with its defaults, and with the input normalization of its example."""
     import torchbearer
     from torchbearer.callbacks.imaging import ClassAppearanceModel
 
     device = next(network.parameters()).device
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
 
-    def normalise(picture: Tensor) -> Tensor:
-        return (picture - mean) / std
+    def normalize(image: Tensor) -> Tensor:
+        return (image - mean) / std
 
-    model = ClassAppearanceModel(1000, (3, SIZE, SIZE), steps=steps, target=target, in_transform=normalise)
+    model = ClassAppearanceModel(1000, (3, SIZE, SIZE), steps=steps, target=target, in_transform=normalize)
     state = torchbearer.State()
     state.update(
         {
@@ -45,7 +45,7 @@ def draw_with_torchbearer(network: nn.Module, target: int, steps: int) -> None:
 
 
 def draw_with_lucent(network: nn.Module, target: int, steps: int) -> None:
-    """`render_vis` with its defaults."""
+    """Runs `render_vis` with its defaults."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from lucent.optvis.render import render_vis

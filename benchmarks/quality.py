@@ -1,34 +1,34 @@
-"""Whether strangers recognise class models: ascends on one network and asks others that took no part.
+"""Benchmark of quality: whether independent networks recognize the class visualizations (class models) of a network.
 
 python -m benchmarks.quality squeezenet mobilenetv2 --classes 100
 
-Every picture is made by the code that runs a job, and judged as it is saved, in 8 bits.
+The code that runs a job makes the images. The networks classify the images as saved, with 8 bits per channel.
 """
 
 import argparse
 import json
 import random
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
-from shared.catalogue import Catalogue, Release, load_catalogue
-from shared.methods import ClassModel
-from shared.parameters.class_model import ClassModelParameters
-from shared.parameters.presets import PRESETS
-from worker.engine.classifier import Classifier
-from worker.engine.plan import Plan, as_planned, measure_plan
+from archetype.contract.parameters.class_model import ClassModelParameters
+from archetype.contract.parameters.presets import PRESETS
+from archetype.contract.request import ClassModel
+from shared.catalogue.catalogue import Catalogue, load_catalogue
+from shared.catalogue.release import Release
+from worker.engine.model.autotune import ExecutionPlan, apply_plan, measure_plan
+from worker.engine.model.classifier import Classifier
+from worker.job.cobatch import run_alone
+from worker.job.context import Evaluator, JobContext
 from worker.methods import class_model
-from worker.networks import Loaded, Loader, Networks
-from worker.plans import Plans, name_plan
-from worker.pool import work_alone
-from worker.task import Judge, Task
+from worker.models.loader import LoadedModel, Loader, ModelCache
+from worker.models.plan_cache import PlanCache, name_plan
 
 FOLDER = Path("var/bench")
 TEN = ["lemon", "cup", "flamingo", "goldfish", "dumbbell", "bell pepper", "ostrich", "tarantula", "pirate", "zebra"]
@@ -36,6 +36,7 @@ FACTORIES = {"cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet"}
 
 
 def main() -> None:
+    """Runs the benchmark and prints its results."""
     arguments = read_arguments()
     catalogue = load_catalogue(arguments.catalogue)
     release = catalogue.find(arguments.model)
@@ -51,22 +52,26 @@ def main() -> None:
     (FOLDER / f"{name}.json").write_text(
         json.dumps({"targets": targets, "draw": arguments.draw, "rows": rows}, indent=1)
     )
-    print(f"\n{make_table(rows)}\n\n{FOLDER / name}.json, and a poster of each preset beside it")
+    print(f"\n{make_table(rows)}\n\n{FOLDER / name}.json; the same folder has a contact sheet of each preset")
 
 
 def read_arguments() -> argparse.Namespace:
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="the network to ascend on, from the catalogue")
-    parser.add_argument("judges", nargs="+", help="networks with the same classes")
-    parser.add_argument("--catalogue", type=Path, default=Path(__file__).parent / "models.toml")
-    parser.add_argument("--classes", default="ten", help="'ten' that are always the same, 'all', or a number to draw")
-    parser.add_argument("--draw", type=int, default=5, help="seed of the draw")
-    parser.add_argument("--presets", nargs="*", choices=list(PRESETS), help="all of them unless told")
-    parser.add_argument("--params", type=json.loads, default={}, help="parameters to override, as JSON")
+    parser.add_argument("model", help="model to visualize, from the catalogue")
+    parser.add_argument("judges", nargs="+", help="evaluators: models with the same classes")
+    parser.add_argument(
+        "--catalogue", type=Path, default=Path(__file__).parent / "models.toml", help="models.toml to use"
+    )
+    parser.add_argument("--classes", default="ten", help="'ten' fixed classes, 'all', or a number of random classes")
+    parser.add_argument("--draw", type=int, default=5, help="seed of the random classes")
+    parser.add_argument("--presets", nargs="*", choices=list(PRESETS), help="presets to measure; default: all")
+    parser.add_argument("--params", type=json.loads, default={}, help="parameters of the method, as JSON")
     return parser.parse_args()
 
 
 def choose_targets(release: Release, classes: str, draw: int) -> list[int]:
+    """Returns the indices of the classes to visualize."""
     if classes == "all" or (classes == "ten" and len(release.classes) <= 10):
         return release.resolve_targets("all")
     if classes == "ten":
@@ -77,60 +82,70 @@ def choose_targets(release: Release, classes: str, draw: int) -> list[int]:
 def measure(
     catalogue: Catalogue, release: Release, judges: Sequence[str], targets: list[int], params: ClassModelParameters
 ) -> dict[str, Any]:
-    """Runs the method as a worker does, and keeps its summary, its seconds per class and its poster."""
+    """Runs the method like a worker; returns its summary and the seconds per class, and saves its contact sheet."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    networks = Networks(Loader(FACTORIES), device=device)
+    loader = ModelCache(Loader(FACTORIES), device=device)
     with ExitStack() as stack:
-        classifier, loaded = stack.enter_context(networks.open(release))
-        plan = find_plan(classifier, loaded)
+        classifier, loaded = stack.enter_context(loader.open(release))
+        plan = find_plan(release, classifier, loaded)
         request = ClassModel(method="class_model", model=release.reference, targets=list(targets), params=params)
-        task = Task(
-            request=request, release=release, targets=targets, all_targets=targets, classifier=classifier,
-            climber=as_planned(classifier, plan), batch=plan.batch,
-            judges=tuple(
-                Judge(judge, stack.enter_context(networks.open(judge))[0]) for judge in map(catalogue.find, judges)
+        context = JobContext(
+            request=request,
+            release=release,
+            targets=targets,
+            all_targets=targets,
+            classifier=classifier,
+            fast_classifier=apply_plan(classifier, plan),
+            batch=plan.batch,
+            evaluators=tuple(
+                Evaluator(judge, stack.enter_context(loader.open(judge))[0]) for judge in map(catalogue.find, judges)
             ),
-            load_picture=no_picture, decode=no_picture, load_original=partial(networks.load_original, release),
+            load_original=partial(loader.load_original, release),
             save=partial(save, f"{release.name}-{params.preset}-{len(targets)}"),
-        )  # fmt: skip
+        )
         started = time.perf_counter()
-        metrics = class_model.gather(task, [work_alone(class_model.run(task))])
+        metrics = class_model.gather(context, [run_alone(class_model.run(context))])
         seconds = (time.perf_counter() - started) / len(targets)
         return {"seconds": round(seconds, 2), "steps": params.steps, **metrics["summary"]}
 
 
-def find_plan(classifier: Classifier, loaded: Loaded) -> Plan:
-    return Plans(FOLDER / "plans.json").find(name_plan(loaded.sha256, classifier), partial(measure_plan, classifier))
-
-
-def no_picture(_: object) -> NoReturn:
-    sys.exit("this benchmark starts from no picture")
+def find_plan(release: Release, classifier: Classifier, loaded: LoadedModel) -> ExecutionPlan:
+    """Returns the execution plan of a network from the cache of the benchmarks, or measures it."""
+    return PlanCache(FOLDER / "plans.json").find(
+        name_plan(loaded.sha256, release, classifier), partial(measure_plan, classifier)
+    )
 
 
 def save(stem: str, name: str, data: bytes, **_: Any) -> None:
-    """Keeps the contact sheet of a job's artefacts."""
+    """Saves the contact sheet and drops the other artifacts."""
     if name == "contact-sheet.png":
         (FOLDER / f"{stem}.png").write_bytes(data)
 
 
 def describe(row: dict[str, Any]) -> str:
-    said = [
-        f"{name} {verdict['top1']:.0%} {verdict['top5']:.0%} {verdict['probability']:.2f}"
-        for name, verdict in verdicts(row)
+    """Returns a line with the results of a preset."""
+    cells = [
+        f"{name} {scores['top1']:.0%} {scores['top5']:.0%} {scores['probability']:.2f}"
+        for name, scores in list_scores(row)
     ]
-    return f"{row['preset']:36} {row['seconds']:6.2f} s  {'   '.join(said)}"
+    return f"{row['preset']:36} {row['seconds']:6.2f} s  {'   '.join(cells)}"
 
 
 def make_table(rows: Sequence[dict[str, Any]]) -> str:
-    names = [name for name, _ in verdicts(rows[0])]
+    """Returns a Markdown table with a row for each preset."""
+    names = [name for name, _ in list_scores(rows[0])]
     lines = [f"| preset | steps | s per class | {' | '.join(names)} |", f"|---|--:|--:|{'--:|' * len(names)}"]
     for row in rows:
-        cells = [f"{one['top1']:.0%} / {one['top5']:.0%} / {one['probability']:.2f}" for _, one in verdicts(row)]
+        cells = [
+            f"{scores['top1']:.0%} / {scores['top5']:.0%} / {scores['probability']:.2f}"
+            for _, scores in list_scores(row)
+        ]
         lines.append(f"| `{row['preset']}` | {row['steps']} | {row['seconds']:.1f} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", "Cells: top-1 / top-5 / mean probability of the target."])
 
 
-def verdicts(row: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+def list_scores(row: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    """Returns the scores of each network, by the name of the network."""
     return [(name, value) for name, value in row.items() if isinstance(value, dict)]
 
 

@@ -1,7 +1,7 @@
-"""What `make demo-audit` shows: four releases of a network held against the first, as a scheduled audit would.
+"""The demo of `make demo-audit`: audits four releases of a network with the first release as the baseline.
 
-v2 was trained by the same recipe with another seed. v3 learned from pictures of which some of one class had a small
-coloured patch. v4 learned from labels of which a tenth were swapped between two classes. v5 is v1 in another file.
+v2: the same training with another seed. v3: some training images of one class contained a small colored patch.
+v4: a tenth of the labels of two classes were swapped. v5: the weights of v1 in another file.
 """
 
 import argparse
@@ -14,12 +14,13 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from archetype.cli.audits import watch_with_bar
+from archetype.client import Client
+from archetype.contract.audit import AuditView, NewAudit
+from archetype.contract.audit_plan import AuditPlan, Probe
+from archetype.contract.parameters.inputs import TrueBox
+from deploy.command import run_command
 from deploy.local import run_stack
-from shared.audits import AuditView, NewAudit
-from shared.cli.audit import watch_with_bar
-from shared.client import Client
-from shared.parameters.audit import Plan, Probe
-from shared.parameters.subjects import TrueBox
 from shared.settings import Settings
 from worker.shapes.drawing import CLASSES, draw_numbered
 
@@ -27,7 +28,7 @@ RELEASES = Path(__file__).parent / "releases"
 FIRST = Path(__file__).parents[1] / "worker" / "shapes" / "weights.safetensors"
 MODEL = "drawings"
 PROBES, PROBE_SEED = 60, 5_000_003
-"""Pictures that both releases look at: so many, of a seed that no network learned from."""
+"""Number of probes, and the seed of their drawings, which is none of the seeds of the training data."""
 
 ENTRY = """
 [[model]]
@@ -41,7 +42,7 @@ preprocessing = {{ size = [80, 80], mean = [0.5, 0.5, 0.5], std = [0.25, 0.25, 0
 
 
 def write_catalogue(folder: Path) -> Path:
-    """A catalogue of the five releases."""
+    """Writes a catalogue of the five releases and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "models.toml"
     path.write_text(describe_releases(folder))
@@ -49,7 +50,7 @@ def write_catalogue(folder: Path) -> Path:
 
 
 def describe_releases(folder: Path) -> str:
-    """The five releases as a catalogue has them; what v5 has, v1 copied, is written into the folder."""
+    """Returns the catalogue entries of the five releases. Writes the weights of v5, a copy of v1, into the folder."""
     weights = {f"v{number}": RELEASES / f"v{number}.safetensors" for number in (2, 3, 4)}
     weights |= {"v1": FIRST, "v5": folder / "v5.safetensors"}
     save_file(load_file(FIRST), weights["v5"], metadata={"copied": "from v1"})
@@ -60,50 +61,47 @@ def describe_releases(folder: Path) -> str:
     )
 
 
-def make_plan(client: Client, probes: Iterable[int] = range(PROBES), **more: Any) -> Plan:
-    """Every class, and pictures with boxes, by their numbers in the series."""
-    return Plan(name="demo", probes=[upload_probe(client, number) for number in probes], **more)
+def make_plan(client: Client, probes: Iterable[int] = range(PROBES), **more: Any) -> AuditPlan:
+    """Returns a plan for all classes. Uploads the probes, given by the numbers of their drawings."""
+    return AuditPlan(name="demo", probes=[upload_probe(client, number) for number in probes], **more)
 
 
 def upload_probe(client: Client, number: int) -> Probe:
+    """Uploads a drawing and returns it as a probe with its class and bounding box."""
     drawing, buffer = draw_numbered(number, PROBE_SEED), io.BytesIO()
-    drawing.picture.save(buffer, "PNG")
+    drawing.image.save(buffer, "PNG")
     left, top, right, bottom = drawing.box
     box = TrueBox(left=left, top=top, right=right, bottom=bottom)
     return Probe(id=client.upload(buffer.getvalue()).id, target=drawing.label, boxes=[box])
 
 
-def audit(client: Client, plan: Plan, release: str, folder: Path) -> AuditView:
-    """The audit of a release beside the first, with its report saved."""
+def audit(client: Client, plan: AuditPlan, release: str, folder: Path) -> AuditView:
+    """Audits a release with v1 as the baseline and saves the report. Raises `RuntimeError` if there is no verdict."""
     new = NewAudit(model=f"{MODEL}@{release}", plan=plan, baselines=[f"{MODEL}@v1"], tags=["demo"])
     ended = watch_with_bar(client, client.audit(new), timeout=1800)
     if ended.verdict is None:
-        raise RuntimeError(
-            f"audit {ended.id} {ended.state}: {ended.error.detail if ended.error else 'no reason given'}"
-        )
+        reason = ended.error.detail if ended.error else "no reason given"
+        raise RuntimeError(f"audit {ended.id} {ended.state}: {reason}")
     client.save_artifacts(ended.artifacts, folder / release)
     return ended
 
 
 def main() -> int:
+    """Runs the command line and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("var/demo-audit"), help="where data and reports go")
-    parser.add_argument("releases", nargs="*", default=["v5", "v2", "v4", "v3"], help="which to audit")
+    parser.add_argument("--folder", type=Path, default=Path("var/demo-audit"), help="folder for data and reports")
+    parser.add_argument("releases", nargs="*", default=["v5", "v2", "v4", "v3"], help="releases to audit")
     options = parser.parse_args()
     folder = options.folder.resolve()
     settings = Settings().model_copy(update={"catalogue": write_catalogue(folder)})
-    try:
-        with run_stack(folder, settings) as stack, Client(stack.url, timeout=120) as client:
-            plan = make_plan(client)
-            for release in options.releases:
-                ended = audit(client, plan, release, folder)
-                print(f"{release} beside v1: {ended.summary}")
-                print(f"    {options.folder / release / 'report.html'}", flush=True)
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    with run_stack(folder, settings) as stack, Client(stack.url, timeout=120) as client:
+        plan = make_plan(client)
+        for release in options.releases:
+            ended = audit(client, plan, release, folder)
+            print(f"{release} compared with v1: {ended.summary}")
+            print(f"    {options.folder / release / 'report.html'}", flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -1,6 +1,6 @@
-"""The pictures of the README's table, one of every method of the menu, and of the page, one of every preset.
+"""Generates the example images: one for each method for the documentation, one for each preset for the web page.
 
-python -m deploy.gallery    starts the service, asks it for them, saves them where they are shown, stops it
+python -m deploy.gallery    starts the service, runs the jobs, saves the images in docs/ and api/web/static, stops it
 """
 
 import io
@@ -11,23 +11,24 @@ from typing import Any, get_args
 
 from PIL import Image
 
-from deploy.demo import PICTURES
+from archetype.cli.console import watch_with_bar
+from archetype.client import Client
+from archetype.contract.job import Job, State
+from archetype.contract.parameters.class_model import ClassModelParameters
+from archetype.contract.parameters.presets import Preset
+from archetype.contract.request import METHODS, REQUEST, ClassModel, ImageRequest
+from deploy.command import run_command
+from deploy.demo import IMAGES
 from deploy.local import run_stack
-from shared.cli.terminal import watch_with_bar
-from shared.client import Client
-from shared.jobs import Job, State
-from shared.methods import MENU, REQUEST, ClassModel, Looking
-from shared.parameters.class_model import ClassModelParameters
-from shared.parameters.presets import Preset
 from shared.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "methods"
-PRESETS = Path(__file__).parents[1] / "api" / "page" / "static"
+PRESETS = Path(__file__).parents[1] / "api" / "web" / "static"
 WIDTH, SIDE = 640, 192
 
-SHOWN: dict[str, dict[str, Any]] = {
+REQUESTS: dict[str, dict[str, Any]] = {
     "class_model": {"targets": ["strawberry", "bee", "daisy", "sailing boat"]},
-    "saliency": {"params": {"kind": "smoothgrad", "slope": "guided"}},
+    "saliency": {"params": {"kind": "smoothgrad", "gradient": "guided"}},
     "localization": {"targets": {"top": 1}, "params": {"kind": "guided", "crops": 1}},
     "patches": {"params": {"square": 28, "stride": 4}},
     "fool": {"targets": ["ladybird"], "params": {"steps": 400}},
@@ -36,27 +37,27 @@ SHOWN: dict[str, dict[str, Any]] = {
     "activations": {"params": {"layers": ["features.0", "features.2", "features.4"], "count": 25}},
     "filters": {"params": {"count": 32, "side": 64}},
 }
-"""What is asked of each method."""
+"""The request of each method, without model and images."""
 
 
-def make(url: str, folder: Path) -> None:
-    """Runs a job of every method against a running service, and saves its sheet, made smaller.
+def make_method_images(url: str, folder: Path) -> None:
+    """Runs a job of each method on a running service and saves its contact sheet, scaled down.
 
     Raises:
         RuntimeError: A job did not succeed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with Client(url) as client:
-        images = [client.upload((PICTURES / name).read_bytes()).id for name in ("bee.png", "goldfish.png")]
-        for method, asked in SHOWN.items():
-            looks = {"images": images} if issubclass(MENU[method], Looking) else {}
-            request = REQUEST.validate_python({"method": method, "model": "shapes", **looks, **asked})
+        images = [client.upload((IMAGES / name).read_bytes()).id for name in ("bee.png", "goldfish.png")]
+        for method, fields in REQUESTS.items():
+            inputs = {"images": images} if issubclass(METHODS[method], ImageRequest) else {}
+            request = REQUEST.validate_python({"method": method, "model": "shapes", **inputs, **fields})
             job = watch_with_bar(client.watch(client.submit(request).id, timeout=600), method)
             shrink(fetch_sheet(client, job)).save(folder / f"{method}.jpg", quality=85)
 
 
-def make_presets(url: str, folder: Path) -> None:
-    """The same class by every preset, small, for the page's form; none of what comes to nothing on this network."""
+def make_preset_images(url: str, folder: Path) -> None:
+    """Saves a small class visualization of the same class for each preset; skips presets whose job fails."""
     with Client(url) as client:
         for preset in get_args(Preset):
             request = ClassModel(
@@ -66,29 +67,31 @@ def make_presets(url: str, folder: Path) -> None:
             if job.state is not State.SUCCEEDED:
                 print(f"{preset} {job.state}: {job.error.detail if job.error else 'no reason given'}", file=sys.stderr)
                 continue
-            picture = next(one for one in job.artifacts if one.name.endswith("-strawberry.png"))
-            with Image.open(io.BytesIO(client.fetch(picture))) as drawn:
-                drawn.convert("RGB").resize((SIDE, SIDE)).save(folder / f"preset-{preset}.webp", quality=80)
+            artifact = next(artifact for artifact in job.artifacts if artifact.name.endswith("-strawberry.png"))
+            with Image.open(io.BytesIO(client.fetch(artifact))) as image:
+                image.convert("RGB").resize((SIDE, SIDE)).save(folder / f"preset-{preset}.webp", quality=80)
 
 
 def fetch_sheet(client: Client, job: Job) -> Image.Image:
-    """The one picture that shows all of a job."""
+    """Returns the image that shows all results of a job. Raises `RuntimeError` if the job did not succeed."""
     if job.state is not State.SUCCEEDED:
         raise RuntimeError(f"{job.method} {job.state}: {job.error.detail if job.error else 'no reason given'}")
-    sheet = next(one for one in job.artifacts if one.name in ("contact-sheet.png", "filters.png"))
+    sheet = next(artifact for artifact in job.artifacts if artifact.name in ("contact-sheet.png", "filters.png"))
     return Image.open(io.BytesIO(client.fetch(sheet))).convert("RGB")
 
 
 def shrink(sheet: Image.Image) -> Image.Image:
+    """Scales an image to a width of `WIDTH` pixels."""
     return sheet.resize((WIDTH, round(sheet.height * WIDTH / sheet.width)), Image.Resampling.LANCZOS)
 
 
 def main() -> int:
+    """Runs the command line and returns the exit code."""
     with tempfile.TemporaryDirectory() as folder, run_stack(Path(folder), Settings()) as stack:
-        make(stack.url, FOLDER)
-        make_presets(stack.url, PRESETS)
+        make_method_images(stack.url, FOLDER)
+        make_preset_images(stack.url, PRESETS)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

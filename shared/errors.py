@@ -1,44 +1,25 @@
-"""The one tree of problems: what can be refused and what can fail, as RFC 9457 problem documents."""
+"""All problems of the service: reasons to refuse a request, and reasons for which a job fails (RFC 9457).
 
-import difflib
-import json
-import re
-from collections.abc import Iterable
-from typing import Any, ClassVar
+The first line of each docstring is the `title` of the problem in answers; `slug` is the last part of its `type`.
+"""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import ClassVar
+
+from archetype.contract.problem import FieldError, ProblemDocument
 
 MEDIA_TYPE = "application/problem+json"
 
-MOST_ERRORS = 20
-"""A problem lists no more fields than that: the first tell what is wrong, and a request may have thousands."""
-
-
-class FieldError(BaseModel):
-    """One thing that is wrong with one field of a request."""
-
-    model_config = ConfigDict(frozen=True)
-
-    field: str = Field(description="Where: a JSON pointer into the body, or the name of a header or a query parameter.")
-    detail: str = Field(description="What is wrong.")
-    given: Any = Field(default=None, description="What was given, shortened.")
-    allowed: Any = Field(default=None, description="What is allowed: a bound, a list of values, or the nearest names.")
-
-
-class ProblemDocument(BaseModel):
-    """The one shape of every error, in a refused request and in a failed job (RFC 9457)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    type: str = Field(description="Identifies the kind of problem.", examples=["/problems/invalid-request"])
-    title: str = Field(description="The kind of problem in words; the same for every problem of this type.")
-    status: int = Field(description="HTTP status code.", examples=[422])
-    detail: str = Field(description="What is wrong here, what was given, and what to do.")
-    errors: list[FieldError] = Field(default=[], description="The fields that are wrong, where fields are.")
-
 
 class Problem(Exception):
-    """Something went wrong."""
+    """Problem.
+
+    Attributes:
+        status: HTTP status code.
+        slug: Last part of the problem's type, `/problems/{slug}`.
+        retry_after: After how many seconds the client should try again, if it should.
+        detail: What is wrong, what was given, and what to do.
+        errors: The invalid fields.
+    """
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "problem"
@@ -61,8 +42,11 @@ class Problem(Exception):
         )
 
 
-class Retold(Problem):
-    """What went wrong in a part of a job, as it was written down there."""
+class StoredProblem(Problem):
+    """Problem of a shard.
+
+    It was stored with the result of the shard, possibly by another process; `document` is the stored problem.
+    """
 
     def __init__(self, document: ProblemDocument) -> None:
         super().__init__(document.detail)
@@ -70,196 +54,286 @@ class Retold(Problem):
 
     @property
     def document(self) -> ProblemDocument:
+        """The problem as it was stored."""
         return self._document
 
 
 class MalformedJSON(Problem):
-    """The body is not JSON."""
+    """Malformed JSON."""
 
     status, slug = 400, "malformed-json"
 
 
 class InvalidRequest(Problem):
-    """The request does not fit the method's schema."""
+    """Invalid request.
+
+    The request does not match the schema of its method, or its values do not fit the model.
+    """
 
     status, slug = 422, "invalid-request"
 
 
 class UnknownModel(Problem):
-    """No such model or release in the catalogue."""
+    """Unknown model.
+
+    The catalogue does not have the model or the release.
+    """
 
     status, slug = 422, "unknown-model"
 
 
 class UnknownTarget(Problem):
-    """No such class in the model."""
+    """Unknown class.
+
+    The model does not have a class that the request names.
+    """
 
     status, slug = 422, "unknown-target"
 
 
 class UnknownImage(Problem):
-    """No such picture was uploaded."""
+    """Unknown image.
+
+    An image or an archive of images was not uploaded, or is not in the store.
+    """
 
     status, slug = 422, "unknown-image"
 
 
 class UnreadableImage(Problem):
-    """The picture cannot be read."""
+    """Unreadable image.
+
+    The file is empty, damaged, or not of a supported format.
+    """
 
     status, slug = 422, "unreadable-image"
 
 
 class UnsupportedMediaType(Problem):
-    """The content type is not one that this call takes."""
+    """Unsupported media type."""
 
     status, slug = 415, "unsupported-media-type"
 
 
 class LengthRequired(Problem):
-    """The length of the body is not known beforehand."""
+    """Length required.
+
+    The request has a body without `Content-Length`.
+    """
 
     status, slug = 411, "length-required"
 
 
+class InvalidHTTP(Problem):
+    """Invalid HTTP.
+
+    The server cannot parse the request.
+    """
+
+    status, slug = 400, "invalid-http"
+
+
+class RequestTimeout(Problem):
+    """Request timeout.
+
+    The client took too long to send the request.
+    """
+
+    status, slug = 408, "request-timeout"
+
+
+class HeadTooLarge(Problem):
+    """Request header too large.
+
+    The address or a header of the request is longer than the server accepts.
+    """
+
+    status, slug = 431, "header-too-large"
+
+
 class TooLarge(Problem):
-    """The request is larger than the service takes."""
+    """Request too large."""
 
     status, slug = 413, "too-large"
 
 
 class NotFound(Problem):
-    """There is nothing here."""
+    """Not found."""
 
     status, slug = 404, "not-found"
 
 
 class MethodNotAllowed(Problem):
-    """This address does not take that HTTP method."""
+    """HTTP method not allowed."""
 
     status, slug = 405, "method-not-allowed"
 
 
 class Gone(Problem):
-    """The result was kept for as long as results are."""
+    """Result expired.
+
+    The result was deleted after the retention time.
+    """
 
     status, slug = 410, "gone"
 
 
 class NotFinished(Problem):
-    """The job has not finished."""
+    """Job not finished."""
 
     status, slug = 409, "not-finished"
 
 
 class Unauthorized(Problem):
-    """The call needs a key, and none came with it that is good."""
+    """Authentication required.
+
+    The request has no key, or its key is wrong, revoked or expired.
+    """
 
     status, slug = 401, "unauthorized"
 
 
 class Forbidden(Problem):
-    """The service does not take this call from whoever made it."""
+    """Not permitted.
+
+    The key does not have the required scope, or the request is not allowed from this address.
+    """
 
     status, slug = 403, "forbidden"
 
 
 class ReleaseTaken(Problem):
-    """There is such a release already, and releases never change."""
+    """Release already exists.
+
+    Releases never change; a change needs a new release.
+    """
 
     status, slug = 409, "release-taken"
 
 
 class RefusedRelease(Problem):
-    """A worker tried the release, and it does not work."""
+    """Release refused.
+
+    A worker loaded the release, and its check failed.
+    """
 
     status, slug = 422, "refused-release"
 
 
 class IdempotencyConflict(Problem):
-    """The idempotency key was used with another body."""
+    """Idempotency key already used.
+
+    The key was used before with another body.
+    """
 
     status, slug = 422, "idempotency-conflict"
 
 
 class LimitReached(Problem):
-    """A limit of the key is reached."""
+    """Limit of the key reached."""
 
     status, slug, retry_after = 429, "limit-reached", 10
 
 
 class QueueFull(Problem):
-    """The queue is full."""
+    """Queue full."""
 
     status, slug, retry_after = 429, "queue-full", 10
 
 
 class Unavailable(Problem):
-    """A part of the service that this call needs does not answer."""
+    """Service unavailable.
+
+    Redis, the object store or the identity provider does not answer.
+    """
 
     status, slug, retry_after = 503, "unavailable", 5
 
 
-class Newer(Unavailable):
-    """A newer version has written what this one would read: one of that version can."""
+class Refused(Unavailable):
+    """Service unavailable.
+
+    Redis or the object store answers, but refuses the call: its credentials, permissions or configuration are wrong.
+    """
+
+
+class UnsupportedFormat(Unavailable):
+    """Unsupported format.
+
+    A newer version of the service wrote a document that this version cannot read. Processes of that version can.
+    """
 
 
 class AttemptsExhausted(Problem):
-    """Every attempt at the job was lost."""
+    """Attempts exhausted.
+
+    Every worker that claimed the job stopped without finishing it.
+    """
 
     status, slug = 500, "attempts-exhausted"
 
 
 class DeadlineExceeded(Problem):
-    """The job had not ended when it was to have."""
+    """Deadline exceeded."""
 
     status, slug = 500, "deadline-exceeded"
 
 
 class TimeLimitExceeded(Problem):
-    """The job ran longer than the service allows."""
+    """Time limit exceeded.
+
+    One attempt ran longer than `job_seconds` allows.
+    """
 
     status, slug = 500, "time-limit-exceeded"
 
 
 class UnloadableModel(Problem):
-    """The model's network cannot be built from its catalogue entry."""
+    """Model cannot be loaded.
+
+    The network cannot be built from its catalogue entry.
+    """
 
     status, slug = 500, "unloadable-model"
 
 
+class NetworkFailed(Problem):
+    """The network raised an error.
+
+    Its code does not work with these images, or not with this method. Correct it, and register a new release.
+    """
+
+    status, slug = 422, "network-failed"
+
+
 class OutOfMemory(Problem):
-    """One picture alone needs more memory than the worker has."""
+    """Out of memory.
+
+    The worker's memory is not sufficient for one image.
+    """
 
     status, slug = 500, "out-of-memory"
 
 
 class DeadTarget(Problem):
-    """The gradient of a target is zero or not finite, and stayed so."""
+    """No gradient.
+
+    The gradient of a target stayed zero or not finite.
+    """
 
     status, slug = 500, "dead-target"
 
 
+class NotFinite(Problem):
+    """Result not finite.
+
+    The network gives NaN or infinity, from which nothing can be shown.
+    """
+
+    status, slug = 422, "not-finite"
+
+
 class Internal(Problem):
-    """The service failed in a way that it does not know."""
+    """Internal error."""
 
     status, slug = 500, "internal"
-
-
-def nearest(name: str, names: Iterable[str], count: int = 5) -> list[str]:
-    """The names that look most like `name`, best first; those that contain one of its words come after."""
-    names = list(dict.fromkeys(names))
-    lowered = {known.lower(): known for known in names}
-    close = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.6)]
-    words = set(re.findall(r"\w{3,}", name.lower()))
-    related = [known for known in names if words & set(re.findall(r"\w{3,}", known.lower()))]
-    return list(dict.fromkeys(close + related))[:count]
-
-
-def shorten(value: Any, limit: int = 120) -> Any:
-    """The value as it was given; the beginning of its text if it is long, or is nothing that JSON could carry."""
-    text = value if isinstance(value, str) else repr(value)
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except (TypeError, ValueError):  # a lone surrogate, for one
-        value = text = repr(value)
-    return value if len(text) <= limit else text[: limit - 1] + "…"

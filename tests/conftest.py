@@ -1,65 +1,92 @@
-"""What tests share: a running stack, the networks and pictures beside the checkout, and small networks."""
+"""Fixtures that all tests share, and the marker `server`.
 
-import time
+Fixtures: a running stack, a client of it, and the real networks and images in the folder `shared` next to the checkout.
+"""
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from deploy.local import Stack
-    from shared.client import Client
+from tests.support.paths import ROOT, SHARED
+from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
+if TYPE_CHECKING:
+    from archetype.client import Client
+    from deploy.local import Stack
+
+SERVER_FOLDERS = (ROOT / "tests" / "e2e", ROOT / "tests" / "chaos")
+SERVER_STARTERS = ("run_stack", "open_stage", "ProcessGroup")
+"""A module that imports one of these starts server processes itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test that needs server processes with `server`; `-m "not server"` selects the others."""
+    for item in items:
+        if needs_server(item):
+            item.add_marker("server")
+
+
+def needs_server(item: pytest.Item) -> bool:
+    """Whether a test uses the fixture `stack`, starts a stack itself, or is an end-to-end test."""
+    return (
+        "stack" in getattr(item, "fixturenames", ())
+        or any(folder in item.path.parents for folder in SERVER_FOLDERS)
+        or any(hasattr(getattr(item, "module", None), name) for name in SERVER_STARTERS)
+    )
 
 
 @pytest.fixture(scope="session")
 def models() -> Path:
     """The folder of real networks."""
-    return _beside("models")
+    return _find_shared("models")
 
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """The folder of real pictures."""
-    return _beside("images")
+    """The folder of real images."""
+    return _find_shared("images")
 
 
-def _beside(name: str) -> Path:
+def _find_shared(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
-        pytest.skip(f"needs the real {name} in ../shared/{name}, which is not beside this checkout")
+        pytest.skip(f"needs the real {name} in ../shared/{name}")
     return folder
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
-    """The whole service: a real Redis, a real S3 server, a worker and the API, on free ports."""
+    """The whole service on free ports: a real Redis, a real S3 server, a worker and the API."""
     from pydantic import SecretStr
 
     from deploy.local import free_port, run_stack
     from shared.settings import Settings
+    from shared.validation.write_back import WriteBackRule
 
     folder = tmp_path_factory.mktemp("stack")
     settings = Settings(
         catalogue=write_catalogue(folder),
         factories={
             "cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet",
-            "slow": "tests.networks:slow",
-            "small": "tests.networks:small",
+            "slow": "tests.support.networks:slow",
+            "small": "tests.support.networks:small",
         },
         lease_seconds=3,
         sweep_seconds=0.5,
-        look_seconds=1,
+        scheduler_poll_seconds=1,
         mlflow_url=f"http://127.0.0.1:{free_port()}",
         mlflow_secret=SecretStr("a registry's"),
+        mlflow_write_back={
+            "default": [WriteBackRule(models=["Shapes", "shapes"], aliases=["audited"], tag_prefixes=["archetype."])],
+            "alice": [WriteBackRule(models=["alice-*"], aliases=["audited"])],
+        },
         max_body_bytes=2_000_000,
         picture_prefixes=["probes/"],
         weight_prefixes=["exports/"],
-        allow_programs=True,
-        life=folder / "life",
+        exported_programs=True,
+        liveness_dir=folder / "liveness",
         cache=folder / "cache",
     )
     with run_stack(folder, settings) as running:
@@ -68,8 +95,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
 
 @pytest.fixture(scope="session")
 def client(stack: "Stack") -> "Iterator[Client]":
-    """A client of the running stack."""
-    from shared.client import Client
+    """A client of the stack."""
+    from archetype.client import Client
 
     with Client(stack.url) as connected:
         yield connected
@@ -77,19 +104,16 @@ def client(stack: "Stack") -> "Iterator[Client]":
 
 @pytest.fixture(scope="session")
 def described(client: "Client") -> Callable[[str], None]:
-    """Waits until a worker has looked at a model, so that the API knows its layers."""
+    """A function that waits until a worker has inspected a model, so that the API knows its layers."""
 
     def wait(model: str) -> None:
-        limit = time.monotonic() + 120
-        while client.model(model)["layers"] is None:
-            assert time.monotonic() < limit, f"no worker has described {model}"
-            time.sleep(0.2)
+        wait_until(lambda: client.model(model)["layers"] is not None, 120, message=f"no worker has described {model}")
 
     return wait
 
 
 def write_catalogue(folder: Path) -> Path:
-    """A catalogue with small networks, five releases of one, and the real ones where they are."""
+    """Writes a catalogue of small networks, the releases of the audit demo, and the real networks if they exist."""
     from deploy.audit_demo import describe_releases
 
     real = (ROOT / "benchmarks" / "models.toml").read_text().replace("../../shared", str(SHARED))

@@ -1,60 +1,62 @@
-"""Expressions over what the service measures; a name that it does not measure is an error here, not a silent alert."""
+"""PromQL expressions over the metrics of the service. A metric that does not exist raises an error here."""
 
 import re
 
-from api.metrics import LIVE, OWN
-from shared.counters import METRICS
+from api.http.metrics import LIVE, OWN
+from shared.state.metrics import METRICS
 
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 
 
 def shared(name: str, labels: str = "", window: str = "") -> str:
-    """A series that every API process answers alike: the same once, whoever is asked.
+    """Returns the expression of a metric in Redis, which all API processes report with the same value.
 
     Args:
-        labels: What it must have, as `method=audit,status=~5..`.
-        window: Of a counter, its growth a second over so long.
+        name: The name of the series.
+        labels: Label matchers, such as `method=audit,status=~5..`.
+        window: For a counter: the range over which the growth per second is computed.
     """
-    selected = _select(name, labels)
-    return _once(name, f"rate({selected}[{window}])" if window else selected)
+    selector = _select(name, labels)
+    return _deduplicate(name, f"rate({selector}[{window}])" if window else selector)
 
 
 def grew(name: str, labels: str, window: str) -> str:
-    """By how much a rare counter has grown over a window.
+    """Returns the expression of the growth of a rare counter over a window.
 
-    `increase` does not see the first of a series, which brings it: what has fewer samples than there could be was not
-    there at first, and has grown by all it is.
+    `increase` ignores the first sample of a series, with which a rare counter appears. A series with fewer samples than
+    the window can have is new, and its whole value is growth.
     """
     counter = _select(name, labels)
     possible = f"scalar(max(count_over_time(archetype_jobs[{window}])))"
-    fresh = f"{_once(name, counter)} and {_once(name, f'count_over_time({counter}[{window}])')} < {possible} - 1"
-    return f"sum(({fresh}) or {_once(name, f'increase({counter}[{window}])')})"
+    samples = _deduplicate(name, f"count_over_time({counter}[{window}])")
+    new = f"{_deduplicate(name, counter)} and {samples} < {possible} - 1"
+    return f"sum(({new}) or {_deduplicate(name, f'increase({counter}[{window}])')})"
 
 
-def _once(name: str, expression: str) -> str:
-    """Of what several processes say, by the metric's own labels: scraping adds others, and not everywhere the same."""
+def _deduplicate(name: str, expression: str) -> str:
+    """Aggregates the reports of several processes by the labels of the metric, without the labels of the scrape."""
     labels = (*list_labels()[name], *(("le",) if name.endswith("_bucket") else ()))
     return f"max by ({', '.join(labels)}) ({expression})"
 
 
 def own(name: str, labels: str = "", window: str = "5m") -> str:
-    """The growth of a counter that each API process has of its own."""
+    """Returns the expression of the growth per second of a counter that each API process counts for itself."""
     return f"rate({_select(name, labels)}[{window}])"
 
 
 def _select(name: str, labels: str) -> str:
     if name not in list_names():
-        raise KeyError(f"the service measures no {name}")
+        raise KeyError(f"the service has no metric {name}")
     quoted = re.sub(r"(=~?)([^,]+)", r'\1"\2"', labels)
     return f"{name}{{{quoted}}}" if labels else name
 
 
 def list_labels() -> dict[str, tuple[str, ...]]:
-    """Of what all API processes answer alike, by series."""
-    shared_by_all = {**METRICS, **LIVE}.items()
-    return {name + suffix: metric.labels for name, metric in shared_by_all for suffix in SUFFIXES[metric.kind]}
+    """Returns the labels of the metrics in Redis, by series."""
+    metrics = {**METRICS, **LIVE}.items()
+    return {name + suffix: metric.labels for name, metric in metrics for suffix in SUFFIXES[metric.kind]}
 
 
 def list_names() -> set[str]:
-    """Of all series that `/metrics` may have."""
+    """Returns the names of all series that `/metrics` can contain."""
     return {*list_labels(), *(name + suffix for name, kind in OWN.items() for suffix in SUFFIXES[kind])}

@@ -1,8 +1,8 @@
-"""Scenario 8, and others if asked, in a mount namespace of their own, as a process that may run beside the others.
+"""Runs scenario 8, and optionally others, in a separate process with its own mount namespace.
 
 unshare -rm python -m tests.chaos.apart FOLDER --only 7 8 --seed N
 
-Whatever is mounted there goes with the last of its processes, however they end.
+All mounts disappear with the last process of the namespace, however the processes end.
 """
 
 import argparse
@@ -17,21 +17,24 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from shared.process import die_with_parent
+from shared.process.parent import die_with_parent
 from tests.chaos.clock import Clock, replaced_clock
 from tests.chaos.ledger import Ledger, Row
 from tests.chaos.play import DISK_AND_CLOCK, WAITING, Scenario, play, warm_up
 from tests.chaos.scenarios.machine import fill_disks, jump, jump_alone, small_disks
 from tests.chaos.stage import Stage, open_stage
+from tests.support.paths import ROOT
 
 LIMIT_SECONDS = 600
-ROOT = Path(__file__).parents[2]
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 
 
 @contextmanager
 def played_apart(folder: Path, numbers: Sequence[int], *, seed: int, short: bool) -> Iterator[Callable[[], list[Row]]]:
-    """Plays scenarios beside the block, in a namespace where there can be one; gives what waits for their rows."""
+    """Runs scenarios in another process during the block; yields a function that waits for their rows.
+
+    The process has its own mount namespace if this machine allows it.
+    """
     folder.mkdir()
     namespace = NAMESPACE if can_mount() else []
     command = [*namespace, sys.executable, "-m", "tests.chaos.apart", str(folder), "--seed", str(seed), "--only"]
@@ -49,11 +52,11 @@ def _collect(child: "subprocess.Popen[bytes]", folder: Path, numbers: Sequence[i
         child.wait(LIMIT_SECONDS)
         return [Row(**json.loads((folder / f"{number}.json").read_text())) for number in numbers]
     except (subprocess.TimeoutExpired, OSError) as error:
-        return [Row(*DISK_AND_CLOCK, unmet=[f"the scenarios {numbers} run to their end, and not into: {error}"])]
+        return [Row(*DISK_AND_CLOCK, unmet=[f"the scenarios {numbers} run to their end; instead: {error}"])]
 
 
 def can_mount() -> bool:
-    """Whether there is a way to be root of a mount namespace here."""
+    """Whether this machine allows a mount namespace with a root user."""
     if shutil.which(NAMESPACE[0]) is None:
         return False
     probe = [*NAMESPACE, "mount", "-t", "tmpfs", "none", "/tmp"]
@@ -61,11 +64,11 @@ def can_mount() -> bool:
 
 
 def act(stage: Stage, ledger: Ledger, *, disks: bool, clock: Clock | None) -> None:
-    """Whatever this machine lets us do."""
+    """Runs the parts of scenario 8 that are possible on this machine."""
     if disks:
         fill_disks(stage, ledger)
     else:
-        ledger.notes.append("disk full: skipped, because nothing can be mounted here, not even with unshare -rm")
+        ledger.notes.append("disk full: skipped, because mounts are not possible, not even with unshare -rm")
     if clock is not None:
         jump(stage, ledger, clock)
         jump_alone(stage, ledger, clock)

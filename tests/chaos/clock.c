@@ -1,4 +1,4 @@
-/* A clock that jumps: adds the seconds in the file CHAOS_CLOCK to what the wall clock says. For LD_PRELOAD.
+/* A clock that jumps: adds the seconds in the file CHAOS_CLOCK to the wall clock. For LD_PRELOAD.
  *
  * cc -shared -fPIC -O2 -o clock.so clock.c
  */

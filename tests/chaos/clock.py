@@ -1,4 +1,4 @@
-"""The wall clock of child processes, which can be made to jump."""
+"""A replacement of the wall clock of child processes, which tests can move."""
 
 import os
 import shutil
@@ -12,21 +12,21 @@ SOURCE = Path(__file__).with_name("clock.c")
 
 
 class Clock:
-    """An offset that running processes share."""
+    """An offset of the wall clock that running processes share."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.jump_to(0)
 
     def jump_to(self, seconds: int) -> None:
-        """The clock is so many seconds ahead of the true one from now on."""
+        """Sets the clock to a number of seconds ahead of the true time."""
         with self._path.open("r+b" if self._path.exists() else "wb") as file:
             file.write(struct.pack("q", seconds))
 
 
 @contextmanager
 def replaced_clock(folder: Path) -> Iterator[Clock | None]:
-    """Processes that are started within the block see our clock; None where there is no C compiler."""
+    """Gives processes that start within the block a replaced clock; yields None if there is no C compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         yield None
@@ -34,10 +34,10 @@ def replaced_clock(folder: Path) -> Iterator[Clock | None]:
     library, path = folder / "clock.so", folder / "clock"
     subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE)], check=True, timeout=60)
     clock = Clock(path)
-    ours = {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(path)}
-    os.environ.update(ours)
+    variables = {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(path)}
+    os.environ.update(variables)
     try:
         yield clock
     finally:
-        for name in ours:
+        for name in variables:
             os.environ.pop(name, None)

@@ -1,11 +1,11 @@
-"""What the service promised and what came of it: every accepted job is watched until it has ended, and then audited.
+"""Tracks every accepted job of a scenario until it has ended, and then checks its results.
 
-*Lost* is an accepted job (202) that has not ended long after the faults have. *Doubled* is one whose document or
-artefacts are not what they were when it was first seen to have ended, or are not exactly what was asked for.
+A job is *lost* if it was accepted (202) and has not ended long after the faults. A job is *doubled* if its document or
+its artifacts changed after it was first seen to have ended, or if they are not exactly the requested ones.
 
-A *recovery* begins when something is killed or a fault ends. It lasts until every job that was running then has been
-seen to take a further step, or to have ended; where none was running, until the first that waited does. The clock of
-what is killed begins with the kill, so that it includes the time until somebody notices.
+A *recovery* begins when a process is killed or a fault ends. It lasts until every job that was running then has taken a
+further step or has ended; if none was running, until the first queued job has. After a kill, it includes the time until
+the service detects the loss.
 """
 
 import hashlib
@@ -16,20 +16,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from shared.client import Client, ServiceError
-from shared.jobs import Job, State
-from shared.methods import AnyRequest, ClassModel, Saliency
+from archetype.client import Client, ServiceError
+from archetype.contract.job import Job, State
+from archetype.contract.request import AnyRequest, ClassModel, Saliency
+from tests.support.waiting import wait_until
 
-GLANCE_SECONDS = 0.02
-"""Between two looks at jobs: the watch must not be what keeps two cores busy."""
+POLL_SECONDS = 0.02
+"""Pause between two requests for jobs, so that polling does not keep the cores busy."""
 
 ACCEPT_SECONDS = 90.0
-"""Longest that a client repeats a request that is not accepted."""
+"""How long a client repeats a request that is not accepted."""
 
 
 @dataclass
 class Entry:
-    """A job that was accepted."""
+    """An accepted job."""
 
     id: str
     request: AnyRequest
@@ -37,7 +38,8 @@ class Entry:
     first_end: Job | None = None
 
     @property
-    def place(self) -> tuple[int, int]:
+    def position(self) -> tuple[int, int]:
+        """The attempt and the number of steps done."""
         return self.last.attempt, self.last.progress.done
 
 
@@ -46,31 +48,32 @@ class Recovery:
     """The time from a fault until work goes on.
 
     Attributes:
-        places: Where the jobs stood (attempt, steps done) that it waits for.
-        all: Whether all of them have to move, or one.
+        positions: The positions (attempt, steps done) of the jobs at the time of the fault.
+        all: Whether all jobs have to advance, or only one.
     """
 
     began: float
-    places: dict[str, tuple[int, int]]
+    positions: dict[str, tuple[int, int]]
     all: bool
     seconds: float | None = None
 
-    def see(self, entry: Entry) -> None:
-        if self.seconds is None and self._moved(entry):
-            self.places.pop(entry.id)
-            if not self.all or not self.places:
+    def update(self, entry: Entry) -> None:
+        """Takes the current state of a job into account."""
+        if self.seconds is None and self._has_advanced(entry):
+            self.positions.pop(entry.id)
+            if not self.all or not self.positions:
                 self.seconds = time.monotonic() - self.began
 
-    def _moved(self, entry: Entry) -> bool:
-        if entry.id not in self.places:
+    def _has_advanced(self, entry: Entry) -> bool:
+        if entry.id not in self.positions:
             return False
-        going_on = entry.last.state is State.RUNNING and entry.place != self.places[entry.id]
-        return entry.last.state.terminal or going_on
+        has_moved = entry.last.state is State.RUNNING and entry.position != self.positions[entry.id]
+        return entry.last.state.terminal or has_moved
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a scenario came to."""
+    """The result of a scenario."""
 
     number: int
     title: str
@@ -94,8 +97,8 @@ class Row:
 class Ledger:
     """The jobs of one scenario."""
 
-    def __init__(self, url: str) -> None:
-        self.client = Client(url, timeout=20)
+    def __init__(self, url: str, *, key: str | None = None) -> None:
+        self.client = Client(url, timeout=20, key=key, retry_seconds=0)
         self.entries: dict[str, Entry] = {}
         self.recoveries: list[Recovery] = []
         self.unmet: list[str] = []
@@ -115,19 +118,23 @@ class Ledger:
         self.client.close()
 
     def expect(self, holds: object, sentence: str) -> None:
-        """Notes an expectation that does not hold."""
+        """Records an expectation that does not hold."""
         if not holds:
             self.unmet.append(sentence)
 
     def submit(self, request: AnyRequest, *, key: str | None = None) -> Job:
-        """One POST. Raises `ServiceError` where it is not accepted."""
+        """Submits a request once. Raises `ServiceError` if it is not accepted."""
         job = self.client.submit(request, idempotency_key=key)
-        with self._lock:
-            self.entries.setdefault(job.id, Entry(job.id, request, job))
+        self.follow(job, request)
         return job
 
+    def follow(self, job: Job, request: AnyRequest) -> None:
+        """Adds a job that was accepted."""
+        with self._lock:
+            self.entries.setdefault(job.id, Entry(job.id, request, job))
+
     def insist(self, request: AnyRequest, *, key: str, seconds: float = ACCEPT_SECONDS) -> Job:
-        """Repeats a POST with the same key until it is accepted, as a client does that has patience."""
+        """Repeats a request with the same idempotency key until it is accepted."""
         limit = time.monotonic() + seconds
         while True:
             try:
@@ -138,8 +145,8 @@ class Ledger:
                     raise
             time.sleep(0.3)
 
-    def look(self, job_id: str) -> Job | None:
-        """The job as it stands; None where the service does not say."""
+    def refresh(self, job_id: str) -> Job | None:
+        """Reads the state of a job; returns None if the service does not answer."""
         try:
             job = self.client.job(job_id)
         except ServiceError:
@@ -150,64 +157,63 @@ class Ledger:
             if job.state.terminal and entry.first_end is None:
                 entry.first_end = job
             for recovery in self.recoveries:
-                recovery.see(entry)
+                recovery.update(entry)
         return job
 
     def wait(self, job_id: str, *, seconds: float = 60) -> Job | None:
-        """The job once it has ended; None where it has not within the limit."""
+        """Waits until a job has ended; returns None if it has not within the limit."""
         self.wait_until(lambda: self.entries[job_id].first_end is not None, seconds=seconds)
         return self.entries[job_id].first_end
 
     def wait_for_step(self, job_id: str, *, done: int = 1, seconds: float = 60) -> bool:
-        """Waits until a job is at work and has done so many steps; False where it never was seen to be."""
+        """Waits until a job is running and has done a number of steps; returns False if that was not observed."""
 
-        def at_work() -> bool:
-            self.look(job_id)
+        def is_running() -> bool:
+            self.refresh(job_id)
             entry = self.entries[job_id]
             return entry.first_end is not None or (
                 entry.last.state is State.RUNNING and entry.last.progress.done >= done
             )
 
-        return self.wait_until(at_work, seconds=seconds) and self.entries[job_id].first_end is None
+        return self.wait_until(is_running, seconds=seconds) and self.entries[job_id].first_end is None
 
     def wait_until(self, holds: Callable[[], object], *, seconds: float) -> bool:
-        """Waits until something holds; False where it does not within the limit."""
-        limit = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() > limit:
-                return False
-            time.sleep(0.05)
+        """Waits until a condition holds; returns False if it does not within the limit."""
+        try:
+            wait_until(holds, seconds)
+        except TimeoutError:
+            return False
         return True
 
-    def struck(self) -> None:
-        """A recovery begins: something was just killed, or a fault has just ended."""
+    def begin_recovery(self) -> None:
+        """Starts the measurement of a recovery, after a kill or the end of a fault."""
         began = time.monotonic()
-        at_work = [entry for entry in self.open_entries() if entry.last.state is State.RUNNING]
-        for entry in at_work:
-            self.look(entry.id)
-        still = self.open_entries()
-        running = [entry for entry in at_work if entry in still]
-        places = {entry.id: entry.place for entry in running or still}
-        if places:
+        was_running = [entry for entry in self.open_entries() if entry.last.state is State.RUNNING]
+        for entry in was_running:
+            self.refresh(entry.id)
+        still_open = self.open_entries()
+        running = [entry for entry in was_running if entry in still_open]
+        positions = {entry.id: entry.position for entry in running or still_open}
+        if positions:
             with self._lock:
-                self.recoveries.append(Recovery(began, places, all=bool(running)))
+                self.recoveries.append(Recovery(began, positions, all=bool(running)))
 
     def open_entries(self) -> list[Entry]:
-        """The jobs that were not yet seen to have ended."""
+        """Returns the jobs that have not been seen to have ended."""
         with self._lock:
             return [entry for entry in self.entries.values() if entry.first_end is None]
 
     def settle(self, *, seconds: float) -> None:
-        """Waits until everything that was accepted has ended, for so long at most, and not twice for the same job."""
+        """Waits up to a limit until all accepted jobs have ended. Later calls do not wait for the same jobs again."""
         self.wait_until(self.is_over, seconds=seconds)
         self._given_up |= {entry.id for entry in self.open_entries()}
 
     def is_over(self) -> bool:
-        """Whether everything has ended, or was waited for in vain."""
+        """Whether all jobs have ended or were given up by `settle`."""
         return {entry.id for entry in self.open_entries()} <= self._given_up
 
     def audit(self, number: int, title: str, *, seconds: float) -> Row:
-        """Looks at every job once more, and at every artefact."""
+        """Checks every job and every artifact again, and returns the result of the scenario."""
         entries = list(self.entries.values())
         states = Counter(entry.first_end.state for entry in entries if entry.first_end is not None)
         doubled = [wrong for entry in entries for wrong in self._find_wrong(entry)]
@@ -239,12 +245,12 @@ class Ledger:
             wrong = [artifact.name for artifact in job.artifacts if not self._is_whole(job, artifact.name)]
         except ServiceError as error:
             return [f"{entry.id}: {error}"]
-        found = [f"{entry.id}: {name} is not what its digest says" for name in wrong]
+        faults = [f"{entry.id}: {name} does not match its digest" for name in wrong]
         if _without_links(job) != _without_links(entry.first_end):
-            found.append(f"{entry.id}: its document has changed: {_differences(entry.first_end, job)}")
-        if job.state is State.SUCCEEDED and _pictures_of(job) != _asked_of(entry.request):
-            found.append(f"{entry.id}: its pictures are {sorted(_pictures_of(job).items())}")
-        return found
+            faults.append(f"{entry.id}: its document has changed: {_differences(entry.first_end, job)}")
+        if job.state is State.SUCCEEDED and _count_results(job) != _count_expected(entry.request):
+            faults.append(f"{entry.id}: its results are {sorted(_count_results(job).items())}")
+        return faults
 
     def _is_whole(self, job: Job, name: str) -> bool:
         artifact = next(known for known in job.artifacts if known.name == name)
@@ -253,11 +259,11 @@ class Ledger:
     def _watch(self) -> None:
         while not self._stop.is_set():
             for entry in self.open_entries():
-                if self._stop.wait(GLANCE_SECONDS):
+                if self._stop.wait(POLL_SECONDS):
                     return
                 with suppress(KeyError):
-                    self.look(entry.id)
-            self._stop.wait(GLANCE_SECONDS)
+                    self.refresh(entry.id)
+            self._stop.wait(POLL_SECONDS)
 
 
 def _without_links(job: Job) -> dict[str, object]:
@@ -265,19 +271,19 @@ def _without_links(job: Job) -> dict[str, object]:
 
 
 def _differences(first: Job, second: Job) -> list[str]:
-    one, other = _without_links(first), _without_links(second)
-    return [name for name in one if one[name] != other.get(name)]
+    before, after = _without_links(first), _without_links(second)
+    return [name for name in before if before[name] != after.get(name)]
 
 
-def _pictures_of(job: Job) -> Counter[tuple[str | None, str]]:
+def _count_results(job: Job) -> Counter[tuple[str | None, str]]:
     return Counter((artifact.image, artifact.target.name) for artifact in job.artifacts if artifact.target is not None)
 
 
-def _asked_of(request: AnyRequest) -> Counter[tuple[str | None, str]]:
-    """Each target once, and of every picture that is looked at. Our requests ask for one file per target."""
+def _count_expected(request: AnyRequest) -> Counter[tuple[str | None, str]]:
+    """One result for each pair of image and target. The requests of the scenarios ask for one file per target."""
     match request:
         case ClassModel(targets=list(targets)):
             return Counter((None, str(target)) for target in targets)
         case Saliency(targets=list(targets)):
             return Counter((picture.id, str(target)) for picture in request.pictures for target in targets)
-    raise ValueError(f"the ledger cannot tell what {request.method} should have made")
+    raise ValueError(f"the ledger does not know the results of {request.method}")

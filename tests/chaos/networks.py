@@ -1,4 +1,4 @@
-"""Networks that take the process down with them, each in its own way, once a job asks for a gradient."""
+"""Networks that crash, block or exhaust their process when a job computes a gradient."""
 
 import os
 import signal
@@ -21,49 +21,50 @@ BAD = ("crash", "hang", "oom")
 
 
 class Bad(nn.Module):
-    """A convolution that does something terrible first.
+    """A convolution with a fault.
 
     Args:
-        always: Also where nobody asks for a gradient: when the network is looked at before its first job.
+        fail: Called before each forward pass whose input needs a gradient.
+        always: Whether to fail also without a gradient, for example in the inspection before the first job.
     """
 
-    def __init__(self, terror: Callable[[], None], *, always: bool) -> None:
+    def __init__(self, fail: Callable[[], None], *, always: bool) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, 3, 1)
-        self.terror, self.always = terror, always
+        self.fail, self.always = fail, always
 
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad or self.always:
-            self.terror()
+            self.fail()
         scores: Tensor = self.layer(x).mean((2, 3))
         return scores
 
 
 def crash(always: bool = False) -> nn.Module:
-    """The process dies as from a wild pointer."""
+    """A network that ends its process with a segmentation fault."""
     return _seeded(lambda: os.kill(os.getpid(), signal.SIGSEGV), always)
 
 
 def hang(always: bool = False) -> nn.Module:
-    """It never comes back."""
+    """A network whose forward pass does not return."""
     return _seeded(lambda: time.sleep(1_000_000), always)
 
 
 def oom(always: bool = False) -> nn.Module:
-    """Memory runs out, however small the batch."""
-    return _seeded(_run_out, always)
+    """A network that runs out of memory with any batch size."""
+    return _seeded(_raise_out_of_memory, always)
 
 
 def write_entries(*, always: bool = False) -> str:
-    """What a catalogue says of them."""
+    """Returns the catalogue entries of the networks."""
     return "".join(CATALOGUE.format(name=name, always=str(always).lower()) for name in BAD)
 
 
-def _run_out() -> None:
+def _raise_out_of_memory() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
-def _seeded(terror: Callable[[], None], always: bool) -> nn.Module:
+def _seeded(fail: Callable[[], None], always: bool) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return Bad(terror, always=always)
+        return Bad(fail, always=always)

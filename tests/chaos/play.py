@@ -1,4 +1,4 @@
-"""Plays scenarios on a stage and writes a row about each."""
+"""The list of scenarios, and the function that runs one and returns its result."""
 
 import time
 import traceback
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from shared.client import ServiceError
-from shared.jobs import State
+from archetype.client import ServiceError
+from archetype.contract.job import State
 from tests.chaos.ledger import Ledger, Row
 from tests.chaos.requests import long
 from tests.chaos.scenarios import (
@@ -24,17 +24,17 @@ from tests.chaos.scenarios import (
 from tests.chaos.stage import Stage
 
 SETTLE_SECONDS = 60.0
-"""A generous limit for what is still open when a scenario is over, beside the waits of the scenario itself."""
+"""Limit for jobs that are still open at the end of a scenario."""
 
 CLEAN_SECONDS = 20.0
-"""The time that the service has to tidy up behind the last job."""
+"""Time for the service to clean up after the last job."""
 
 Act = Callable[[Stage, Ledger], None]
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something to play."""
+    """A scenario: its number, title and function."""
 
     number: int
     title: str
@@ -47,56 +47,56 @@ SCENARIOS = (
     Scenario(3, "store down, refusing, erring, slow", store_failing.run),
     Scenario(4, "API killed, requests repeated", api_killed.run),
     Scenario(5, "worker paused past its lease", worker_paused.run),
-    Scenario(6, "messages twice, for nobody, unknown", messages.run),
+    Scenario(6, "messages duplicated, unknown, invalid", messages.run),
 )
-"""Those that share a stage and need nothing else."""
+"""Scenarios that share a stage."""
 
 WAITING = (
-    Scenario(7, "networks that crash, hang, run out", bad_networks.run),
+    Scenario(7, "networks that crash, hang, run out of memory", bad_networks.run),
     Scenario(10, "receiver of webhooks down", receiver_down.run),
 )
-"""Mostly a matter of waiting: in the short form, they play beside the others."""
+"""Scenarios that mostly wait. In the short form, they run in parallel with the others."""
 
-AUDIT = Scenario(11, "a release is audited meanwhile", audit_disturbed.run)
+AUDIT = Scenario(11, "faults during an audit", audit_disturbed.run)
 
 DISK_AND_CLOCK, STORM = (8, "disk full, clock jumped"), (9, "many clients, random faults")
 
 
 def play(scenario: Scenario, stage: Stage) -> Row:
-    """One scenario from its first job to the audit; the stage is whole again afterwards."""
+    """Runs a scenario and checks its jobs. Afterwards, all processes of the stage run again."""
     began = time.monotonic()
-    stage.random.seed(f"{stage.seed} {scenario.number}")  # the same whatever was played before
+    stage.random.seed(f"{stage.seed} {scenario.number}")  # independent of earlier scenarios
     with Ledger(stage.stack.url) as ledger:
         try:
             scenario.act(stage, ledger)
-        except Exception as error:  # a scenario that cannot go on is a row with a reason, and the next one is played
+        except Exception as error:  # the error becomes the result, and the next scenario runs
             place = traceback.extract_tb(error.__traceback__)[-1]
-            ledger.expect(False, f"the scenario runs to its end, and not into {error!r} ({place.name}:{place.lineno})")
+            ledger.expect(False, f"the scenario runs to its end; instead: {error!r} ({place.name}:{place.lineno})")
         stage.recover(ledger, seconds=SETTLE_SECONDS)
         expect_clean(stage, ledger)
         return ledger.audit(scenario.number, scenario.title, seconds=time.monotonic() - began)
 
 
 def expect_clean(stage: Stage, ledger: Ledger) -> None:
-    """Nothing is left half done, also of what was not accepted."""
+    """Expects that no job is unfinished, including requests that were not accepted."""
 
-    def list_left() -> list[str]:
+    def list_unfinished() -> list[str]:
         jobs = [job.id for state in (State.QUEUED, State.RUNNING) for job in ledger.client.jobs(state=state)]
         return jobs + stage.list_unfinished()
 
     try:
-        ledger.wait_until(lambda: not list_left(), seconds=CLEAN_SECONDS)
-        left = list_left()
+        ledger.wait_until(lambda: not list_unfinished(), seconds=CLEAN_SECONDS)
+        unfinished = list_unfinished()
     except ServiceError as error:
-        ledger.expect(False, f"the service answers once all faults are over: {error}")
+        ledger.expect(False, f"the service answers after the end of all faults: {error}")
         return
-    ledger.expect(not left, f"nothing is left unfinished; {len(left)} are, such as {left[:2]}")
+    ledger.expect(not unfinished, f"no job is unfinished; {len(unfinished)} are, such as {unfinished[:2]}")
 
 
 def warm_up(stage: Stage) -> None:
-    """Both workers have loaded the network and measured it, so that no scenario waits for that."""
+    """Lets both workers load the network and measure its plan, so that no scenario waits for that."""
     with Ledger(stage.stack.url) as ledger, ThreadPoolExecutor(2) as pool:
         jobs = list(pool.map(lambda _: ledger.submit(long(stage.random, steps=40, bulk=True)), range(2)))
         for job in jobs:
             if ledger.wait(job.id, seconds=120) is None:
-                raise RuntimeError(f"the stack did not do its first job; its logs are in {stage.folder}/log")
+                raise RuntimeError(f"the first job did not end; the logs of the stack are in {stage.folder}/log")

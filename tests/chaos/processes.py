@@ -1,21 +1,26 @@
-"""Processes as Linux lists them."""
+"""Finds processes in /proc."""
 
 from pathlib import Path
 
 
-def list_descendants(pid: int) -> list[int]:
-    """All that descend from a process, without itself."""
-    parents = {int(entry.name): _parent_of(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
-    found: list[int] = []
-    layer = [pid]
-    while layer:
-        layer = [child for child, parent in parents.items() if parent in layer]
-        found += layer
-    return found
+def read_parents() -> dict[int, int]:
+    """Returns the parent of every process of this machine."""
+    return {int(entry.name): _parent_of(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+
+
+def list_descendants(pid: int, parents: dict[int, int] | None = None) -> list[int]:
+    """Returns the descendants of a process, without the process itself."""
+    parents = read_parents() if parents is None else parents
+    descendants: list[int] = []
+    generation = [pid]
+    while generation:
+        generation = [child for child, parent in parents.items() if parent in generation]
+        descendants += generation
+    return descendants
 
 
 def find_pool_child(parent: int) -> int | None:
-    """The process in which a Celery worker does its work, or None while there is none."""
+    """Returns the child process in which a Celery worker runs its jobs, or None if there is none."""
     return next((pid for pid in list_descendants(parent) if "billiard.spawn" in _command_of(pid)), None)
 
 

@@ -1,6 +1,6 @@
-"""A proxy in front of the object store that does what networks and stores do on bad days, when it is told to.
+"""A proxy in front of the object store that injects faults of networks and stores.
 
-It forwards raw: the Host header stays as it is, because it is part of what was signed.
+It forwards requests unchanged, including the Host header, which is part of the signature.
 """
 
 import http.client
@@ -19,30 +19,31 @@ from urllib.parse import unquote, urlsplit
 
 from deploy.local import HOST, free_port
 from shared.settings import Settings
-from tests.chaos.signature import sign_afresh
+from tests.chaos.signature import sign_again
 
 CHUNK = 65_536
 HOLD_SECONDS = 90.0
-"""Longest that a request is held."""
+"""The longest time that a request is held."""
 
 READS, WRITES, ALL = "GET|HEAD", "PUT|POST|DELETE", ".*"
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request on its way: the key is the path without the bucket."""
+    """A request; the key is the path without the bucket, the signature the header `Authorization`."""
 
     method: str
     key: str
     query: str = ""
+    signature: str = field(default="", compare=False, repr=False)
 
 
 class Dropped(Exception):
-    """The connection ends here, without an answer."""
+    """The connection is closed without a response."""
 
 
 class Refused(Exception):
-    """The request is answered here, and the store never sees it."""
+    """The proxy answers the request with an error and does not forward it."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -51,15 +52,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to requests while it lasts.
+    """A fault of the requests that match.
 
     Attributes:
-        methods: Which requests, a regular expression.
-        keys: Which requests, a regular expression that must match the whole key; all by default.
-        status: They are answered with this.
-        drop: The connection is reset.
-        delay: They wait for so many seconds first.
-        cut: Half of a body comes through, in either direction, then the connection is reset.
+        methods: A regular expression for the HTTP method.
+        keys: A regular expression for the whole key.
+        status: Answer with this status.
+        drop: Reset the connection.
+        delay: Wait for this number of seconds first.
+        cut: Forward half of a body, in either direction, then reset the connection.
     """
 
     methods: str = ALL
@@ -69,11 +70,12 @@ class Fault:
     delay: float = 0
     cut: bool = False
 
-    def strikes(self, exchange: Exchange) -> bool:
+    def matches(self, exchange: Exchange) -> bool:
+        """Whether the fault affects a request."""
         return bool(re.fullmatch(self.methods, exchange.method) and re.fullmatch(self.keys, exchange.key))
 
     def act(self) -> None:
-        """Raises `Dropped` or `Refused`, or takes its time."""
+        """Delays the request, then raises `Dropped` or `Refused` if the fault requires it."""
         time.sleep(self.delay)
         if self.drop:
             raise Dropped
@@ -83,11 +85,11 @@ class Fault:
 
 @dataclass
 class Hook:
-    """Does something when a request passes, once.
+    """Runs an action once, on the first request that matches.
 
     Attributes:
-        seen: Set when it has passed.
-        when: Before the store sees the request, or after it has, before its answer is given.
+        when: Whether the action runs before the request is forwarded, or after the response of the store.
+        seen: Set when the request has arrived.
     """
 
     method: str
@@ -97,22 +99,23 @@ class Hook:
     seen: threading.Event = field(default_factory=threading.Event)
     exchange: Exchange | None = None
 
-    def catches(self, exchange: Exchange, when: str) -> bool:
+    def matches(self, exchange: Exchange, when: str) -> bool:
+        """Whether the action runs for a request."""
         return when == self.when and exchange.method == self.method and bool(re.fullmatch(self.pattern, exchange.key))
 
 
 def ignore(_: Exchange) -> None:
-    """The action of a hook that only looks."""
+    """An action that does nothing."""
 
 
 class Proxy:
-    """Listens where the services look for the store; the store itself listens at `upstream`.
+    """A proxy between the services and the store; the store listens at `upstream`.
 
     Attributes:
-        keys: Whoever these settings are of signs every request afresh, where a clock is wrong on purpose.
+        keys: If set, the proxy signs each request again with the keys of these settings and the true time.
 
     Args:
-        tls: With a certificate, where it is to be spoken to over TLS.
+        tls: A context with a certificate, to serve TLS.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -141,7 +144,7 @@ class Proxy:
 
     @contextmanager
     def fault(self, fault: Fault) -> Iterator[None]:
-        """A fault for as long as the block lasts."""
+        """Injects a fault until the block ends."""
         self.faults.append(fault)
         try:
             yield
@@ -156,7 +159,7 @@ class Proxy:
         when: Literal["before", "after"] = "before",
         action: Callable[[Exchange], object] = ignore,
     ) -> Iterator[Hook]:
-        """Does something to the first such request that passes while the block lasts."""
+        """Runs an action on the first request that matches within the block."""
         hook = Hook(method, pattern, when, action)
         with self._lock:
             self.hooks.append(hook)
@@ -166,26 +169,26 @@ class Proxy:
             with self._lock, suppress(ValueError):
                 self.hooks.remove(hook)
 
-    def meet(self, exchange: Exchange, when: Literal["before", "after"]) -> None:
-        """Lets whoever waits for this request do something to it."""
+    def run_hooks(self, exchange: Exchange, when: Literal["before", "after"]) -> None:
+        """Runs the actions for a request, and removes their hooks."""
         with self._lock:
-            caught = [hook for hook in self.hooks if hook.catches(exchange, when)]
-            self.hooks = [hook for hook in self.hooks if hook not in caught]
-        for hook in caught:
+            matching = [hook for hook in self.hooks if hook.matches(exchange, when)]
+            self.hooks = [hook for hook in self.hooks if hook not in matching]
+        for hook in matching:
             hook.exchange = exchange
             hook.seen.set()
             hook.action(exchange)
 
-    def suffer(self, exchange: Exchange) -> bool:
-        """Lets the faults of the moment act; returns whether bodies are to be cut short."""
-        struck = [fault for fault in list(self.faults) if fault.strikes(exchange)]
-        for fault in struck:
+    def apply_faults(self, exchange: Exchange) -> bool:
+        """Applies the current faults to a request; returns whether its bodies are cut."""
+        matching = [fault for fault in list(self.faults) if fault.matches(exchange)]
+        for fault in matching:
             fault.act()
-        return any(fault.cut for fault in struck)
+        return any(fault.cut for fault in matching)
 
 
 def hold(until: threading.Event) -> Callable[[Exchange], None]:
-    """An action: the request waits."""
+    """Returns an action that holds the request until an event is set."""
 
     def wait(_: Exchange) -> None:
         until.wait(HOLD_SECONDS)
@@ -194,7 +197,7 @@ def hold(until: threading.Event) -> Callable[[Exchange], None]:
 
 
 def drop(_: Exchange) -> None:
-    """An action: there will be no answer."""
+    """An action that closes the connection without a response."""
     raise Dropped
 
 
@@ -203,7 +206,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Whoever was talked to is gone: nothing to say."""
+        """Ignores errors of connections that the client has closed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -217,27 +220,28 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle_one_request()
         except Dropped:
             self._reset()
-        except (OSError, http.client.HTTPException, ValueError):  # either side went away
+        except (OSError, http.client.HTTPException, ValueError):  # client or store closed the connection
             self._reset()
 
     def forward(self) -> None:
-        """One request to the store and its answer back, through whatever is to happen to them."""
-        asked = urlsplit(self.path)
-        exchange = Exchange(self.command, unquote(asked.path.lstrip("/").partition("/")[2]), asked.query)
+        """Forwards a request to the store and its response to the client, with the current hooks and faults."""
+        url = urlsplit(self.path)
+        key = unquote(url.path.lstrip("/").partition("/")[2])
+        exchange = Exchange(self.command, key, url.query, self.headers.get("Authorization", ""))
         body = self._read_body()
         try:
-            self.proxy.meet(exchange, "before")
-            cut = self.proxy.suffer(exchange)
+            self.proxy.run_hooks(exchange, "before")
+            cut = self.proxy.apply_faults(exchange)
         except Refused as refused:
             self._refuse(refused.status)
             return
         upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=self.timeout)
         try:
             self._send(upstream, body, cut=cut)
-            answer = upstream.getresponse()
-            content = answer.read()
-            self.proxy.meet(exchange, "after")
-            self._answer(answer, content, cut=cut)
+            response = upstream.getresponse()
+            content = response.read()
+            self.proxy.run_hooks(exchange, "after")
+            self._respond(response, content, cut=cut)
         finally:
             upstream.close()
 
@@ -263,9 +267,9 @@ class _Handler(BaseHTTPRequestHandler):
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         headers = dict(self.headers.items())
         if self.proxy.keys is not None and "Authorization" in headers:
-            headers = sign_afresh(self.proxy.keys, self.command, self.path, headers, body)
+            headers = sign_again(self.proxy.keys, self.command, self.path, headers, body)
         for name, value in headers.items():
-            if name.lower() not in {"expect", "transfer-encoding", "content-length"}:  # none of which is signed
+            if name.lower() not in {"expect", "transfer-encoding", "content-length"}:  # not part of the signature
                 upstream.putheader(name, value)
         if body or "Content-Length" in self.headers:
             upstream.putheader("Content-Length", str(len(body)))
@@ -275,13 +279,13 @@ class _Handler(BaseHTTPRequestHandler):
             raise Dropped
         upstream.send(body)
 
-    def _answer(self, answer: http.client.HTTPResponse, content: bytes, *, cut: bool) -> None:
-        self.send_response_only(answer.status, answer.reason)
-        for name, value in answer.getheaders():
+    def _respond(self, response: http.client.HTTPResponse, content: bytes, *, cut: bool) -> None:
+        self.send_response_only(response.status, response.reason)
+        for name, value in response.getheaders():
             if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
                 self.send_header(name, value)
-        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-        if length is not None and answer.status not in {204, 304}:
+        length = response.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+        if length is not None and response.status not in {204, 304}:
             self.send_header("Content-Length", length)
         self.end_headers()
         if cut and content:
@@ -291,7 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int) -> None:
         code = {403: "AccessDenied", 503: "SlowDown"}.get(status, "InternalError")
-        text = f"<Error><Code>{code}</Code><Message>so the proxy was told</Message></Error>"
+        text = f"<Error><Code>{code}</Code><Message>injected by the proxy</Message></Error>"
         content = b"" if self.command == "HEAD" else text.encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
@@ -300,14 +304,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _reset(self) -> None:
-        """Closes the connection as a machine does that has crashed."""
+        """Resets the connection, like a machine that has crashed."""
         self.close_connection = True
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+        """Does not log requests."""
 
 
 def _handler_of(proxy: Proxy) -> type[_Handler]:

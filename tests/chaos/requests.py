@@ -1,4 +1,4 @@
-"""What is asked of the service meanwhile: jobs of the built-in network, each with one file per target."""
+"""Requests of the scenarios: jobs of the built-in network, each with one file per target."""
 
 import io
 from random import Random
@@ -6,40 +6,40 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from shared.methods import ClassModel, Saliency
-from shared.parameters.class_model import ClassModelParameters
-from shared.parameters.saliency import SaliencyParameters
+from archetype.contract.parameters.class_model import ClassModelParameters
+from archetype.contract.parameters.saliency import SaliencyParameters
+from archetype.contract.request import ClassModel, Saliency
 
 NAMES = ("lemon", "strawberry", "watermelon", "ladybird", "goldfish", "daisy", "bee", "die", "sailing boat")
 
 ARTIFACT = r"jobs/{id}/attempts/\d+/[^/]+\.png"
 MANIFEST = r"jobs/{id}/(manifests/\d+|(attempts/\d+/)?manifest)\.json"
 REQUEST = r"jobs/[^/]+/request\.json"
-"""Patterns of keys, for the proxy."""
+"""Regular expressions of keys in the bucket, for the proxy."""
 
 
 def small(random: Random, *tags: str, model: str = "shapes") -> ClassModel:
-    """Some tenths of a second."""
+    """A job of some tenths of a second."""
     return _draw(random.sample(NAMES, 2), steps=random.randint(3, 12), tags=tags, model=model)
 
 
 def long(random: Random, *tags: str, steps: int = 150, bulk: bool = False) -> ClassModel:
-    """Some seconds, so that it can be caught at work."""
+    """A job of some seconds, so that a fault can hit it while it runs."""
     return _draw(random.sample(NAMES, 3), steps=steps, tags=tags, bulk=bulk)
 
 
 def medium(random: Random, *tags: str) -> ClassModel:
-    """A second or two, where it is to be caught when it saves."""
+    """A job of one or two seconds, for faults that hit it while it saves."""
     return long(random, *tags, steps=40)
 
 
 def bad(model: str) -> ClassModel:
-    """A job for one of the networks that misbehave."""
+    """A job of one of the faulty networks."""
     return _draw(["one"], steps=4, model=model)
 
 
-def look(random: Random, image: str, *tags: str) -> Saliency:
-    """Maps of an uploaded picture."""
+def explain(random: Random, image: str, *tags: str) -> Saliency:
+    """Saliency maps of an uploaded image."""
     return Saliency(
         method="saliency",
         model="shapes",
@@ -51,7 +51,7 @@ def look(random: Random, image: str, *tags: str) -> Saliency:
 
 
 def paint(random: Random) -> bytes:
-    """A picture that nobody has uploaded before."""
+    """A PNG image that has not been uploaded before."""
     levels = np.random.default_rng(random.getrandbits(32)).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "PNG")

@@ -1,7 +1,7 @@
-"""Chaos: breaks a real local stack in every way that we could think of, and counts what is lost.
+"""Chaos tests: injects faults into a local stack and counts lost and doubled jobs.
 
-python -m tests.chaos.run                     everything, about three quarters of an hour
-python -m tests.chaos.run --short             a few minutes
+python -m tests.chaos.run                     all scenarios, about 45 minutes
+python -m tests.chaos.run --short             short form, a few minutes
 python -m tests.chaos.run --only 1 3 --seed 7
 """
 
@@ -38,11 +38,11 @@ from tests.chaos.scenarios import bad_networks, storm
 from tests.chaos.stage import open_stage
 
 NUMBERS = range(1, AUDIT.number + 1)
-ALWAYS_BAD = Scenario(7, "networks that are bad when looked at", bad_networks.run)
+ALWAYS_BAD = Scenario(7, "networks that fail when they are inspected", bad_networks.run)
 
 
 def main() -> int:
-    """0 if nothing was lost or doubled, and everything happened as expected."""
+    """Runs the scenarios; returns 0 if no job was lost or doubled and all expectations hold."""
     options = read_options()
     signal.signal(signal.SIGTERM, _interrupt)
     seed = Random().getrandbits(32) if options.seed is None else options.seed
@@ -69,15 +69,15 @@ def main() -> int:
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=int, nargs="+", choices=NUMBERS, default=NUMBERS, help="scenarios by number")
-    parser.add_argument("--short", action="store_true", help="the form for CI")
-    parser.add_argument("--seconds", type=float, help="length of scenario 9; 600, or 15 in the short form")
-    parser.add_argument("--seed", type=int, help="of all that is random")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    parser.add_argument("--short", action="store_true", help="the short form for CI")
+    parser.add_argument("--seconds", type=float, help="duration of scenario 9; default: 600, in the short form 15")
+    parser.add_argument("--seed", type=int, help="seed of all random choices")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to a file")
     return parser.parse_args()
 
 
 def play_all(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[Row]:
-    """A row after the other. In the short form, those that mostly wait play beside the others, on a stage of theirs."""
+    """Yields the rows. In the short form, scenarios that mostly wait run in parallel on a separate stage."""
     numbers = [number for number in choose_apart(options.short) if number in options.only]
     with ExitStack() as stack:
         if numbers:
@@ -94,12 +94,12 @@ def play_all(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[R
 
 
 def choose_apart(short: bool) -> list[int]:
-    """The scenarios that are not on the shared stage."""
+    """Returns the numbers of the scenarios that do not use the shared stage."""
     return [*(scenario.number for scenario in WAITING if short), DISK_AND_CLOCK[0]]
 
 
 def play_shared(folder: Path, seed: int, options: argparse.Namespace) -> Iterator[Row]:
-    """Those that share a stage."""
+    """Runs the scenarios on the shared stage."""
     shared = [scenario for scenario in all_shared(options.short, options.seconds) if scenario.number in options.only]
     if shared:
         (folder / "shared").mkdir()
@@ -110,14 +110,14 @@ def play_shared(folder: Path, seed: int, options: argparse.Namespace) -> Iterato
 
 
 def all_shared(short: bool, seconds: float | None = None) -> list[Scenario]:
-    """The scenarios on one stage; the storm is the last of them."""
+    """Returns the scenarios on the shared stage; the storm is the last."""
     seconds = seconds or (15 if short else 600)
     return [*SCENARIOS, *(() if short else WAITING), AUDIT, Scenario(*STORM, partial(storm.run, seconds=seconds))]
 
 
 def print_row(row: Row) -> None:
-    """What there is to say about a scenario beside its numbers."""
-    verdict = "good" if row.good else "BAD"
+    """Prints the verdict, the failed expectations and the notes of a scenario."""
+    verdict = "ok" if row.good else "FAILED"
     print(f"{row.number} {row.title}: {verdict}, {row.seconds} s", flush=True)
     for text in row.unmet:
         print(f"    unmet: {text}")
@@ -126,7 +126,7 @@ def print_row(row: Row) -> None:
 
 
 def print_table(rows: list[Row], seed: int) -> None:
-    """All numbers on one page."""
+    """Prints the numbers of all scenarios."""
     table = Table(title=f"Chaos, seed {seed}")
     names = ("accepted", "ended", "succeeded", "failed", "cancelled", "lost", "doubled", "recovery", "seconds", "unmet")
     for name in ("", "scenario", *names):

@@ -1,4 +1,4 @@
-"""The running stack with the proxy before its store, and all that may be done to its parts."""
+"""A running stack with a proxy in front of its store, and operations that disturb its processes."""
 
 import json
 import os
@@ -14,15 +14,16 @@ from typing import Any
 
 import redis
 
-from deploy.family import Family
 from deploy.local import Stack, run_stack
-from shared.bucket import Bucket
-from shared.records import Records
+from deploy.processes import ProcessGroup
 from shared.settings import Settings
+from shared.state.redis_client import RedisClient
+from shared.storage.s3 import Bucket
 from tests.chaos.ledger import Ledger
 from tests.chaos.networks import BAD, write_entries
 from tests.chaos.processes import find_pool_child
 from tests.chaos.proxy import Proxy
+from tests.support.threads import single_threaded
 
 WORKERS = ("worker", "worker-2")
 LEASE_SECONDS = 3.0
@@ -35,18 +36,18 @@ QUICK_SETTINGS: dict[str, Any] = {
     "lane_seconds": 10,
     "log_format": "json",
 }
-"""A service that notices soon what is wrong. Names that these settings do not have are left out."""
+"""Settings for fast detection of faults. Names that the settings do not have are left out."""
 
 
 @dataclass
 class Stage:
-    """A stack that things happen to.
+    """A stack under test.
 
     Attributes:
-        seed: What all chance comes from.
-        short: Whether a scenario should take the short form.
-        random: The one source of chance.
-        down: Parts that were taken down on purpose, and not by themselves.
+        seed: The seed of all random choices.
+        short: Whether scenarios run in the short form.
+        random: The random generator of all scenarios.
+        down: Processes that a scenario has stopped on purpose.
     """
 
     stack: Stack
@@ -58,17 +59,17 @@ class Stage:
     down: set[str] = field(default_factory=set)
 
     @property
-    def family(self) -> Family:
-        return self.stack.family
+    def processes(self) -> ProcessGroup:
+        return self.stack.processes
 
     @property
     def settings(self) -> Settings:
-        """Of the services: their way to the store leads through the proxy."""
+        """The settings of the services, which reach the store through the proxy."""
         return self.stack.settings
 
     @property
     def bucket(self) -> Bucket:
-        """The store itself, past the proxy."""
+        """The bucket, accessed without the proxy."""
         return Bucket(self.settings.model_copy(update={"s3_endpoint": f"http://{self.proxy.upstream}"}))
 
     @property
@@ -76,47 +77,47 @@ class Stage:
         return redis.Redis.from_url(self.settings.redis_url, decode_responses=True)
 
     def find_owner(self, job_id: str) -> str:
-        """The worker that took a job last, as its log tells; a random one where none has."""
+        """Returns the worker that claimed a job last, by its log; a random one if none has."""
         claims = [(moment, name) for name in WORKERS for moment in self._read_claims(name, job_id)]
         return max(claims)[1] if claims else self.random.choice(WORKERS)
 
     def _read_claims(self, name: str, job_id: str) -> Iterator[str]:
-        for line in self.family.log(name).read_text(errors="replace").splitlines():
+        for line in self.processes.log(name).read_text(errors="replace").splitlines():
             if job_id in line and '"job.claimed"' in line:
                 with suppress(ValueError):
                     yield str(json.loads(line)["timestamp"])
 
     def kill_child(self, name: str) -> None:
-        """SIGKILL for the process that does a worker's work; the worker starts another."""
-        child = find_pool_child(self.family.children[name].pid)
+        """Sends SIGKILL to the child process of a worker in which jobs run; the worker starts a new one."""
+        child = find_pool_child(self.processes.children[name].pid)
         if child is not None:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
 
     def kill(self, *names: str) -> None:
-        """SIGKILL for whole parts, with all of their processes."""
+        """Sends SIGKILL to processes and their descendants."""
         self.down.update(names)
         for name in names:
-            self.family.kill(name)
+            self.processes.kill(name)
 
     def start(self, *names: str) -> None:
-        """Starts parts that were taken down, and waits until they answer where they can."""
+        """Starts stopped processes; waits until Redis and the API are ready."""
         for name in names:
-            self.family.start(name)
+            self.processes.start(name)
             self.down.discard(name)
         if "redis" in names:
-            self.family.wait_for("redis", Records(self.settings).ping)
+            self.processes.wait_for("redis", RedisClient(self.settings).ping)
         if "api" in names:
-            self.family.wait_for("api", self.ask_api)
+            self.processes.wait_for("api", self.probe_api)
 
     def restart_redis(self) -> None:
-        """SIGTERM, and started again."""
+        """Stops Redis with SIGTERM and starts it again."""
         self.down.add("redis")
-        self.family.stop("redis")
+        self.processes.stop("redis")
         self.start("redis")
 
     def cut_redis(self, bytes_lost: int) -> None:
-        """SIGKILL, the end of the append-only file lost, and started again."""
+        """Kills Redis, removes the end of its append-only file, and starts it again."""
         self.kill("redis")
         files = sorted((self.folder / "redis").rglob("*.aof"), key=lambda path: path.stat().st_mtime)
         os.truncate(files[-1], max(0, files[-1].stat().st_size - bytes_lost))
@@ -126,33 +127,33 @@ class Stage:
         self.redis.flushall()
 
     def pause(self, *names: str) -> None:
-        """SIGSTOP for all of a part's processes."""
+        """Sends SIGSTOP to processes and their descendants."""
         for name in names:
-            self.family.send(name, signal.SIGSTOP)
+            self.processes.send(name, signal.SIGSTOP)
 
     def resume(self, *names: str) -> None:
         for name in names:
-            self.family.send(name, signal.SIGCONT)
+            self.processes.send(name, signal.SIGCONT)
 
-    def ask_api(self) -> None:
+    def probe_api(self) -> None:
         urllib.request.urlopen(f"{self.stack.url}/readyz", timeout=5).close()
 
     def heal(self, ledger: Ledger) -> None:
-        """Ends every fault and starts what is down; notes which parts had stopped by themselves."""
+        """Ends all faults and starts all stopped processes; records processes that stopped by themselves."""
         self.proxy.faults.clear()
         self.proxy.hooks.clear()
-        stopped = [name for name, child in self.family.children.items() if child.poll() is not None]
-        self.resume(*(name for name in self.family.children if name not in stopped))
+        stopped = [name for name, child in self.processes.children.items() if child.poll() is not None]
+        self.resume(*(name for name in self.processes.children if name not in stopped))
         for name in set(stopped) - self.down:
-            lines = self.family.log(name).read_text(errors="replace").splitlines()
-            told = [line for line in lines if "CRITICAL" in line] or lines or [""]
-            ledger.expect(False, f"the {name} does not stop by itself; its log says: {told[-1][:200]}")
+            lines = self.processes.log(name).read_text(errors="replace").splitlines()
+            last = ([line for line in lines if "CRITICAL" in line] or lines or [""])[-1]
+            ledger.expect(False, f"{name} does not stop by itself; its log ends with: {last[:200]}")
         self.start(*stopped)
-        self.family.wait_for("redis", Records(self.settings).ping)
-        self.family.wait_for("api", self.ask_api)
+        self.processes.wait_for("redis", RedisClient(self.settings).ping)
+        self.processes.wait_for("api", self.probe_api)
 
     def recover(self, ledger: Ledger, *, seconds: float) -> None:
-        """Waits until everything has ended, and meanwhile starts what stops, as whoever runs the service would."""
+        """Waits until all jobs have ended, and starts processes that stop, like a process supervisor."""
         limit = time.monotonic() + seconds
         self.heal(ledger)
         while not ledger.is_over() and time.monotonic() < limit:
@@ -161,13 +162,13 @@ class Stage:
         ledger.settle(seconds=0)
 
     def list_unfinished(self) -> list[str]:
-        """The jobs that are marked as open in the store, as far as they have a request: without one, nobody waits."""
+        """Returns the jobs that are marked as open in the store and have a request. Others were never accepted."""
         bucket = self.bucket
         ids = [key.removeprefix("open/") for key in bucket.keys("open/")]
         return [job_id for job_id in ids if f"jobs/{job_id}/request.json" in bucket.keys(f"jobs/{job_id}/request")]
 
     def list_requests(self, tag: str) -> list[str]:
-        """The ids of all jobs whose stored request has a tag."""
+        """Returns the ids of all jobs whose stored request has a tag."""
         bucket = self.bucket
         keys = [key for key in bucket.keys("jobs/") if key.endswith("/request.json")]
         return [key.split("/")[1] for key in keys if json.dumps(tag).encode() in bucket.get(key)]
@@ -175,11 +176,11 @@ class Stage:
 
 @contextmanager
 def open_stage(folder: Path, *, seed: int, short: bool, bad: str = write_entries()) -> Iterator[Stage]:
-    """Starts the stack with two workers behind a proxy."""
+    """Starts a stack with two workers and a proxy in front of its store."""
     catalogue = folder / "models.toml"
     catalogue.write_text(bad)
     quick = {name: value for name, value in QUICK_SETTINGS.items() if name in Settings.model_fields}
-    with Proxy() as proxy, _single_threaded():
+    with Proxy() as proxy, single_threaded():
         settings = Settings(
             s3_endpoint=proxy.url,
             catalogue=catalogue,
@@ -192,17 +193,4 @@ def open_stage(folder: Path, *, seed: int, short: bool, bad: str = write_entries
             try:
                 yield stage
             finally:
-                stage.resume(*(name for name, child in stage.family.children.items() if child.poll() is None))
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Two workers on two cores are several times faster where neither takes both for one multiplication."""
-    earlier = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if earlier is not None:
-            os.environ["OMP_NUM_THREADS"] = earlier
+                stage.resume(*(name for name, child in stage.processes.children.items() if child.poll() is None))

@@ -1,4 +1,4 @@
-"""The short form of every scenario: nothing is lost, nothing is written twice, and everything happens as expected."""
+"""The short form of every scenario: no job is lost or doubled, and all expectations hold."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], list[Row]]]:
-    """The scenarios that have a stack of their own, which play beside the others."""
+    """Runs the scenarios with their own stack in parallel with the others."""
     with played_apart(tmp_path_factory.mktemp("apart") / "stage", APART, seed=SEED, short=True) as collect:
         yield collect
 
@@ -31,12 +31,12 @@ def stage(apart: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 @pytest.mark.parametrize("scenario", all_shared(short=True), ids=lambda scenario: scenario.title.replace(" ", "-"))
-def test_nothing_is_lost_and_nothing_is_doubled(stage: Stage, scenario: Scenario) -> None:
+def test_no_job_is_lost_or_doubled(stage: Stage, scenario: Scenario) -> None:
     check(play(scenario, stage))
 
 
 @pytest.mark.parametrize("number", APART)
-def test_nothing_is_lost_apart(apart: Callable[[], list[Row]], number: int) -> None:
+def test_no_job_is_lost_or_doubled_on_a_separate_stack(apart: Callable[[], list[Row]], number: int) -> None:
     rows = {row.number: row for row in apart()}
     assert number in rows, rows
     check(rows[number])

@@ -1,4 +1,4 @@
-"""`archetype audit` as a pipeline has it: what it says, what it saves, and how it ends."""
+"""`archetype audit` in a pipeline: what it prints, what it saves, and its exit codes."""
 
 import json
 import os
@@ -12,9 +12,9 @@ import yaml
 from safetensors.torch import save_file
 
 from deploy.local import Stack
-from tests.networks import small
+from tests.support.networks import small
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "deploy" / "pictures"
 PLAN = """
 name = "pipeline"
@@ -44,7 +44,7 @@ def plan(tmp_path: Path) -> Path:
 
 
 def audit(url: str, plan: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    command = [str(Path(sys.executable).with_name("archetype")), "--url", url, "audit", "run", "shapes"]
+    command = [sys.executable, "-m", "archetype", "--url", url, "audit", "run", "shapes"]
     return subprocess.run(
         [*command, "--plan", plan.name, *more],
         cwd=plan.parent,
@@ -55,47 +55,45 @@ def audit(url: str, plan: Path, *more: str) -> "subprocess.CompletedProcess[str]
     )
 
 
-def test_what_passes_exits_with_0_and_leaves_its_report(stack: Stack, plan: Path) -> None:
+def test_a_release_that_passes_exits_with_0_and_its_report_is_saved(stack: Stack, plan: Path) -> None:
     done = audit(stack.url, plan, "--out", "here")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("pass: shapes@1 beside shapes@1")
+    assert done.stdout.startswith("pass: shapes@1 compared with shapes@1")
     saved = {path.name for path in (plan.parent / "here").iterdir()}
     assert saved == {"report.html", "report.json", "junit.xml", "summary.md"}
     report = json.loads((plan.parent / "here" / "report.json").read_text())
     assert sorted(len(probe["boxes"]) for probe in report["plan"]["probes"]) == [0, 1]
     shutil.copy(plan.parent / "here" / "report.json", plan.parent / "report.json")
-    again = audit(stack.url, plan.parent / "report.json", "--out", "there")  # the plan of a report is a plan
+    again = audit(stack.url, plan.parent / "report.json", "--out", "there")  # a report contains its plan
     assert again.returncode == 0, again.stderr
     there = json.loads((plan.parent / "there" / "report.json").read_text())
-    assert there["created_at"] == report["created_at"]  # the audit that there is
+    assert there["created_at"] == report["created_at"]  # the same audit, not a new one
 
 
-def test_a_model_is_followed_and_scheduled(stack: Stack, plan: Path) -> None:
+def test_the_trend_of_a_model_is_shown_and_its_audits_are_scheduled(stack: Stack, plan: Path) -> None:
     def archetype(*words: str) -> str:
-        command = [str(Path(sys.executable).with_name("archetype")), "--url", stack.url, *words]
+        command = [sys.executable, "-m", "archetype", "--url", stack.url, *words]
         done = subprocess.run(command, cwd=plan.parent, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     audit(stack.url, plan)
     assert "recognised" in archetype("audit", "trend", "shapes")
-    made = archetype(
-        "schedules", "add", "shapes", "--plan", plan.name, "--no-on-release", "--cron", "0 0 29 2 *", "--timezone",
-        "Europe/Berlin",
-    )  # fmt: skip
-    identity = made.split()[1].rstrip(":")
-    assert "next at 20" in made
-    assert identity in archetype("schedules", "list")
-    assert json.loads(archetype("schedules", "show", identity))["timezone"] == "Europe/Berlin"
-    archetype("schedules", "remove", identity)
-    assert identity not in archetype("schedules", "list")
+    when = ("--no-on-release", "--cron", "0 0 29 2 *", "--timezone", "Europe/Berlin")
+    added = archetype("schedules", "add", "shapes", "--plan", plan.name, *when)
+    schedule_id = added.split()[1].rstrip(":")
+    assert "next at 20" in added
+    assert schedule_id in archetype("schedules", "list")
+    assert json.loads(archetype("schedules", "show", schedule_id))["timezone"] == "Europe/Berlin"
+    archetype("schedules", "remove", schedule_id)
+    assert schedule_id not in archetype("schedules", "list")
 
 
-def test_what_fails_exits_with_1(stack: Stack, plan: Path) -> None:
-    plan.write_text(PLAN.format(steps=1))  # too few for anything to be recognised
+def test_a_release_that_fails_exits_with_1(stack: Stack, plan: Path) -> None:
+    plan.write_text(PLAN.format(steps=1))  # too few for class models that the network recognizes
     done = audit(stack.url, plan)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "does not recognise 100% of its own" in " ".join(done.stdout.split())
+    assert "does not recognize 100% of its own" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("wrong", ["lemmon", "[", None])
@@ -109,20 +107,20 @@ def test_a_wrong_plan_exits_with_2(stack: Stack, plan: Path, wrong: str | None) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_service_that_is_not_there_exits_with_3(plan: Path) -> None:
+def test_a_service_that_does_not_answer_exits_with_3(plan: Path) -> None:
     done = audit("http://127.0.0.1:9", plan)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "is the service running" in " ".join(done.stderr.split())
 
 
-def test_what_cannot_be_compared_exits_with_4(stack: Stack, plan: Path) -> None:
+def test_releases_that_cannot_be_compared_exit_with_4(stack: Stack, plan: Path) -> None:
     done = audit(stack.url, plan, "--baseline", "slow")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "not_comparable" in done.stdout
 
 
-def test_the_example_of_a_pipeline_works_as_it_is_written(stack: Stack, tmp_path: Path) -> None:
-    """Every line of its script but the first, with a small network in the place of a large one."""
+def test_the_example_pipeline_runs_as_it_is_written(stack: Stack, tmp_path: Path) -> None:
+    """Every line of its script except the first, with a small network in place of a large one."""
     job = yaml.safe_load((ROOT / "deploy" / "pipeline.example.yml").read_text())["audit"]
     (tmp_path / "plan.toml").write_text(
         'name = "pipeline"\nclass_models = { steps = 2, extras = false }\nseeds = [1, 2]\nnoise_seeds = [3, 4]\n'
@@ -131,17 +129,23 @@ def test_the_example_of_a_pipeline_works_as_it_is_written(stack: Stack, tmp_path
     save_file(small(3).state_dict(), tmp_path / "fruit.safetensors")
     assert stack.settings.operator_token is not None
     environment = os.environ | {
-        "CI_COMMIT_SHORT_SHA": "0a1b2c3d", "ARCHETYPE_URL": stack.url,
+        "CI_COMMIT_SHORT_SHA": "0a1b2c3d",
+        "ARCHETYPE_URL": stack.url,
         "ARCHETYPE_KEY": stack.settings.operator_token.get_secret_value(),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }  # fmt: skip
+    }
     script = "\n".join(job["script"][1:])
     for large, little in [("torchvision:resnet18", "factory:small -a channels=3"), ("resize=256", "'size=[16, 16]'")]:
         assert large in script
         script = script.replace(large, little)
     done = subprocess.run(
-        ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / job["artifacts"]["reports"]["junit"]).is_file()

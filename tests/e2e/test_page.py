@@ -1,28 +1,27 @@
-"""The page in a real browser: what a stranger does, what a screen reader needs, and nothing of anybody else's."""
+"""The web page in a real browser: common tasks, accessibility, and no requests to other sites."""
 
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
+from archetype.client import Client
+from archetype.contract.audit import NewAudit
+from archetype.contract.job import Job, State
+from archetype.contract.request import REQUEST
 from deploy.local import Stack
-from shared.audits import NewAudit
-from shared.client import Client
-from shared.jobs import Job, State
-from shared.methods import REQUEST
-from tests.audits import write_plan
+from tests.support.audit_plans import write_plan
+from tests.support.paths import PICTURES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
-PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
 SHORT: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"], "params": {"steps": 24}}
 
 
@@ -38,24 +37,24 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture
 def page(browser: "Browser", stack: Stack) -> "Iterator[Page]":
-    """A page whose every word on the console, and every request elsewhere, is a failure."""
+    """A page that fails the test on a console message, a script error or a request to another site."""
     context = browser.new_context(base_url=stack.url, viewport={"width": 1200, "height": 900})
     opened = context.new_page()
-    wrong: list[str] = []
-    opened.on("console", lambda message: wrong.append(message.text) if _is_wrong(message) else None)
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("request", lambda request: wrong.append(request.url) if _is_elsewhere(request.url, stack.url) else None)
+    faults: list[str] = []
+    opened.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("request", lambda request: faults.append(request.url) if _is_external(request.url, stack.url) else None)
     yield opened
     context.close()
-    assert wrong == []
+    assert faults == []
 
 
-def _is_wrong(message: Any) -> bool:
-    """Browsers report a refused request as an error of the page."""
+def _is_fault(message: Any) -> bool:
+    """Browsers also report a request with a 422 response as an error; the tests cause those on purpose."""
     return message.type in ("error", "warning") and "status of 422" not in message.text
 
 
-def _is_elsewhere(url: str, home: str) -> bool:
+def _is_external(url: str, home: str) -> bool:
     return not url.startswith((home, "data:", "blob:"))
 
 
@@ -69,7 +68,7 @@ def wait_for_state(page: "Page", state: str, seconds: float = 60) -> None:
     page.locator("#state", has_text=state).wait_for(timeout=seconds * 1000)
 
 
-def test_a_stranger_asks_for_a_lemon_watches_it_and_scrubs_it(page: "Page") -> None:
+def test_a_class_visualization_can_be_submitted_watched_and_viewed_frame_by_frame(page: "Page") -> None:
     page.goto("/")
     page.get_by_label("Classes").fill("lemon")
     page.get_by_label("Classes").press("Enter")
@@ -78,22 +77,22 @@ def test_a_stranger_asks_for_a_lemon_watches_it_and_scrubs_it(page: "Page") -> N
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url(re.compile(r"/jobs/[0-9a-z]{26}"))
     wait_for_state(page, "succeeded")
-    assert page.locator(".exhibit").count() == 2
-    lemon = page.locator(".exhibit", has_text="lemon")
-    last = lemon.locator(".picture").get_attribute("src")
-    slider = lemon.get_by_label("Frame of the ascent of lemon")
+    assert page.locator(".gallery-item").count() == 2
+    lemon = page.locator(".gallery-item", has_text="lemon")
+    last = lemon.locator(".result").get_attribute("src")
+    slider = lemon.get_by_label("Frame of the optimization of lemon")
     slider.wait_for()
     slider.fill("0")
-    expect(lemon.locator(".picture")).to_have_attribute("src", re.compile("/0$"))
-    assert lemon.locator(".picture").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    expect(lemon.locator(".result")).to_have_attribute("src", re.compile("/0$"))
+    assert lemon.locator(".result").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     slider.fill(slider.get_attribute("max"))
-    assert lemon.locator(".picture").get_attribute("src") == last
+    assert lemon.locator(".result").get_attribute("src") == last
     curl = page.locator("pre").first.inner_text()
     assert curl.startswith("curl http://")
     assert '"targets": ["lemon", "bee"]' in curl
 
 
-def test_progress_is_seen_while_it_runs_and_a_job_is_cancelled(page: "Page", client: Client) -> None:
+def test_a_running_job_shows_its_progress_and_can_be_cancelled(page: "Page", client: Client) -> None:
     body = {"method": "class_model", "model": "slow", "targets": [0], "params": {"steps": 3000, "frames": 60}}
     job = client.submit(REQUEST.validate_python(body))
     page.goto(f"/jobs/{job.id}")
@@ -105,16 +104,16 @@ def test_progress_is_seen_while_it_runs_and_a_job_is_cancelled(page: "Page", cli
 
 @pytest.fixture(autouse=True)
 def nothing_left_running(client: Client) -> Iterator[None]:
-    """A test that fails on its way does not keep the worker busy for the next ones."""
+    """Cancels the jobs that a failed test left behind, so that the worker is free for the next test."""
     yield
     for state in (State.QUEUED, State.RUNNING):
         for job in client.jobs(state=state):
             client.cancel(job.id)
 
 
-def test_pictures_are_dropped_and_maps_are_laid_over_them(page: "Page") -> None:
+def test_images_can_be_uploaded_and_maps_are_drawn_over_them(page: "Page") -> None:
     page.goto("/new/saliency")
-    page.get_by_label("Pictures").set_input_files([PICTURES / "bee.png", PICTURES / "lemon.png"])
+    page.get_by_label("Images").set_input_files([PICTURES / "bee.png", PICTURES / "lemon.png"])
     page.locator(".uploads button").nth(1).wait_for()
     page.get_by_role("button", name="Submit").click()
     wait_for_state(page, "succeeded")
@@ -123,19 +122,19 @@ def test_pictures_are_dropped_and_maps_are_laid_over_them(page: "Page") -> None:
     assert over.evaluate("image => getComputedStyle(image).opacity") == "0"
 
 
-def test_two_jobs_are_compared(page: "Page", client: Client) -> None:
+def test_two_jobs_can_be_compared(page: "Page", client: Client) -> None:
     left, right = (run(client, SHORT | {"params": {"steps": 24, "seeds": [seed]}}) for seed in (1, 2))
     page.goto(f"/jobs/{left.id}")
     page.get_by_role("link", name="Compare with another job").click()
     page.get_by_label("Right").select_option(right.id)
     page.get_by_role("button", name="Compare").click()
-    pair = page.locator(".pair .exhibit")
+    pair = page.locator(".pair .gallery-item")
     assert pair.count() == 2
     assert left.id in pair.nth(0).locator("img").first.get_attribute("src")
     assert right.id in pair.nth(1).locator("img").first.get_attribute("src")
 
 
-def test_an_audit_is_found_read_and_led_to_from_its_jobs(page: "Page", client: Client) -> None:
+def test_an_audit_is_listed_and_links_to_its_jobs_and_report(page: "Page", client: Client) -> None:
     plan = write_plan(client, class_models={"steps": 4, "extras": False}, name="page")
     *_, audit = client.watch_audit(
         client.audit(NewAudit.model_validate({"model": "shapes", "plan": plan})).id, timeout=120
@@ -147,13 +146,13 @@ def test_an_audit_is_found_read_and_led_to_from_its_jobs(page: "Page", client: C
     assert page.locator("main .files a", has_text="subject/class_models").count() == 1
     page.goto(f"/jobs/{audit.id}")
     page.wait_for_url(f"**/audits/{audit.id}")
-    page.get_by_role("link", name="Read the report").click()
-    page.get_by_role("heading", name="What was found").wait_for()
+    page.get_by_role("link", name="Open the report").click()
+    page.get_by_role("heading", name="Findings", exact=True).wait_for()
     assert page.locator("img").first.evaluate("image => image.naturalWidth") > 0
     page.goto("/compare?left=" + audit.id)
 
 
-def test_a_refusal_is_shown_where_it_can_be_mended(page: "Page") -> None:
+def test_the_form_shows_why_a_request_is_invalid(page: "Page") -> None:
     page.goto("/")
     page.get_by_label("Classes").fill("lemmon")
     page.get_by_role("button", name="Submit").click()
@@ -163,7 +162,7 @@ def test_a_refusal_is_shown_where_it_can_be_mended(page: "Page") -> None:
     page.wait_for_timeout(100)
 
 
-def test_class_names_and_file_names_are_only_text(page: "Page") -> None:
+def test_a_class_name_with_html_is_shown_as_text(page: "Page") -> None:
     page.goto("/")
     page.get_by_label("Classes").fill("<img src=x onerror=alert(1)>")
     page.get_by_label("Classes").press("Enter")
@@ -171,7 +170,7 @@ def test_class_names_and_file_names_are_only_text(page: "Page") -> None:
     assert "<img" in page.locator("#targets").inner_text()
 
 
-def test_everything_is_there_without_scripts(browser: "Browser", stack: Stack, client: Client) -> None:
+def test_all_pages_work_without_scripts(browser: "Browser", stack: Stack, client: Client) -> None:
     job = run(client, SHORT)
     context = browser.new_context(base_url=stack.url, java_script_enabled=False)
     page = context.new_page()
@@ -183,17 +182,18 @@ def test_everything_is_there_without_scripts(browser: "Browser", stack: Stack, c
         "/models",
         "/models/shapes",
     ):
-        answer = page.goto(path)
-        assert answer is not None
-        assert answer.status == 200, path
+        response = page.goto(path)
+        assert response is not None
+        assert response.status == 200, path
     page.goto(f"/jobs/{job.id}")
-    assert page.locator(".exhibit .picture").is_visible()
+    assert page.locator(".gallery-item .result").is_visible()
     page.get_by_role("button", name="Submit again").click()
     page.wait_for_url(re.compile(r"/jobs/[0-9a-z]{26}"))
     assert job.id not in page.url
     context.close()
 
 
+SERIOUS = ("serious", "critical")
 PAGES = (
     "/",
     "/new/saliency",
@@ -208,7 +208,7 @@ PAGES = (
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_in_the_way_of_a_screen_reader(
+def test_no_page_has_serious_accessibility_violations(
     browser: "Browser", stack: Stack, client: Client, scheme: Any
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe
@@ -218,13 +218,13 @@ def test_nothing_is_in_the_way_of_a_screen_reader(
     page = context.new_page()
     for path in PAGES:
         page.goto(path.format(job.id, job.id))
-        found = Axe().run(page).response["violations"]
-        serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        violations = Axe().run(page).response["violations"]
+        serious = [(rule["id"], rule["nodes"][0]["html"]) for rule in violations if rule["impact"] in SERIOUS]
         assert serious == [], path
     context.close()
 
 
-def test_a_phone_shows_all_of_it(browser: "Browser", stack: Stack, client: Client) -> None:
+def test_no_page_is_wider_than_the_screen_of_a_phone(browser: "Browser", stack: Stack, client: Client) -> None:
     job = run(client, SHORT)
     context = browser.new_context(base_url=stack.url, viewport={"width": 360, "height": 740})
     page = context.new_page()

@@ -1,36 +1,36 @@
-"""The local stack as its user has it: started, stopped, started again, killed."""
+"""The local stack: start, stop, restart and kill."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from archetype.client import Client
+from archetype.contract.job import State
+from archetype.contract.request import ClassModel, ClassModelParameters
 from deploy.local import free_port, run_stack
-from shared.client import Client
-from shared.jobs import State
-from shared.methods import ClassModel, ClassModelParameters
 from shared.settings import Settings
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 QUICK = ClassModel(method="class_model", model="shapes", targets=["bee"], params=ClassModelParameters(steps=8))
 LONG = ClassModel(method="class_model", model="shapes", targets="all", params=ClassModelParameters(steps=200))
 
 
-def family(pid: int) -> set[int]:
-    """A process and all that descend from it."""
-    found = {pid}
+def list_process_tree(pid: int) -> set[int]:
+    """A process and its descendants."""
+    pids = {pid}
     while True:
         parents = {int(entry.name): parent_of(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
-        grown = found | {child for child, parent in parents.items() if parent in found}
-        if grown == found:
-            return found
-        found = grown
+        children = {child for child, parent in parents.items() if parent in pids}
+        if children <= pids:
+            return pids
+        pids |= children
 
 
 def parent_of(entry: Path) -> int:
@@ -40,7 +40,7 @@ def parent_of(entry: Path) -> int:
         return -1
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -52,7 +52,7 @@ STARTED: list["subprocess.Popen[bytes]"] = []
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """A test that fails leaves no stack behind to slow the next ones down."""
+    """Kills the stacks that a failed test left behind, so that they do not slow down the next test."""
     yield
     while STARTED:
         process = STARTED.pop()
@@ -66,41 +66,40 @@ def serve(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     STARTED.append(process)
-    limit = time.monotonic() + 60
-    while True:
+
+    def is_ready() -> bool:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
-            return process
         except OSError:
             assert process.poll() is None, (folder / "serve.log").read_text()
-            assert time.monotonic() < limit
-            time.sleep(0.1)
+            return False
+        return True
+
+    wait_until(is_ready, 60)
+    return process
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_it_is_stopped_no_process_is_left(tmp_path: Path, how: int) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_of_a_stack_survives_a_signal(tmp_path: Path, signal_number: int) -> None:
     process = serve(tmp_path, free_port())
-    everyone = family(process.pid)
-    assert len(everyone) >= 6
-    os.kill(process.pid, how)
+    pids = list_process_tree(process.pid)
+    assert len(pids) >= 6
+    os.kill(process.pid, signal_number)
     process.wait(40)
-    limit = time.monotonic() + 20
-    while any(alive(pid) for pid in everyone) and time.monotonic() < limit:
-        time.sleep(0.1)
-    assert [pid for pid in everyone if alive(pid)] == []
+    wait_until(lambda: not any(is_alive(pid) for pid in pids), 20)
 
 
-def test_a_second_start_finds_the_results_of_the_first(tmp_path: Path) -> None:
+def test_a_second_stack_in_the_same_folder_has_the_results_of_the_first(tmp_path: Path) -> None:
     with run_stack(tmp_path, Settings()) as stack, Client(stack.url) as client:
         job = client.wait(client.submit(QUICK).id, timeout=60)
-        picture = client.fetch(job.artifacts[0])
+        data = client.fetch(job.artifacts[0])
     with run_stack(tmp_path, Settings()) as stack, Client(stack.url) as client:
         assert client.job(job.id) == job
-        assert client.fetch(job.artifacts[0]) == picture
+        assert client.fetch(job.artifacts[0]) == data
         assert [listed.id for listed in client.jobs()] == [job.id]
 
 
-def test_a_job_survives_that_everything_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_succeeds_although_the_whole_stack_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHETYPE_LEASE_SECONDS", "2")
     monkeypatch.setenv("ARCHETYPE_SWEEP_SECONDS", "0.5")
     process = serve(tmp_path, port := free_port())
@@ -120,7 +119,7 @@ def test_a_job_survives_that_everything_is_killed(tmp_path: Path, monkeypatch: p
     assert job.attempt == 2
 
 
-def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
+def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with (
         run_stack(tmp_path, Settings()),
         pytest.raises(RuntimeError, match="another stack runs"),
@@ -129,30 +128,20 @@ def test_two_stacks_do_not_share_a_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+def test_serve_reports_a_port_that_is_in_use(tmp_path: Path) -> None:
     with run_stack(tmp_path / "one", Settings()) as stack:
         port = stack.url.rpartition(":")[2]
         command = [sys.executable, "-m", "deploy.local", "serve", "--folder", str(tmp_path / "two"), "--port", port]
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
-    assert f"port {port} is taken" in refused.stderr
+    assert f"port {port} is in use" in refused.stderr
 
 
-def test_a_wrong_catalogue_stops_the_start_with_its_reason(tmp_path: Path) -> None:
+def test_serve_reports_an_invalid_catalogue(tmp_path: Path) -> None:
     path = tmp_path / "models.toml"
     path.write_text('[[model]]\nname = "x"\n')
-    command = [
-        sys.executable,
-        "-m",
-        "deploy.local",
-        "serve",
-        "--folder",
-        str(tmp_path),
-        "--port",
-        str(free_port()),
-        "--catalogue",
-        str(path),
-    ]
+    command = [sys.executable, "-m", "deploy.local", "serve", "--folder", str(tmp_path), "--port", str(free_port())]
+    command += ["--catalogue", str(path)]
     refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert refused.returncode == 1
     assert "architecture" in refused.stderr

@@ -1,4 +1,4 @@
-"""What an earlier version left behind in Redis and the store is gone on with; what a newer one left is left alone."""
+"""Data of earlier versions in Redis and the store are used; data of newer versions are left alone."""
 
 import json
 import shutil
@@ -9,21 +9,23 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from archetype.client import Client
+from archetype.contract.job import State
 from deploy.local import run_stack
-from shared.bucket import read_document
-from shared.client import Client
 from shared.errors import Unavailable
-from shared.jobs import Manifest, Order, State
 from shared.settings import Settings
+from shared.storage.documents import JobSpec, Manifest
+from shared.storage.s3 import read_document
+from tests.support.paths import ROOT
 
-EARLIER = Path(__file__).parents[1] / "earlier"
+EARLIER = ROOT / "tests" / "earlier"
 AGES = 1_000_000_000
 SETTINGS = Settings(lease_seconds=3, sweep_seconds=0.5, reconcile_seconds=1, retention_seconds=AGES)
 
 
 @pytest.mark.parametrize("version", sorted(path.name.removesuffix(".tar.xz") for path in EARLIER.iterdir()))
 @pytest.mark.parametrize("with_redis", [True, False])
-def test_jobs_of_an_earlier_version_end(version: str, with_redis: bool, tmp_path: Path) -> None:
+def test_jobs_of_an_earlier_version_succeed(version: str, with_redis: bool, tmp_path: Path) -> None:
     with tarfile.open(EARLIER / f"{version}.tar.xz") as archive:
         archive.extractall(tmp_path)
     jobs = json.loads((tmp_path / "jobs.json").read_text())
@@ -32,7 +34,7 @@ def test_jobs_of_an_earlier_version_end(version: str, with_redis: bool, tmp_path
     with run_stack(tmp_path, SETTINGS) as stack, Client(stack.url, timeout=60) as client:
         ended = client.job(jobs["ended"])
         assert ended.state is State.SUCCEEDED
-        files = {one.name: client.fetch(one) for one in ended.artifacts}
+        files = {artifact.name: client.fetch(artifact) for artifact in ended.artifacts}
         assert {name: sha256(data).hexdigest() for name, data in files.items()} == jobs["digests"]
         running = client.wait(jobs["running"], timeout=120)
         assert running.state is State.SUCCEEDED
@@ -41,8 +43,8 @@ def test_jobs_of_an_earlier_version_end(version: str, with_redis: bool, tmp_path
         assert len(queued.metrics["targets"]) == 12
 
 
-@pytest.mark.parametrize("kind", [Order, Manifest])
-def test_what_a_newer_version_wrote_is_nobodys_fault(kind: type[Order] | type[Manifest]) -> None:
+@pytest.mark.parametrize("kind", [JobSpec, Manifest])
+def test_a_document_of_a_newer_version_is_unavailable_and_not_invalid(kind: type[JobSpec] | type[Manifest]) -> None:
     newer = json.dumps({"format": kind.model_fields["format"].default + 1, "shape": "unheard of"}).encode()
     with pytest.raises(Unavailable, match="a newer version"):
         read_document(newer, kind)

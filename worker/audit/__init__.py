@@ -1,1 +1,1 @@
-"""Audits: from what jobs have made of two releases to a verdict."""
+"""Audits: comparison of two releases, gates, verdict and report."""

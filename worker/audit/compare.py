@@ -1,4 +1,4 @@
-"""A release beside a baseline: every measure of every class and probe, from what their jobs have made."""
+"""Comparison of the subject with a baseline: all measurements of each class, from the results of the member jobs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,232 +7,281 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared.audits import Measured
-from shared.catalogue import Release
-from shared.parameters.audit import Probe
-from worker.audit.appearance import KINDS, bring_to, describe, distances
-from worker.audit.attention import compare_maps, overlap_with, share_inside
-from worker.audit.chance import Values, less_shared, measure_classes
-from worker.audit.evidence import Drawn, Look, Looks, Series
-from worker.audit.shortcut import Mark, Trials
-from worker.engine.classifier import Classifier
-from worker.preprocess import Levels
-from worker.view import crop_levels
+from archetype.contract.audit import Estimate
+from archetype.contract.audit_plan import Probe
+from shared.catalogue.release import Release
+from worker.audit.map_similarity import box_overlap, compare_maps, fraction_inside
+from worker.audit.model_distance import KINDS, convert_channels, describe_images, pairwise_distances
+from worker.audit.shortcut import Mark, MarkSearch
+from worker.audit.statistics import Values, estimate_class_means, subtract_common_change
+from worker.engine.model.classifier import Classifier
+from worker.inputs.preprocess import Levels
+from worker.inputs.view import crop_levels
+from worker.job.member_results import DrawnModel, ProbePrediction, ProbePredictions, Series
 
-SURE = 0.9
-"""How probable, as a share of what is usual for its network, a class model is that has arrived.
+CONVERGED = 0.9
+"""Least probability of a converged class model, as a fraction of the median over all class models of its network.
 
-One that has not is in nobody's eyes the class, and says nothing of what its network takes for it.
+A class model that has not converged does not show the class, so it says nothing about what the network has learned.
 """
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two releases, with what its jobs have made.
+    """One of the two releases with the results of its jobs.
 
     Attributes:
-        models: Its class models; none of classes that came to nothing.
-        looks: What it makes of the probes.
+        release: The release.
+        classifier: Its network.
+        models: Its class models, without classes whose optimization failed.
+        looks: Its predictions and saliency maps for the probes.
     """
 
     release: Release
     classifier: Classifier
     models: Series
-    looks: Looks
+    looks: ProbePredictions
 
 
 @dataclass
 class ClassRow:
-    """What is measured of one class.
+    """Measurements of one class.
 
     Attributes:
-        figures: Plain figures by name, for the report.
-        changes: What gates are held against, by gate.
-        noise: What chance alone does, by gate.
-        mark: The small mark that says most to the subject.
+        target: Index of the class.
+        name: Name of the class, with its index if another class has the same name.
+        figures: Measured values by name, for the report.
+        changes: Changes that the gates evaluate, by gate.
+        noise: Changes that random seeds alone cause, by gate.
+        mark: The mark that makes the subject predict the class most often.
     """
 
     target: int
     name: str
     figures: dict[str, float] = field(default_factory=dict)
-    changes: dict[str, Measured] = field(default_factory=dict)
+    changes: dict[str, Estimate] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
     mark: Mark | None = None
 
 
 def have_same_weights(subject: Side, baseline: Side) -> bool:
-    """Whether both networks are the same, tensor by tensor, whatever files they came in.
+    """Whether both networks have the same architecture and equal weights, regardless of their weight files.
 
-    Not whether they have drawn the same: each is run by its own measured plan, and another batch rounds otherwise.
+    The class models of such networks can still differ: each network runs with its own execution plan, and another
+    batch size rounds differently.
     """
-    built = [(side.release.architecture, side.release.arguments) for side in (subject, baseline)]
-    ours, theirs = (side.classifier.network.state_dict() for side in (subject, baseline))
-    alike = built[0] == built[1] and ours.keys() == theirs.keys()
-    return alike and all(torch.equal(one, theirs[name]) for name, one in ours.items())
+    first, second = ((side.release.architecture, side.release.arguments) for side in (subject, baseline))
+    weights, baseline_weights = (side.classifier.network.state_dict() for side in (subject, baseline))
+    return (
+        first == second
+        and weights.keys() == baseline_weights.keys()
+        and all(torch.equal(tensor, baseline_weights[name]) for name, tensor in weights.items())
+    )
 
 
 def compare_classes(
-    subject: Side, baseline: Side, again: Series, probes: Mapping[str, Levels], *, boxes: Mapping[str, Probe]
+    subject: Side, baseline: Side, noise_models: Series, images: Mapping[str, Levels], *, probes: Mapping[str, Probe]
 ) -> Iterator[dict[int, ClassRow]]:
-    """Every measure of every class; yields what there is after each part of the work.
+    """Measures every class. Yields the measurements so far after each part of the work.
 
     Args:
-        again: The baseline's second series of class models, by other seeds.
-        probes: The pictures, at the network's size, by id.
-        boxes: What is known of them.
+        subject: The audited release.
+        baseline: The release to compare it with.
+        noise_models: The baseline's second series of class models, with other seeds.
+        images: Images of the probes at the network's input size, by image id.
+        probes: The probes, by image id.
     """
-    names = subject.release.classes
+    names = subject.release.class_names
     targets = sorted({*subject.models, *(look.target for look in subject.looks.values())})
-    rows = {target: ClassRow(target, names[target]) for target in targets}
-    _compare_models(rows, subject, baseline, again)
+    rows = {target: ClassRow(target, names.label(target)) for target in targets}
+    _compare_models(rows, subject, baseline, noise_models)
     yield rows
-    _compare_looks(rows, subject, baseline, boxes)
+    _compare_predictions(rows, subject, baseline, probes)
     yield rows
-    known = [(levels, subject.looks[image].target) for image, levels in probes.items() if image in subject.looks]
-    pictures, labels = [levels for levels, _ in known], [label for _, label in known]
-    trials = Trials(subject.classifier, baseline.classifier, pictures, labels)
-    turned: dict[int, Values] = {}
+    labeled = [(levels, subject.looks[image].target) for image, levels in images.items() if image in subject.looks]
+    search = MarkSearch(
+        subject.classifier, baseline.classifier, [levels for levels, _ in labeled], [label for _, label in labeled]
+    )
+    changes: dict[int, Values] = {}
     for row in rows.values():
-        row.mark = mark = trials.try_class(row.target, _views(subject, row.target))
+        row.mark = mark = search.find_mark(row.target, _convert_models(subject, row.target))
         if mark is not None:
-            turned[row.target] = mark.subject - mark.baseline
+            changes[row.target] = mark.subject - mark.baseline
             row.figures |= {
                 "subject_turned": float(mark.subject.mean()),
                 "baseline_turned": float(mark.baseline.mean()),
             }
         yield rows
-    _note(rows, "shortcut", turned)
+    _record_changes(rows, "shortcut", changes)
     yield rows
 
 
-def _note(
+def _record_changes(
     rows: Mapping[int, ClassRow], gate: str, by_class: Mapping[int, Values], noise: Mapping[int, float] | None = None
 ) -> None:
-    """Writes down what a gate is held against, and what chance alone does."""
-    for target, change in measure_classes(by_class).items():
+    """Adds to each row the change that a gate evaluates, and the change that random seeds alone cause."""
+    for target, change in estimate_class_means(by_class).items():
         rows[target].changes[gate] = change
         rows[target].noise[gate] = noise[target] if noise else 0.0
 
 
-def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, again: Series) -> None:
-    """How far class models have moved, beside how far chance moves them, and who recognises them."""
-    moved: dict[int, Values] = {}
-    unseen: dict[int, Values] = {}
-    by_chance: dict[int, float] = {}
-    arrived = {"subject": _find_arrived(subject.models), "baseline": _find_arrived(baseline.models)}
+def _compare_models(rows: dict[int, ClassRow], subject: Side, baseline: Side, noise_models: Series) -> None:
+    """Measures how far class models differ, relative to the effect of seeds, and who recognizes them."""
+    appearance: dict[int, Values] = {}
+    recognition: dict[int, Values] = {}
+    recognition_noise: dict[int, float] = {}
+    converged = {"subject": _find_converged(subject.models), "baseline": _find_converged(baseline.models)}
     for target, row in rows.items():
-        ours, theirs, noise = (series.get(target, []) for series in (subject.models, baseline.models, again))
-        if not (ours and theirs and noise):
+        models, baseline_models, noise = (
+            series.get(target, []) for series in (subject.models, baseline.models, noise_models)
+        )
+        if not (models and baseline_models and noise):
             continue
-        told = [describe([one.pixels for one in drawn], baseline.classifier) for drawn in (ours, theirs, noise)]
-        ratios = []
-        for kind in KINDS:
-            first, second, third = ([one[kind] for one in each] for each in told)
-            chance = max(float(distances(second, third).mean()), 1e-9)
-            apart = distances(first, second).reshape(len(first), -1).mean(1)
-            row.figures |= {f"{kind}_distance": float(apart.mean()), f"{kind}_noise": chance}
-            ratios.append(apart / chance)
-        moved[target] = np.mean(ratios, axis=0) - 1
-        row.figures |= _describe_series(ours, "subject") | _describe_series(theirs, "baseline")
-        row.figures |= {f"{side}_arrived": float(len(series[target])) for side, series in arrived.items()}
-        unseen[target] = _seen_by(arrived["subject"][target], baseline.release.reference, theirs)
-        by_chance[target] = float(np.std([_chance(one.verdict) for one in [*theirs, *noise]]))
-    _note(rows, "recognition", unseen, by_chance)
-    _note(rows, "appearance", less_shared(moved))
+        appearance[target] = _measure_distances(row, baseline.classifier, models, baseline_models, noise)
+        row.figures |= _describe_series(models, "subject") | _describe_series(baseline_models, "baseline")
+        row.figures |= {f"{side}_arrived": float(len(series[target])) for side, series in converged.items()}
+        recognition[target] = _measure_recognition(
+            converged["subject"][target], baseline.release.reference, baseline_models
+        )
+        recognition_noise[target] = float(np.std(_probabilities([*baseline_models, *noise])))
+    _record_changes(rows, "recognition", recognition, recognition_noise)
+    _record_changes(rows, "appearance", subtract_common_change(appearance))
 
 
-def _find_arrived(models: Series) -> Series:
-    """Of every class, the class models that their network is as sure of as it usually is."""
-    every = [_chance(one.verdict) for series in models.values() for one in series]
-    sure = SURE * float(np.median(every)) if every else 0.0
-    return {target: [one for one in series if _chance(one.verdict) >= sure] for target, series in models.items()}
+def _measure_distances(
+    row: ClassRow,
+    classifier: Classifier,
+    models: Sequence[DrawnModel],
+    baseline: Sequence[DrawnModel],
+    noise: Sequence[DrawnModel],
+) -> Values:
+    """Distance of each of the subject's class models to the baseline's, as an excess over the effect of seeds: (N,)."""
+    described, described_baseline, described_noise = (
+        describe_images([model.pixels for model in series], classifier) for series in (models, baseline, noise)
+    )
+    ratios = []
+    for kind in KINDS:
+        first, second, third = (
+            [vectors[kind] for vectors in each] for each in (described, described_baseline, described_noise)
+        )
+        by_chance = max(float(pairwise_distances(second, third).mean()), 1e-9)
+        distances = pairwise_distances(first, second).reshape(len(first), -1).mean(1)
+        row.figures |= {f"{kind}_distance": float(distances.mean()), f"{kind}_noise": by_chance}
+        ratios.append(distances / by_chance)
+    return np.asarray(np.mean(ratios, axis=0) - 1)
 
 
-def _seen_by(ours: Sequence[Drawn], baseline: str, theirs: Sequence[Drawn]) -> Values:
-    """How much less probable the class is to the baseline in each of the subject's class models than in its own."""
-    own = float(np.mean([_chance(one.verdict) for one in theirs]))
-    if all(baseline in one.judges for one in ours):
-        return np.array([own - _chance(one.judges[baseline]) for one in ours])
-    return np.array([own - _chance(one.verdict) for one in ours])  # the baseline is the subject
-
-
-def _describe_series(drawn: Sequence[Drawn], side: str) -> dict[str, float]:
-    found = {
-        f"{side}_score": float(np.mean([one.verdict["score"] for one in drawn])),
-        f"{side}_probability": float(np.mean([_chance(one.verdict) for one in drawn])),
-        f"{side}_steps": float(np.mean([one.steps for one in drawn])),
+def _find_converged(models: Series) -> Series:
+    """The class models whose probability is near the median of their network, by class."""
+    probabilities = _probabilities([model for series in models.values() for model in series])
+    threshold = CONVERGED * float(np.median(probabilities)) if probabilities else 0.0
+    return {
+        target: [model for model in series if _probability(model.verdict) >= threshold]
+        for target, series in models.items()
     }
-    for judge in drawn[0].judges:
-        found[f"{side}_seen_by_{judge}"] = float(np.mean([_chance(one.judges[judge]) for one in drawn]))
-    return found
 
 
-def _chance(verdict: Mapping[str, Any]) -> float:
+def _measure_recognition(models: Sequence[DrawnModel], baseline: str, baseline_models: Sequence[DrawnModel]) -> Values:
+    """How much less probable the subject's class models are to the baseline than the baseline's own: (N,)."""
+    own = float(np.mean(_probabilities(baseline_models)))
+    if all(baseline in model.judges for model in models):
+        return np.array([own - _probability(model.judges[baseline]) for model in models])
+    return np.array([own - probability for probability in _probabilities(models)])  # the baseline is the subject
+
+
+def _describe_series(models: Sequence[DrawnModel], side: str) -> dict[str, float]:
+    figures = {
+        f"{side}_score": float(np.mean([model.verdict["score"] for model in models])),
+        f"{side}_probability": float(np.mean(_probabilities(models))),
+        f"{side}_steps": float(np.mean([model.steps for model in models])),
+    }
+    for judge in models[0].judges:
+        figures[f"{side}_seen_by_{judge}"] = float(np.mean([_probability(model.judges[judge]) for model in models]))
+    return figures
+
+
+def _probability(verdict: Mapping[str, Any]) -> float:
     return float(verdict["probability"])
 
 
-def _compare_looks(rows: dict[int, ClassRow], subject: Side, baseline: Side, probes: Mapping[str, Probe]) -> None:
-    """Predictions, probabilities and maps on the same pictures."""
+def _probabilities(models: Sequence[DrawnModel]) -> list[float]:
+    return [_probability(model.verdict) for model in models]
+
+
+def _compare_predictions(rows: dict[int, ClassRow], subject: Side, baseline: Side, probes: Mapping[str, Probe]) -> None:
+    """Measures predictions, probabilities and saliency maps on the probes that both releases processed."""
     shared = [image for image in subject.looks if image in baseline.looks]
-    lost: dict[int, Values] = {}
-    missed: dict[int, Values] = {}
+    confidence: dict[int, Values] = {}
+    focus: dict[int, Values] = {}
     for target, row in rows.items():
         images = [image for image in shared if subject.looks[image].target == target]
         if not images:
             continue
         pairs = [(subject.looks[image], baseline.looks[image]) for image in images]
-        lost[target] = np.array([_chance(theirs.verdict) - _chance(ours.verdict) for ours, theirs in pairs])
-        alike = [compare_maps(ours.view, theirs.view) for ours, theirs in pairs]
-        row.figures |= {name: float(np.mean([one[name] for one in alike])) for name in alike[0]}
-        row.figures |= {
-            "probes": float(len(images)),
-            "flips": float(sum(a.verdict["predicted"]["index"] != b.verdict["predicted"]["index"] for a, b in pairs)),
-            "subject_right": float(np.mean([ours.right for ours, _ in pairs])),
-            "baseline_right": float(np.mean([theirs.right for _, theirs in pairs])),
-            "margin_change": float(
-                np.mean([_margin(ours.verdict) - _margin(theirs.verdict) for ours, theirs in pairs])
-            ),
-        }
-        inside = [
-            (share_inside(ours.picture, probes[image].boxes), share_inside(theirs.picture, probes[image].boxes))
-            for image, (ours, theirs) in zip(images, pairs, strict=True)
-        ]
-        known = [(ours, theirs) for ours, theirs in inside if ours is not None and theirs is not None]
-        if known:
+        confidence[target] = np.array(
+            [_probability(before.verdict) - _probability(after.verdict) for after, before in pairs]
+        )
+        row.figures |= _describe_maps(pairs) | _describe_predictions(pairs)
+        fractions = [tuple(fraction_inside(look.picture, probes[look.image].boxes) for look in pair) for pair in pairs]
+        inside = [(after, before) for after, before in fractions if after is not None and before is not None]
+        if inside:
             row.figures |= {
-                "subject_focus": float(np.mean([ours for ours, _ in known])),
-                "baseline_focus": float(np.mean([theirs for _, theirs in known])),
+                "subject_focus": float(np.mean([after for after, _ in inside])),
+                "baseline_focus": float(np.mean([before for _, before in inside])),
             }
             row.figures |= _describe_boxes(pairs, probes)
-            missed[target] = np.array([theirs - ours for ours, theirs in known])
-    _note(rows, "focus", missed)
-    _note(rows, "confidence", less_shared(lost))
+            focus[target] = np.array([before - after for after, before in inside])
+    _record_changes(rows, "focus", focus)
+    _record_changes(rows, "confidence", subtract_common_change(confidence))
 
 
-def _describe_boxes(pairs: Sequence[tuple[Look, Look]], probes: Mapping[str, Probe]) -> dict[str, float]:
-    """How well the boxes that maps point at fit the true ones, for each side."""
-    known = [(overlap_with(look.picture, probes[look.image].boxes) for look in pair) for pair in pairs]
-    fits = [(ours, theirs) for ours, theirs in known if ours is not None and theirs is not None]
+def _describe_maps(pairs: Sequence[tuple[ProbePrediction, ProbePrediction]]) -> dict[str, float]:
+    """Mean similarity of the saliency maps of subject and baseline."""
+    similarities = [compare_maps(after.view, before.view) for after, before in pairs]
+    return {name: float(np.mean([each[name] for each in similarities])) for name in similarities[0]}
+
+
+def _describe_predictions(pairs: Sequence[tuple[ProbePrediction, ProbePrediction]]) -> dict[str, float]:
+    predicted = [[look.verdict["predicted"]["index"] for look in pair] for pair in pairs]
+    margins = [_log_odds(after.verdict) - _log_odds(before.verdict) for after, before in pairs]
     return {
-        f"{side}_overlap": float(np.mean([pair[place] for pair in fits]))
-        for place, side in enumerate(("subject", "baseline"))
-        if fits
+        "probes": float(len(pairs)),
+        "flips": float(sum(after != before for after, before in predicted)),
+        "subject_right": float(np.mean([after.right for after, _ in pairs])),
+        "baseline_right": float(np.mean([before.right for _, before in pairs])),
+        "margin_change": float(np.mean(margins)),
     }
 
 
-def _margin(verdict: Mapping[str, Any]) -> float:
+def _describe_boxes(
+    pairs: Sequence[tuple[ProbePrediction, ProbePrediction]], probes: Mapping[str, Probe]
+) -> dict[str, float]:
+    """Mean overlap of the boxes around the saliency maps' maxima with the true boxes, for each side."""
+    overlaps = [tuple(box_overlap(look.picture, probes[look.image].boxes) for look in pair) for pair in pairs]
+    known = [(after, before) for after, before in overlaps if after is not None and before is not None]
+    return {
+        f"{side}_overlap": float(np.mean([pair[place] for pair in known]))
+        for place, side in enumerate(("subject", "baseline"))
+        if known
+    }
+
+
+def _log_odds(verdict: Mapping[str, Any]) -> float:
     """Log-odds of the true class."""
-    chance = min(max(_chance(verdict), 1e-6), 1 - 1e-6)
-    return float(np.log(chance / (1 - chance)))
+    probability = min(max(_probability(verdict), 1e-6), 1 - 1e-6)
+    return float(np.log(probability / (1 - probability)))
 
 
-def _views(side: Side, target: int) -> list[Levels]:
-    """Class models as their network sees them."""
-    fit = side.release.preprocessing
-    return [crop_levels(bring_to(one.pixels, fit.channels), fit) for one in side.models.get(target, [])]
+def _convert_models(side: Side, target: int) -> list[Levels]:
+    """Class models of a class as inputs of their network, each (H, W, C)."""
+    preprocessing = side.release.preprocessing
+    return [
+        crop_levels(convert_channels(model.pixels, preprocessing.channels), preprocessing)
+        for model in side.models.get(target, [])
+    ]
 
 
-def count_losses(subject: Looks, baseline: Looks) -> Values:
-    """For each probe that both have seen: 1 where the subject alone is wrong, −1 where the baseline alone is."""
+def count_losses(subject: ProbePredictions, baseline: ProbePredictions) -> Values:
+    """For each shared probe: 1 if only the subject is wrong, −1 if only the baseline is wrong, else 0: (N,)."""
     shared = [image for image in subject if image in baseline]
     return np.array([float(baseline[image].right) - float(subject[image].right) for image in shared])

@@ -1,109 +1,149 @@
-"""From what was measured to findings, and from findings to a verdict."""
+"""Gates: which measured changes are findings, and which verdict follows from them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
 
 import numpy as np
 
-from shared.audits import Comparison, Finding, Measured, Verdict
-from shared.parameters.audit import Gate, Gates, Plan, Waiver
-from worker.audit.chance import Values, measure
+from archetype.contract.audit import Comparison, Estimate, Finding, Verdict
+from archetype.contract.audit_plan import AuditPlan, Gate, Gates, Waiver
+from archetype.contract.class_names import ClassNames
 from worker.audit.compare import ClassRow, Side
+from worker.audit.statistics import Values, estimate_mean
 
-WORST_FIRST = ("fail", "warn", "waived", "note", "off")
+SEVERITIES = ("fail", "warn", "waived", "note", "off")
+"""All severities, the worst first."""
 
-SAYS = {
-    "confidence": "pictures of {name} have become {value:.0%} less probable to be one, beyond what all classes lost",
-    "recognition": "what the subject takes for {name} is {value:.0%} less probable to be one to the baseline",
-    "shortcut": "a small mark in a corner makes {value:.0%} more pictures of other classes into {name}",
-    "focus": "{value:.0%} less of what makes it see {name} lies where the thing is",
-    "appearance": "the class model of {name} has moved {value:.0%} further than those of the other classes",
-    "accuracy": "{value:.1%} of all probes were right and are wrong now",
+REASONS = {
+    "confidence": "the probability of {name} on its probes fell by {points:.0f} percentage points more than that of "
+    "the other classes",
+    "recognition": "the baseline gives the subject's class models of {name} a probability that is {points:.0f} "
+    "percentage points lower than that of its own class models",
+    "shortcut": "a small mark in a corner makes the subject assign {points:.0f} percentage points more probes of other "
+    "classes to {name} than the baseline",
+    "focus": "the part of the saliency maps of {name} inside the true boxes fell by {points:.0f} percentage points",
+    "appearance": "the class models of {name} changed more than those of the other classes, by {value:.1f} times the "
+    "effect of random seeds",
+    "accuracy": "the accuracy on all probes fell by {points:.1f} percentage points",
 }
+"""Sentences for the findings of each gate; `points` is the change in percentage points."""
 
 
-def find_in_classes(rows: Iterable[ClassRow], plan: Plan, baseline: str) -> list[Finding]:
-    """What is too much of a change, class by class and gate by gate."""
-    found = []
+def check_classes(rows: Iterable[ClassRow], plan: AuditPlan, baseline: str) -> list[Finding]:
+    """Findings about single classes, for all gates."""
+    findings = []
     for row in rows:
         for name, change in row.changes.items():
             gate: Gate = getattr(plan.gates, name)
             noise = row.noise.get(name, 0.0)
-            if is_too_much(change, gate, noise):
-                reason = SAYS[name].format(name=row.name, value=change.value)
-                found.append(_make(name, gate, reason, baseline, target=row.name, change=change, noise=noise))
-        ours, theirs = (row.figures.get(f"{side}_arrived", 0.0) for side in ("subject", "baseline"))
-        if ours < 2 <= theirs and plan.gates.sanity.severity != "off":
+            if exceeds_gate(change, gate, noise):
+                findings.append(_build_finding(name, gate, change, baseline, target=row.name, noise=noise))
+        converged, baseline_converged = (row.figures.get(f"{side}_arrived", 0.0) for side in ("subject", "baseline"))
+        if converged < 2 <= baseline_converged and plan.gates.sanity.severity != "off":
             reason = (
-                f"the subject is sure of {ours:.0f} of its class models of {row.name}, the baseline of {theirs:.0f}"
+                f"the gate recognition cannot evaluate {row.name}: the subject reaches its usual probability on "
+                f"{converged:.0f} of its class models, the baseline on {baseline_converged:.0f}"
             )
-            found.append(_make("sanity", plan.gates.sanity, reason, baseline, target=row.name))
-    return found
+            findings.append(_build_sanity_finding(plan.gates.sanity, reason, baseline, target=row.name))
+    return findings
 
 
-def find_in_all(losses: Values, plan: Plan, baseline: str) -> list[Finding]:
-    """Whether the subject is wrong more often, on all probes together."""
+def check_accuracy(losses: Values, plan: AuditPlan, baseline: str) -> list[Finding]:
+    """Whether the accuracy on all probes fell.
+
+    Args:
+        losses: For each probe, 1 if only the subject is wrong, −1 if only the baseline is wrong, else 0: (N,).
+        plan: The audit plan.
+        baseline: Reference of the baseline.
+    """
     if len(losses) < 2:
         return []
-    change, gate = measure(losses), plan.gates.accuracy
-    if not is_too_much(change, gate, 0.0):
-        return []
-    return [_make("accuracy", gate, SAYS["accuracy"].format(value=change.value), baseline, change=change, noise=0.0)]
+    change, gate = estimate_mean(losses), plan.gates.accuracy
+    return [_build_finding("accuracy", gate, change, baseline)] if exceeds_gate(change, gate, 0.0) else []
 
 
-def is_too_much(change: Measured, gate: Gate, noise: float) -> bool:
-    """Larger than is tolerated, and surely larger than chance."""
+def exceeds_gate(change: Estimate, gate: Gate, noise: float) -> bool:
+    """Whether a change exceeds the tolerance, and its confidence interval exceeds the noise."""
     return gate.severity != "off" and change.value > gate.tolerance and change.low > noise
 
 
-def check_sanity(subject: Side, controls: Sequence[float], gates: Gates) -> list[Finding]:
-    """Whether class models are to the subject what they are meant to be, and maps depend on what it has learned."""
-    gate, found = gates.sanity, []
-    drawn = [one for series in subject.models.values() for one in series]
-    missed = float(np.mean([one.verdict["rank"] != 1 for one in drawn])) if drawn else 0.0
-    if gate.severity != "off" and missed > gate.tolerance:
-        reason = f"the subject does not recognise {missed:.0%} of its own class models"
-        found.append(_make("sanity", gate, reason, None))
-    same = float(np.mean(controls)) if controls else 0.0
-    if gate.severity != "off" and same > gate.tolerance:
-        reason = f"maps of shuffled weights rank pixels alike ({same:.2f}): the maps show the picture, not the network"
-        found.append(_make("sanity", gate, reason, None))
-    return found
+def check_sanity(subject: Side, correlations: Sequence[float], gates: Gates) -> list[Finding]:
+    """Whether the subject recognizes its own class models, and its saliency maps depend on its weights.
+
+    Args:
+        subject: The audited release.
+        correlations: Rank correlations of its saliency maps with those of the network with shuffled weights.
+        gates: Gates of the audit plan.
+    """
+    gate, findings = gates.sanity, []
+    if gate.severity == "off":
+        return []
+    ranks = [model.verdict["rank"] for series in subject.models.values() for model in series]
+    missed = float(np.mean([rank != 1 for rank in ranks])) if ranks else 0.0
+    if missed > gate.tolerance:
+        findings.append(
+            _build_sanity_finding(gate, f"the subject does not recognize {missed:.0%} of its own class models")
+        )
+    correlation = float(np.mean(correlations)) if correlations else 0.0
+    if correlation > gate.tolerance:
+        reason = (
+            "the saliency maps depend on the image more than on the network: their rank correlation with the maps of "
+            f"the network with shuffled weights is {correlation:.2f}"
+        )
+        findings.append(_build_sanity_finding(gate, reason))
+    return findings
 
 
-def _make(
-    name: str, gate: Gate, reason: str, baseline: str | None, *, target: str | None = None,
-    change: Measured | None = None, noise: float | None = None,
-) -> Finding:  # fmt: skip
+def _build_finding(
+    name: str, gate: Gate, change: Estimate, baseline: str, *, target: str | None = None, noise: float = 0.0
+) -> Finding:
     return Finding(
-        gate=name, severity=gate.severity, target=target, baseline=baseline, change=change, noise=noise,
-        tolerance=gate.tolerance, reason=reason,
-    )  # fmt: skip
+        gate=name,
+        severity=gate.severity,
+        target=target,
+        baseline=baseline,
+        change=change,
+        noise=noise,
+        tolerance=gate.tolerance,
+        reason=REASONS[name].format(name=target, value=change.value, points=100 * change.value),
+    )
 
 
-def waive(findings: Iterable[Finding], waivers: Sequence[Waiver], classes: Sequence[str], today: date) -> list[Finding]:
-    """The findings, those among them waived that somebody answers for today; the worst first."""
-    found = []
+def _build_sanity_finding(gate: Gate, reason: str, baseline: str | None = None, target: str | None = None) -> Finding:
+    return Finding(
+        gate="sanity",
+        severity=gate.severity,
+        target=target,
+        baseline=baseline,
+        tolerance=gate.tolerance,
+        reason=reason,
+    )
+
+
+def apply_waivers(
+    findings: Iterable[Finding], waivers: Sequence[Waiver], classes: ClassNames, today: date
+) -> list[Finding]:
+    """The findings, most severe first; those that a waiver covers today have the severity `waived`."""
+    results = []
     for finding in findings:
-        waiver = next((one for one in waivers if _covers(one, finding, classes, today)), None)
-        found.append(finding.model_copy(update={"severity": "waived", "waiver": waiver}) if waiver else finding)
-    return sorted(found, key=_how_bad)
+        waiver = next((each for each in waivers if _covers(each, finding, classes, today)), None)
+        results.append(finding.model_copy(update={"severity": "waived", "waiver": waiver}) if waiver else finding)
+    return sorted(results, key=_sort_key)
 
 
-def _covers(waiver: Waiver, finding: Finding, classes: Sequence[str], today: date) -> bool:
-    named = classes[waiver.target] if isinstance(waiver.target, int) else waiver.target
-    return waiver.gate == finding.gate and named in (None, finding.target) and waiver.expires >= today
+def _covers(waiver: Waiver, finding: Finding, classes: ClassNames, today: date) -> bool:
+    target = None if waiver.target is None else classes.label(classes.find(waiver.target))
+    return waiver.gate == finding.gate and target in (None, finding.target) and waiver.expires >= today
 
 
-def _how_bad(finding: Finding) -> tuple[int, float]:
+def _sort_key(finding: Finding) -> tuple[int, float]:
     excess = finding.change.value / finding.tolerance if finding.change and finding.tolerance else 0.0
-    return WORST_FIRST.index(finding.severity), -excess
+    return SEVERITIES.index(finding.severity), -excess
 
 
-def decide(findings: Sequence[Finding], comparisons: Sequence[Comparison], errors: Sequence[str]) -> Verdict:
-    """The verdict on all of it."""
-    compared = [one for one in comparisons if one.comparable]
-    if comparisons and not compared:
+def decide_verdict(findings: Sequence[Finding], comparisons: Sequence[Comparison], errors: Sequence[str]) -> Verdict:
+    """The verdict on the subject."""
+    if comparisons and not any(comparison.comparable for comparison in comparisons):
         return "not_comparable"
     severities = {finding.severity for finding in findings}
     if "fail" in severities:
@@ -113,18 +153,18 @@ def decide(findings: Sequence[Finding], comparisons: Sequence[Comparison], error
     return "warn" if "warn" in severities else "pass"
 
 
-def sum_up(
+def summarize(
     verdict: Verdict, findings: Sequence[Finding], comparisons: Sequence[Comparison], errors: Sequence[str]
 ) -> str:
     """The verdict in a sentence."""
-    counted = [finding for finding in findings if finding.severity in ("fail", "warn")]
     if verdict == "not_comparable":
-        return f"not comparable: {'; '.join(one.why or '' for one in comparisons)}"
+        return f"not comparable: {'; '.join(comparison.why or '' for comparison in comparisons)}"
     if verdict == "error":
         return f"error: {errors[0]}"
+    counted = [finding for finding in findings if finding.severity in ("fail", "warn")]
     if counted:
-        more = "" if len(counted) == 1 else f" and {len(counted) - 1} more"
+        more = ("", "; 1 more finding", f"; {len(counted) - 1} more findings")[min(len(counted) - 1, 2)]
         return f"{verdict}: {counted[0].reason}{more}"
-    if comparisons and all(one.identical for one in comparisons):
-        return "pass: identical to what it was held against, weight by weight"
-    return "pass: no change is surely larger than the plan tolerates"
+    if comparisons and all(comparison.identical for comparison in comparisons):
+        return "pass: the subject is identical to the baseline: same architecture, equal weights"
+    return "pass: no change exceeds its gate"

@@ -1,8 +1,9 @@
-"""Whether a small mark makes pictures of other classes into the class: what a shortcut does.
+"""Search for shortcuts (spurious features): small marks that make a network predict a class in unrelated images.
 
-A network that has learned a thing wants most of it to be there. One that has learned a mark beside the thing (a
-watermark, a ruler, a coloured patch) is content with the mark. Tried are parts of its class models, and plain squares
-of every colour: where a class has both, its class models show the thing, and the mark is found by trying.
+A network that has learned an object needs most of it to predict the class. A network that has learned a mark next to
+the object (a watermark, a ruler, a colored patch) predicts the class from the mark alone. The search tries parts of the
+class models and plain squares of many colors. The squares are needed because class models of a class with an object
+and a mark show the object.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,37 +16,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.engine.classifier import Classifier
-from worker.engine.memory import run_in_parts
-from worker.engine.render import Pixels
+from worker.engine.model.classifier import Classifier
+from worker.engine.model.microbatch import run_in_microbatches
+from worker.inputs.preprocess import Levels
 
 SIDES = (1 / 8, 1 / 5, 1 / 4)
-"""Sides of marks, as a share of the picture's: learned marks are known by their size as well."""
+"""Side lengths of marks, as fractions of the image's: networks learn the size of a mark, too."""
 
 LEVELS = (0, 64, 128, 191, 255)
-"""Of each channel of a plain square."""
+"""Values of each color channel of a plain square."""
 
-CARRIERS, CARRIER_BLUR = 5, 1 / 10
-"""Pictures that choose the mark, and how much they are blurred, as a share of their side: in a picture that shows
-something, no mark changes much, and chance would choose."""
+MAX_CARRIERS = 5
+"""Number of images in which marks are compared to choose the strongest."""
 
-MOST_MODELS, FEWEST_TRIED, MOST_TRIED = 2, 4, 48
-AT_ONCE = 64
+CARRIER_BLUR = 1 / 10
+"""Blur of these images, as a fraction of the shorter side: in a sharp image no mark has much effect, and chance
+would choose."""
 
-Levels = NDArray[np.uint8]
-Place = tuple[int, int]
+MAX_MODELS, MIN_IMAGES, MAX_IMAGES = 2, 4, 48
+BATCH = 64
+
+Position = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A mark, and what it does to the same pictures for two networks.
+    """A mark and its effect on the predictions of two networks for the same images.
 
     Attributes:
-        pixels: (h, w, C).
-        subject: For each picture that it was tried on, whether the subject took it for the class, 0 or 1, in the mean
-            over its places.
-        baseline: The same of the baseline.
-        example: The picture with the mark in it (H, W, C) of which the subject was surest.
+        pixels: The mark (h, w, C).
+        subject: For each image, the fraction of positions of the mark at which the subject predicts the class: (N,).
+        baseline: The same fractions for the baseline: (N,).
+        example: The image with the mark (H, W, C) for which the subject gives the class the highest probability.
     """
 
     pixels: Levels
@@ -54,118 +56,130 @@ class Mark:
     example: Levels
 
 
-class Trials:
-    """Tries marks on pictures, class by class.
+class MarkSearch:
+    """Searches the strongest mark of each class and measures its effect.
+
+    The images that choose a mark (carriers) are different from those on which its effect is measured.
 
     Args:
-        pictures: At the networks' size (H, W, C).
-        labels: What they show.
+        subject: Network for which marks are chosen.
+        baseline: Network to compare with.
+        images: Images at the networks' input size, each (H, W, C).
+        labels: Class index of each image.
     """
 
     def __init__(
-        self, subject: Classifier, baseline: Classifier, pictures: Sequence[Levels], labels: Sequence[int]
+        self, subject: Classifier, baseline: Classifier, images: Sequence[Levels], labels: Sequence[int]
     ) -> None:
         self._subject, self._baseline = subject, baseline
-        chosen = choose_carriers(labels)
-        self._carriers = [(label, blur(pictures[place])) for label, place in chosen.items()]
+        carriers = choose_carriers(labels)
+        self._carriers = [(label, blur(images[index])) for label, index in carriers.items()]
         self._others = [
-            (label, picture)
-            for place, (label, picture) in enumerate(zip(labels, pictures, strict=True))
-            if place not in chosen.values()
+            (label, image)
+            for index, (label, image) in enumerate(zip(labels, images, strict=True))
+            if index not in carriers.values()
         ]
-        self._plain = list(draw_squares(subject))
-        self._said = self._score(self._plain) if self._carriers else torch.empty(0)
+        self._squares = list(draw_squares(subject))
+        self._square_scores = self._score(self._squares) if self._carriers else torch.empty(0)
 
-    def try_class(self, target: int, models: Sequence[Pixels]) -> Mark | None:
-        """The mark that says most to the subject, tried on pictures of other classes; None where there are too few.
+    def find_mark(self, target: int, models: Sequence[Levels]) -> Mark | None:
+        """The strongest mark for a class, with its effect on images of other classes.
 
         Args:
-            models: The subject's class models of the class, at its size (H, W, C).
-        """
-        free = [place for place, (label, _) in enumerate(self._carriers) if label != target]
-        others = [picture for label, picture in self._others if label != target][:MOST_TRIED]
-        if not free or len(others) < FEWEST_TRIED:
-            return None
-        mark = self._choose(target, models, free)
-        corners = find_corners(self._subject.size, mark.shape[0])
-        pasted = [paste(other, mark, corner) for other in others for corner in corners]
-        ours, theirs = (probabilities(network, pasted) for network in (self._subject, self._baseline))
-        shape = (len(others), len(corners))
-        taken, kept = ((one.argmax(1) == target).double().view(shape).mean(1).numpy() for one in (ours, theirs))
-        return Mark(mark, taken, kept, pasted[int(ours[:, target].argmax())])
+            target: Class index.
+            models: The subject's class models of the class, at its input size, each (H, W, C).
 
-    def _choose(self, target: int, models: Sequence[Pixels], free: Sequence[int]) -> Levels:
-        """Of the plain squares and the parts of class models, what makes blurred pictures most probable."""
+        Returns:
+            The mark, or None if there are too few images of other classes.
+        """
+        carriers = [index for index, (label, _) in enumerate(self._carriers) if label != target]
+        images = [image for label, image in self._others if label != target][:MAX_IMAGES]
+        if not carriers or len(images) < MIN_IMAGES:
+            return None
+        mark = self._choose_mark(target, models, carriers)
+        corners = find_corners(self._subject.size, mark.shape[0])
+        pasted = [paste(image, mark, corner) for image in images for corner in corners]
+        subject, baseline = (predict_probabilities(network, pasted) for network in (self._subject, self._baseline))
+        shape = (len(images), len(corners))
+        turned, baseline_turned = (
+            (probabilities.argmax(1) == target).double().view(shape).mean(1).numpy()
+            for probabilities in (subject, baseline)
+        )
+        return Mark(mark, turned, baseline_turned, pasted[int(subject[:, target].argmax())])
+
+    def _choose_mark(self, target: int, models: Sequence[Levels], carriers: Sequence[int]) -> Levels:
+        """The square or part of a class model that makes the class most probable in the carriers."""
         side = max(3, round(min(self._subject.size) * SIDES[1]))
-        parts = [part for model in models[:MOST_MODELS] for part in cut_parts(model, side)]
-        said = torch.cat([self._said, self._score(parts)]) if parts else self._said
-        return [*self._plain, *parts][int(said[:, free, target].mean(1).argmax())]
+        parts = [part for model in models[:MAX_MODELS] for part in cut_parts(model, side)]
+        scores = torch.cat([self._square_scores, self._score(parts)]) if parts else self._square_scores
+        return [*self._squares, *parts][int(scores[:, carriers, target].mean(1).argmax())]
 
     def _score(self, marks: Sequence[Levels]) -> Tensor:
-        """Logarithms of the probabilities that the subject gives (marks, carriers, classes)."""
-        at_once = max(1, AT_ONCE // len(self._carriers))
-        said = [self._score_some(marks[start : start + at_once]) for start in range(0, len(marks), at_once)]
-        return torch.cat(said).view(len(marks), len(self._carriers), -1)
+        """Log-probabilities of the subject: (marks, carriers, classes)."""
+        size = max(1, BATCH // len(self._carriers))
+        scores = [self._score_batch(marks[start : start + size]) for start in range(0, len(marks), size)]
+        return torch.cat(scores).view(len(marks), len(self._carriers), -1)
 
-    def _score_some(self, marks: Sequence[Levels]) -> Tensor:
+    def _score_batch(self, marks: Sequence[Levels]) -> Tensor:
         pasted = [
             paste(carrier, mark, find_corners(self._subject.size, mark.shape[0])[0])
             for mark in marks
             for _, carrier in self._carriers
         ]
-        return probabilities(self._subject, pasted).clamp_min(1e-9).log()
+        return predict_probabilities(self._subject, pasted).clamp_min(1e-9).log()
 
 
 def choose_carriers(labels: Sequence[int]) -> dict[int, int]:
-    """The place of the first picture of each of a few classes, by class."""
+    """Index of the first image of each of the first `MAX_CARRIERS` classes, by class."""
     first: dict[int, int] = {}
-    for place, label in enumerate(labels):
-        first.setdefault(label, place)
-    return dict(list(first.items())[:CARRIERS])
+    for index, label in enumerate(labels):
+        first.setdefault(label, index)
+    return dict(list(first.items())[:MAX_CARRIERS])
 
 
 def draw_squares(classifier: Classifier) -> Iterator[Levels]:
-    """Plain squares (h, w, C) of every size and colour; where channels are no colours, of every grey."""
+    """Plain squares (h, w, C) of every size and color; of every gray value for networks without color channels."""
     channels = classifier.channels
-    colours = product(LEVELS, repeat=3) if channels == 3 else ((level,) * channels for level in LEVELS)
-    for share, colour in product(SIDES, list(colours)):
-        side = max(3, round(min(classifier.size) * share))
-        yield np.full((side, side, channels), colour, np.uint8)
+    colors = product(LEVELS, repeat=3) if channels == 3 else ((level,) * channels for level in LEVELS)
+    for fraction, color in product(SIDES, list(colors)):
+        side = max(3, round(min(classifier.size) * fraction))
+        yield np.full((side, side, channels), color, np.uint8)
 
 
 def cut_parts(model: Levels, side: int) -> Iterator[Levels]:
-    """Squares of a picture, a third over each other, up to its edges."""
+    """Overlapping square parts (side, side, C) that cover an image (H, W, C)."""
     tops, lefts = ([*range(0, length - side, max(1, side * 2 // 3)), length - side] for length in model.shape[:2])
     for top in tops:
         for left in lefts:
             yield model[top : top + side, left : left + side]
 
 
-def find_corners(size: tuple[int, int], side: int) -> list[Place]:
-    """Top and left of a square in two opposite corners, a little way from the edge."""
-    edge = max(1, side // 4)
-    return [(edge, edge), (size[0] - side - edge, size[1] - side - edge)]
+def find_corners(size: tuple[int, int], side: int) -> list[Position]:
+    """Top and left of a square in two opposite corners, at a small distance from the edges."""
+    margin = max(1, side // 4)
+    return [(margin, margin), (size[0] - side - margin, size[1] - side - margin)]
 
 
-def paste(picture: Levels, mark: Levels, place: Place) -> Levels:
-    """A picture with a mark in it."""
-    changed = picture.copy()
-    changed[place[0] : place[0] + mark.shape[0], place[1] : place[1] + mark.shape[1]] = mark
+def paste(image: Levels, mark: Levels, position: Position) -> Levels:
+    """A copy of an image (H, W, C) with a mark (h, w, C) at a position (top, left)."""
+    changed = image.copy()
+    changed[position[0] : position[0] + mark.shape[0], position[1] : position[1] + mark.shape[1]] = mark
     return changed
 
 
-def blur(picture: Levels) -> Levels:
-    deviation = min(picture.shape[:2]) * CARRIER_BLUR
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), deviation), np.uint8).reshape(picture.shape)
+def blur(image: Levels) -> Levels:
+    """An image (H, W, C), blurred by `CARRIER_BLUR`."""
+    deviation = min(image.shape[:2]) * CARRIER_BLUR
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), deviation), np.uint8).reshape(image.shape)
 
 
 @torch.no_grad()
-def probabilities(classifier: Classifier, pictures: Sequence[Levels]) -> Tensor:
-    """What the network gives each class (N, K), of pictures (H, W, C)."""
+def predict_probabilities(classifier: Classifier, images: Sequence[Levels]) -> Tensor:
+    """Class probabilities (N, K), on the CPU, of N images (H, W, C)."""
 
-    def look(part: slice) -> Tensor:
-        batch = torch.from_numpy(np.stack(pictures[part])).permute(0, 3, 1, 2).to(classifier.device).float() / 255
-        return classifier.scores(classifier.normalise(batch)).softmax(1).cpu()
+    def predict(part: slice) -> Tensor:
+        batch = torch.from_numpy(np.stack(images[part])).permute(0, 3, 1, 2).to(classifier.device).float() / 255
+        return classifier.probabilities(classifier.normalize(batch)).cpu()
 
-    parts, _ = run_in_parts(look, len(pictures), AT_ONCE)
+    parts, _ = run_in_microbatches(predict, len(images), BATCH)
     return torch.cat(parts)

@@ -1,1 +1,1 @@
-"""A torch library for looking into classifiers; it has never heard of jobs, and runs on any machine as it is."""
+"""A torch library for visualizing image classifiers; it imports nothing from the rest of the project."""

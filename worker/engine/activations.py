@@ -1,6 +1,7 @@
-"""What layers make of pictures: feature maps, chosen and scaled to be drawn."""
+"""Feature maps of layers: reads them, selects channels, and scales them for display."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -8,65 +9,97 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.engine.classifier import Classifier, check_rows, watch
-from worker.engine.grid import to_grid
+from worker.engine.attribution.grad_cam import find_layer
+from worker.engine.model.classifier import Classifier, Outputs
 
 Maps = NDArray[np.float32]
+"""Feature maps of one image: (K, h, w)."""
+
+
+def choose_layer(classifier: Classifier) -> str:
+    """Chooses the layer to show if none is named: that of Grad-CAM, else the last one that gives a row per image.
+
+    Raises:
+        ValueError: No layer does.
+    """
+    with suppress(ValueError):
+        return find_layer(classifier)
+    *_, last = [None, *classifier.layouts()]
+    if last is None:
+        raise ValueError("no layer of the network gives one row per image")
+    return last
 
 
 @torch.no_grad()
 def read_maps(classifier: Classifier, inputs: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """The feature maps (N, K, h, w) of normalised inputs (N, C, H, W) by layer, on the CPU.
+    """Reads the feature maps of layers.
 
-    Tokens of transformers are laid out as a grid, without the class token; what has no places is one value each, of
-    size (1, 1).
+    Tokens of transformers are arranged as a grid without the class token. An output without spatial axes gives maps of
+    one value each.
+
+    Args:
+        classifier: The network.
+        inputs: Normalized images (N, C, H, W).
+        layers: Names of layers.
+
+    Returns:
+        Maps (N, K, h, w) by layer, on the CPU; (N, K, 1, 1) without spatial axes.
 
     Raises:
-        ValueError: The network has no such layer, or a layer gives no tensor with a row per picture.
+        ValueError: The network has no such layer, or a layer's output is not a tensor with one row per image.
     """
-    doubled = inputs if len(inputs) > 1 else torch.cat([inputs, inputs])  # see Classifier.look
-    with watch(classifier.network, layers) as seen:
-        classifier.scores(doubled)
-    check_rows(seen, layers, len(doubled))
-    ratio = inputs.shape[2] / inputs.shape[3]
-    return {layer: _lay_out(seen[layer], ratio)[: len(inputs)].float().cpu() for layer in layers}
+    outputs = classifier.forward(inputs, layers)
+    return {layer: _to_maps(outputs, layer).float().cpu() for layer in layers}
 
 
-def _lay_out(values: Tensor, ratio: float) -> Tensor:
-    grid = to_grid(values, ratio=ratio)
+def _to_maps(outputs: Outputs, layer: str) -> Tensor:
+    grid, values = outputs.grid(layer), outputs.activations[layer]
     if grid is not None:
         return grid
-    return values if values.ndim == 4 else values.flatten(1)[..., None, None]
+    return values if values.ndim == 4 else values.flatten(1)[..., None, None]  # (N, K, 1, 1)
 
 
 def choose_channels(
-    maps: Tensor, wanted: Literal["first", "strongest", "random"] | list[int], *, count: int, seed: int
+    maps: Tensor, channels: Literal["first", "strongest", "random"] | list[int], *, count: int, seed: int
 ) -> list[int]:
-    """At most so many channels of a picture's maps (K, h, w).
+    """Selects at most `count` channels.
 
     Args:
-        wanted: The first, those of the largest mean, largest first, some at random, or those of these numbers.
-        seed: Of the choice at random.
+        maps: Feature maps of one image (K, h, w).
+        channels: `first`; `strongest`, those with the largest mean, largest first; `random`; or a list of indices.
+        count: Maximum number of channels.
+        seed: Seed of the random selection.
+
+    Returns:
+        Indices of channels.
 
     Raises:
-        ValueError: There is no channel of that number.
+        ValueError: There is no channel with a given index.
     """
-    if isinstance(wanted, list):
-        wrong = [number for number in wanted if number >= len(maps)]
-        if wrong:
-            raise ValueError(f"the layer has {len(maps)} channels, there is no channel {wrong[0]}")
-        return wanted[:count]
-    if wanted == "random":
+    if isinstance(channels, list):
+        missing = [number for number in channels if number >= len(maps)]
+        if missing:
+            raise ValueError(f"the layer has {len(maps)} channels, there is no channel {missing[0]}")
+        return channels[:count]
+    if channels == "random":
         return torch.randperm(len(maps), generator=torch.Generator().manual_seed(seed))[:count].tolist()
-    if wanted == "strongest":
+    if channels == "strongest":
         return maps.mean((1, 2)).argsort(descending=True, stable=True)[:count].tolist()
     return list(range(min(count, len(maps))))
 
 
 def scale_maps(maps: Maps, scale: Literal["each", "all"]) -> Maps:
-    """Maps (K, h, w) to 0..1: from the least to the largest value of each, or of all."""
+    """Scales maps to 0..1 from their minimum to their maximum; constant maps become 0.5.
+
+    Args:
+        maps: (K, h, w).
+        scale: Whether the minimum and maximum are those of `each` map or of `all` maps.
+
+    Returns:
+        (K, h, w) in 0..1.
+    """
     axes = (1, 2) if scale == "each" else None
-    least, most = maps.min(axes, keepdims=True), maps.max(axes, keepdims=True)
-    spread = np.where(most > least, most - least, 1)
-    scaled: Maps = np.where(most > least, (maps - least) / spread, 0.5).astype(np.float32)
+    low, high = maps.min(axes, keepdims=True), maps.max(axes, keepdims=True)
+    spread = np.where(high > low, high - low, 1)
+    scaled: Maps = np.where(high > low, (maps - low) / spread, 0.5).astype(np.float32)
     return scaled

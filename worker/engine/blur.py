@@ -1,4 +1,7 @@
-"""Gaussian blur, by three box filters whose edges carry a fraction (Gwosdek et al. 2011): exact to a hundredth."""
+"""Gaussian blur by three box filters with fractional edges: extended box blur (Gwosdek et al. 2011).
+
+The kernel has the variance of the Gaussian, and differs from it by about one percent.
+"""
 
 import math
 
@@ -9,19 +12,26 @@ from torch.nn import functional
 PASSES = 3
 
 
-def blur(pictures: Tensor, radius: float) -> Tensor:
-    """Pictures (N, C, H, W) blurred by a standard deviation of `radius` pixels; beyond the edge the edge goes on.
+def blur(images: Tensor, radius: float) -> Tensor:
+    """Blurs images; beyond an edge, the pixels of the edge are repeated.
 
-    Pillow's GaussianBlur is the same filter on 8-bit levels.
+    Pillow's `GaussianBlur` is the same filter on 8-bit values.
+
+    Args:
+        images: (N, C, H, W), any range.
+        radius: Standard deviation in pixels.
+
+    Returns:
+        Blurred images (N, C, H, W).
     """
-    kernel = _box(radius).to(pictures)
+    kernel = _build_box(radius).to(images)
     for _ in range(PASSES):
-        pictures = _along(_along(pictures, kernel, -1), kernel, -2)
-    return pictures
+        images = _convolve(_convolve(images, kernel, -1), kernel, -2)
+    return images
 
 
-def _box(radius: float) -> Tensor:
-    """The box whose threefold convolution has the variance radius²: whole in the middle, a fraction at both ends."""
+def _build_box(radius: float) -> Tensor:
+    """The box (2r + 3,) whose threefold convolution has the variance radius²: ones, and a fraction at both ends."""
     variance = radius**2 / PASSES
     whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
     fraction = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
@@ -30,10 +40,10 @@ def _box(radius: float) -> Tensor:
     return kernel / kernel.sum()
 
 
-def _along(pictures: Tensor, kernel: Tensor, axis: int) -> Tensor:
+def _convolve(images: Tensor, kernel: Tensor, axis: int) -> Tensor:
     reach = len(kernel) // 2
     sides = [reach, reach, 0, 0] if axis == -1 else [0, 0, reach, reach]
-    padded = functional.pad(pictures, sides, mode="replicate")
+    padded = functional.pad(images, sides, mode="replicate")
     shape = [1, len(kernel)] if axis == -1 else [len(kernel), 1]
-    weight = kernel.view(1, 1, *shape).expand(pictures.shape[1], 1, *shape)
-    return functional.conv2d(padded, weight, groups=pictures.shape[1])
+    weight = kernel.view(1, 1, *shape).expand(images.shape[1], 1, *shape)  # (C, 1, 1, k) or (C, 1, k, 1)
+    return functional.conv2d(padded, weight, groups=images.shape[1])

@@ -1,4 +1,4 @@
-"""The weights of a convolution as tiles that can be drawn."""
+"""Weights of convolutions as tiles: selects filters, and converts them to pixels."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of weights.
+    """The weights of a filter that are shown in one tile.
 
     Attributes:
-        filter: Its number.
-        input: The input channel that is shown; None where all three are, as colours.
+        filter: Index of the filter.
+        input: Index of the input channel; None if the three input channels are shown as colors.
         weights: (h, w) or (h, w, 3).
     """
 
@@ -25,16 +25,17 @@ class Tile:
 
     @property
     def name(self) -> str:
+        """The indices of filter and input channel, as `12` or `12:3`."""
         return str(self.filter) if self.input is None else f"{self.filter}:{self.input}"
 
 
 def list_convolutions(network: nn.Module) -> list[str]:
-    """The names of its convolutions over pictures, in the order in which they are defined."""
+    """Lists the names of the two-dimensional convolutions, in the order of their definition."""
     return [name for name, module in network.named_modules() if read_filters(module) is not None]
 
 
 def read_filters(module: nn.Module) -> Tensor | None:
-    """A module's filters (K, C, h, w); None where it has none, or not of two dimensions."""
+    """Returns the filters of a two-dimensional convolution (K, C, h, w) on the CPU; None for another module."""
     weight = getattr(module, "weight", None)
     return weight.detach().float().cpu() if isinstance(weight, Tensor) and weight.ndim == 4 else None
 
@@ -47,46 +48,55 @@ def cut_tiles(
     count: int,
     seed: int,
 ) -> list[Tile]:
-    """At most so many tiles of filters (K, C, h, w).
+    """Cuts at most `count` tiles from filters.
 
     Args:
-        filters: The first ones, some at random, or those of these numbers.
-        inputs: `strongest`: a tile per filter, in colour where it has three inputs, else of the one of the largest
-            norm. `all`: a tile per filter and input, in their order.
-        seed: Of the choice at random.
+        weights: Filters (K, C, h, w).
+        filters: `first`, `random`, or a list of indices.
+        inputs: `strongest`: one tile per filter, in color if it has three input channels, else of the channel with the
+            largest norm. `all`: one tile per filter and input channel, in this order.
+        count: Maximum number of tiles.
+        seed: Seed of the random selection.
 
     Raises:
-        ValueError: There is no filter of that number.
+        ValueError: There is no filter with a given index.
     """
     channels = weights.shape[1]
     numbers = list(range(len(weights))) if isinstance(filters, str) else filters
-    wrong = [number for number in numbers if number >= len(weights)]
-    if wrong:
-        raise ValueError(f"there are {len(weights)} filters, there is no filter {wrong[0]}")
-    places = [(number, place) for number in numbers for place in range(channels if inputs == "all" else 1)]
+    missing = [number for number in numbers if number >= len(weights)]
+    if missing:
+        raise ValueError(f"there are {len(weights)} filters, there is no filter {missing[0]}")
+    tiles = [(number, channel) for number in numbers for channel in range(channels if inputs == "all" else 1)]
     if filters == "random":
-        order = torch.randperm(len(places), generator=torch.Generator().manual_seed(seed))
-        places = [places[place] for place in order[:count].tolist()]
-    return [_cut(weights[number], number, None if inputs == "strongest" else place) for number, place in places[:count]]
+        order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(seed))
+        tiles = [tiles[row] for row in order[:count].tolist()]
+    return [
+        _cut(weights[number], number, None if inputs == "strongest" else channel) for number, channel in tiles[:count]
+    ]
 
 
-def _cut(weights: Tensor, number: int, place: int | None) -> Tile:
+def _cut(weights: Tensor, number: int, channel: int | None) -> Tile:
     """A tile of one filter (C, h, w)."""
-    if place is None and len(weights) == 3:
-        return Tile(number, None, weights.permute(1, 2, 0).numpy())
-    chosen = int(weights.flatten(1).norm(dim=1).argmax()) if place is None else place
+    if channel is None and len(weights) == 3:
+        return Tile(number, None, weights.permute(1, 2, 0).numpy())  # (h, w, 3)
+    chosen = int(weights.flatten(1).norm(dim=1).argmax()) if channel is None else channel
     return Tile(number, chosen, weights[chosen].numpy())
 
 
 def to_pixels(values: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
-    """Values (h, w) or (h, w, 3) in 8 bits, their least black and their largest white, each pixel a square: (H, W, 3).
+    """Converts weights to 8-bit pixels, from black for the minimum to white for the maximum.
 
     Args:
-        side: The longer side of the result, rounded down to a whole number of pixels per value; at least one.
+        values: (h, w) or (h, w, 3).
+        side: Longer side of the result in pixels, rounded down to a multiple of the number of values, at least one
+            pixel per value.
+
+    Returns:
+        RGB pixels (H, W, 3) in 0..255; each value is a square.
     """
-    least, most = float(values.min()), float(values.max())
-    scaled = (values - least) / (most - least) if most > least else np.full_like(values, 0.5)
-    levels = np.rint(scaled * 255).astype(np.uint8)
-    each = max(1, side // max(levels.shape[:2]))
-    levels = levels.repeat(each, 0).repeat(each, 1)
-    return np.ascontiguousarray(levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=2))
+    low, high = float(values.min()), float(values.max())
+    scaled = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+    pixels = np.rint(scaled * 255).astype(np.uint8)
+    each = max(1, side // max(pixels.shape[:2]))
+    pixels = pixels.repeat(each, 0).repeat(each, 1)
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))

@@ -1,4 +1,4 @@
-"""From tensors to pictures that can be looked at, and to the bytes of their files."""
+"""Renders tensors, saliency maps, curves, boxes and contact sheets as 8-bit RGB images, and encodes them as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,176 +7,237 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-Pixels = NDArray[np.uint8]
+from worker.engine.text import fit_text, load_font
+
+RGBImage = NDArray[np.uint8]
+"""An 8-bit RGB image: (H, W, 3) in 0..255."""
 
 Edges = tuple[float, float, float, float]
-"""Left, top, right and bottom of a box in pixels."""
+"""Left, top, right and bottom edges of a box in pixels."""
 
 INK = (32, 33, 36)
 PAPER = (255, 255, 255)
 LINE = (26, 115, 232)
 FOUND, TRUE = (255, 196, 0), (0, 200, 120)
-FRAME_MS, LAST_FRAME_MS = 80, 1500
 LABEL_HEIGHT = 22
 GAP = 6
 
 
-def to_levels(picture: Tensor) -> NDArray[np.uint8]:
-    """A picture (C, H, W) in 0..1, clipped and rounded to 8 bits: (H, W, C)."""
-    values = picture.detach().float().clamp(0, 1).mul(255).round().byte().cpu().numpy()
-    return np.ascontiguousarray(values.transpose(1, 2, 0))
+def to_uint8(image: Tensor) -> NDArray[np.uint8]:
+    """Converts an image (C, H, W) in 0..1 to 8 bits (H, W, C); values are clipped and rounded."""
+    values = image.detach().float().clamp(0, 1).mul(255).round().byte().cpu().numpy()
+    return np.ascontiguousarray(values.transpose(1, 2, 0))  # (H, W, C)
 
 
-def to_rgb(levels: NDArray[np.uint8]) -> Pixels:
-    """Levels (H, W, C) as they can be looked at (H, W, 3); other channels than one or three side by side in grey."""
-    if levels.shape[2] not in (1, 3):
-        levels = np.concatenate(np.split(levels, levels.shape[2], axis=2), axis=1)
-    return np.ascontiguousarray(np.broadcast_to(levels, (*levels.shape[:2], 3)))
+def to_rgb(image: NDArray[np.uint8]) -> RGBImage:
+    """Converts an image (H, W, C) of any number of channels to RGB.
+
+    Returns:
+        (H, W, 3); if there are not one or three channels, they are placed side by side in gray: (H, C · W, 3).
+    """
+    if image.shape[2] not in (1, 3):
+        image = np.concatenate(np.split(image, image.shape[2], axis=2), axis=1)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def flatten_channels(levels: NDArray[np.uint8]) -> Pixels:
-    """Levels (H, W, C) as one picture of their size (H, W, 3): of other channels than one or three, their mean."""
-    if levels.shape[2] not in (1, 3):
-        levels = np.rint(levels.mean(2, keepdims=True)).astype(np.uint8)
-    return to_rgb(levels)
+def flatten_channels(image: NDArray[np.uint8]) -> RGBImage:
+    """Converts an image (H, W, C) to RGB (H, W, 3); the gray mean of its channels if there are not one or three."""
+    if image.shape[2] not in (1, 3):
+        image = np.rint(image.mean(2, keepdims=True)).astype(np.uint8)
+    return to_rgb(image)
 
 
-def encode_png(pixels: Pixels) -> bytes:
-    """The bytes of a PNG file of (H, W, 3) or (H, W) pixels."""
+def encode_png(pixels: RGBImage) -> bytes:
+    """Encodes pixels (H, W, 3) or (H, W) as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
-def decode_png(data: bytes) -> Pixels:
-    """The picture (H, W, 3) of a PNG."""
+def decode_png(data: bytes) -> RGBImage:
+    """Decodes a PNG file to RGB (H, W, 3)."""
     return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"]).convert("RGB"))
 
 
-def encode_animation(frames: Sequence[Pixels], kind: Literal["GIF", "WEBP"]) -> bytes:
-    """The bytes of an animation of (H, W, 3) frames that starts again for ever, its last frame shown longest."""
-    buffer = io.BytesIO()
-    pictures = [Image.fromarray(frame) for frame in frames]
-    if kind == "GIF":  # Pillow's own choice of 256 colours looks no better and takes a hundred times as long
-        pictures = [picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) for picture in pictures]
-    first, *others = pictures
-    durations = [FRAME_MS] * len(others) + [LAST_FRAME_MS]
-    options = {"quality": 80, "method": 1} if kind == "WEBP" else {"optimize": False}
-    first.save(buffer, kind, save_all=True, append_images=others, duration=durations, loop=0, **options)
-    return buffer.getvalue()
+def render_curve(values: NDArray[np.float32], width: int = 320, height: int = 160) -> RGBImage:
+    """Plots values over steps, with the minimum and maximum on the axis.
 
+    Args:
+        values: One value per step (n,); values that are not finite are drawn at the minimum.
+        width: Width in pixels.
+        height: Height in pixels.
 
-def render_curve(values: NDArray[np.float32], width: int = 320, height: int = 160) -> Pixels:
-    """Values over steps as a line, with the least and the largest written at the side: (height, width, 3)."""
-    picture = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(picture)
+    Returns:
+        (height, width, 3).
+    """
+    image = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(image)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     left, right, top, bottom = 52, width - 8, 10, height - 22
     draw.line([(left, top), (left, bottom), (right, bottom)], INK)
-    places = np.linspace(left, right, max(2, len(values)))
-    heights = bottom - (bottom - top) * (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-9)
-    draw.line(list(zip(places.tolist(), heights.tolist(), strict=False)), LINE, width=2)
-    font = ImageFont.load_default(11)
-    for text, spot, anchor in (
-        (f"{high:.4g}", (left - 5, top), "rm"), (f"{low:.4g}", (left - 5, bottom), "rm"),
-        ("1", (left, bottom + 11), "mm"), (f"{len(values)} steps", (right, bottom + 11), "rm"),
-    ):  # fmt: skip
-        draw.text(spot, text, INK, font, anchor=anchor)
-    return np.asarray(picture)
+    xs = np.linspace(left, right, max(2, len(values)))
+    ys = bottom - (bottom - top) * (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-9)
+    draw.line(list(zip(xs.tolist(), ys.tolist(), strict=False)), LINE, width=2)
+    font = load_font(10)
+    labels: tuple[tuple[str, tuple[int, int], Literal["rm", "mm"]], ...] = (
+        (f"{high:.4g}", (left - 5, top), "rm"),
+        (f"{low:.4g}", (left - 5, bottom), "rm"),
+        ("1", (left, bottom + 11), "mm"),
+        (f"{len(values)} steps", (right, bottom + 11), "rm"),
+    )
+    for text, position, anchor in labels:
+        draw.text(position, text, INK, font, anchor=anchor)
+    return np.asarray(image)
 
 
-def render_traces(traces: Mapping[str, Sequence[float]], width: int = 320, height: int = 200) -> Pixels:
-    """Values in 0..1 over the share of something, 0 to 100 %, a named line each: (height, width, 3)."""
-    picture = Image.new("RGB", (width, height), PAPER)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
+def render_traces(traces: Mapping[str, Sequence[float]], width: int = 320, height: int = 200) -> RGBImage:
+    """Plots values in 0..1 over the part of the pixels that is changed, 0 to 100 %; one named line for each trace.
+
+    Args:
+        traces: Values of each line by name.
+        width: Width in pixels.
+        height: Height in pixels.
+
+    Returns:
+        (height, width, 3).
+    """
+    image = Image.new("RGB", (width, height), PAPER)
+    draw, font = ImageDraw.Draw(image), load_font(10)
     left, right, top, bottom = 34, width - 12, 26, height - 22
     draw.line([(left, top), (left, bottom), (right, bottom)], INK)
     for number, (name, values) in enumerate(traces.items()):
-        colour = (LINE, FOUND, TRUE)[number % 3]
-        places = np.linspace(left, right, len(values))
-        heights = bottom - (bottom - top) * np.clip(values, 0, 1)
-        draw.line(list(zip(places.tolist(), heights.tolist(), strict=True)), colour, width=2)
-        draw.text((left + 8 + 90 * number, 6), name, colour, font)
-    for text, spot in (
+        color = (LINE, FOUND, TRUE)[number % 3]
+        xs = np.linspace(left, right, len(values))
+        ys = bottom - (bottom - top) * np.clip(values, 0, 1)
+        draw.line(list(zip(xs.tolist(), ys.tolist(), strict=True)), color, width=2)
+        draw.text((left + 8 + 90 * number, 6), name, color, font)
+    for text, position in (
         ("1", (left - 5, top)),
         ("0", (left - 5, bottom)),
         ("100 % of the pixels", (right, bottom + 11)),
     ):
-        draw.text(spot, text, INK, font, anchor="rm")
-    return np.asarray(picture)
+        draw.text(position, text, INK, font, anchor="rm")
+    return np.asarray(image)
 
 
 def scale_map(values: NDArray[np.floating], quantile: float = 0.99) -> NDArray[np.float32]:
-    """A map (H, W) to 0..1, where 1 is its 99 % quantile: a single bright pixel must not leave the rest dark."""
-    top = float(np.quantile(values, quantile)) or float(values.max())
-    if not np.isfinite(top) or top <= 0:
+    """Scales a saliency map (H, W) to −1..1 and clips it.
+
+    Args:
+        values: The map (H, W); finite.
+        quantile: The quantile of the magnitudes that becomes 1; below 1, so that a single bright pixel does not darken
+            the rest.
+
+    Returns:
+        (H, W) in −1..1; zeros if all values are zero.
+
+    Raises:
+        ValueError: A value is NaN or infinite.
+    """
+    magnitudes = np.abs(values)
+    top = float(np.quantile(magnitudes, quantile)) or float(magnitudes.max())
+    if not np.isfinite(magnitudes).all():
+        raise ValueError("a map with values that are NaN or infinite cannot be rendered")
+    if top <= 0:
         return np.zeros(values.shape, np.float32)
-    scaled: NDArray[np.float32] = np.clip(values / top, 0, 1).astype(np.float32)
+    scaled: NDArray[np.float32] = np.clip(values / top, -1, 1).astype(np.float32)
     return scaled
 
 
-def render_heat_map(values: NDArray[np.float32]) -> Pixels:
-    """A map (H, W) in colours from black over red to pale yellow: (H, W, 3)."""
-    levels = (scale_map(values) * 255).astype(np.uint8)
-    return _reverse_channels(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
+def render_heat_map(values: NDArray[np.float32]) -> RGBImage:
+    """Renders a saliency map (H, W): (H, W, 3).
+
+    Positive values are colored from black over red to pale yellow, negative values from black over teal to pale cyan.
+    """
+    scaled = scale_map(values)
+    levels = (np.abs(scaled) * 255).astype(np.uint8)
+    against = _make_teal_colors()[levels]  # (H, W, 3)
+    return np.where(scaled[..., None] < 0, against, _reverse_channels(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)))
 
 
-def render_overlay(pixels: Pixels, values: NDArray[np.float32], strength: float = 0.85) -> Pixels:
-    """The map over its picture, both (H, W): grey where nothing matters, colour where it does."""
+def _make_teal_colors() -> RGBImage:
+    """The colors of negative values by level (256, 3), without red at low levels: weak evidence is purple or teal."""
+    strength = np.linspace(0, 1, 256)
+    colors = np.stack([np.clip(2.5 * strength - 1.5, 0, 1) * 200, strength * 235, strength**0.9 * 255], 1)
+    return np.rint(colors).astype(np.uint8)
+
+
+def render_overlay(pixels: RGBImage, values: NDArray[np.float32], strength: float = 0.85) -> RGBImage:
+    """Renders a saliency map over its image: colored where the map is large, gray elsewhere.
+
+    Args:
+        pixels: The image (H, W, 3).
+        values: The map (H, W); negative values have colors of their own.
+        strength: Opacity of the map at its maximum, 0 to 1.
+
+    Returns:
+        (H, W, 3).
+    """
     blurred = np.asarray(cv2.GaussianBlur(values, (0, 0), sigmaX=max(1.0, values.shape[0] / 100)), np.float32)
-    weight = scale_map(blurred)[..., None] * strength  # (H, W, 1)
-    grey = np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) * 0.7 + 40
-    mixed = grey * (1 - weight) + render_heat_map(blurred) * weight
-    clipped: Pixels = np.clip(mixed, 0, 255).astype(np.uint8)
+    weight = np.abs(scale_map(blurred))[..., None] * strength  # (H, W, 1)
+    gray = _to_gray(pixels) * 0.7 + 40
+    mixed = gray * (1 - weight) + render_heat_map(blurred) * weight
+    clipped: RGBImage = np.clip(mixed, 0, 255).astype(np.uint8)
     return clipped
 
 
 def render_object(
-    pixels: Pixels, mask: NDArray[np.bool_], found: Sequence[Edges] = (), true: Sequence[Edges] = ()
-) -> Pixels:
-    """A picture (H, W, 3), dark and grey outside a mask (H, W), with boxes that were found and true ones."""
-    grey = np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) * 0.45
-    picture = Image.fromarray(np.where(mask[..., None], pixels, grey).astype(np.uint8))
-    draw = ImageDraw.Draw(picture)
-    thick = max(1, round(max(picture.size) / 160))
-    for boxes, colour in ((true, TRUE), (found, FOUND)):
-        for left, top, right, bottom in boxes:
-            draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=thick)
-    return np.asarray(picture)
+    pixels: RGBImage, mask: NDArray[np.bool_], found: Sequence[Edges] = (), true: Sequence[Edges] = ()
+) -> RGBImage:
+    """Renders a segmented object: the image is dark and gray outside the mask.
+
+    Args:
+        pixels: The image (H, W, 3).
+        mask: The object's pixels (H, W).
+        found: Boxes that were found.
+        true: True boxes.
+
+    Returns:
+        (H, W, 3).
+    """
+    image = Image.fromarray(np.where(mask[..., None], pixels, _to_gray(pixels) * 0.45).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    thickness = max(1, round(max(image.size) / 160))
+    for boxes, color in ((true, TRUE), (found, FOUND)):
+        for box in boxes:
+            draw.rectangle(_inner_edges(box), outline=color, width=thickness)
+    return np.asarray(image)
 
 
-def render_boxes(pixels: Pixels, boxes: Sequence[Edges]) -> Pixels:
-    """A picture (H, W, 3) with numbered boxes, the first drawn last and brightest."""
-    picture = Image.fromarray(pixels)
-    draw, thick = ImageDraw.Draw(picture), max(1, round(max(picture.size) / 200))
-    font = ImageFont.load_default(max(10, round(max(picture.size) / 32)))
-    for number, (left, top, right, bottom) in reversed(list(enumerate(boxes, 1))):
-        colour = FOUND if number == 1 else TRUE
-        edges = (left, top, max(left, right - 1), max(top, bottom - 1))
-        draw.rectangle(edges, outline=colour, width=thick)
-        text = str(number)
-        spot = (left + 2 * thick, top + thick)
-        draw.rectangle(draw.textbbox(spot, text, font), fill=INK)
-        draw.text(spot, text, colour, font)
-    return np.asarray(picture)
+def render_boxes(pixels: RGBImage, boxes: Sequence[Edges]) -> RGBImage:
+    """Draws numbered boxes into an image (H, W, 3); the first is drawn last and in another color."""
+    image = Image.fromarray(pixels)
+    draw, thickness = ImageDraw.Draw(image), max(1, round(max(image.size) / 200))
+    font = load_font(max(10, round(max(image.size) / 32)))
+    for number, box in reversed(list(enumerate(boxes, 1))):
+        color = FOUND if number == 1 else TRUE
+        draw.rectangle(_inner_edges(box), outline=color, width=thickness)
+        position = (box[0] + 2 * thickness, box[1] + thickness)
+        draw.rectangle(draw.textbbox(position, str(number), font), fill=INK)
+        draw.text(position, str(number), color, font)
+    return np.asarray(image)
 
 
 def render_difference(before: NDArray[np.uint8], after: NDArray[np.uint8], amplify: float) -> NDArray[np.uint8]:
-    """What has changed (H, W, C), so many times as large, about mid grey."""
+    """Renders the difference of two images (H, W, C), multiplied by `amplify`, around mid gray: (H, W, C)."""
     change = after.astype(np.float32) - before.astype(np.float32)
-    shown: NDArray[np.uint8] = np.clip(np.rint(127.5 + change * amplify), 0, 255).astype(np.uint8)
-    return shown
+    difference: NDArray[np.uint8] = np.clip(np.rint(127.5 + change * amplify), 0, 255).astype(np.uint8)
+    return difference
 
 
-def render_tiles(maps: NDArray[np.float32], side: int = 1024) -> Pixels:
-    """Maps (K, h, w) in 0..1 as grey tiles in a square, each value a square of pixels: (H, W, 3).
+def render_tiles(maps: NDArray[np.float32], side: int = 1024) -> RGBImage:
+    """Renders feature maps as gray tiles in a square; each value is a square of pixels.
 
     Args:
-        side: What the square's side is at most, as far as its tiles are not larger already.
+        maps: (K, h, w) in 0..1.
+        side: Maximum side of the result in pixels; exceeded only if one pixel per value needs more.
+
+    Returns:
+        (H, W, 3).
     """
     count, height, width = maps.shape
     columns = max(1, round((count * height / width) ** 0.5))
@@ -191,8 +252,16 @@ def render_tiles(maps: NDArray[np.float32], side: int = 1024) -> Pixels:
     return np.repeat(sheet[..., None], 3, axis=2)
 
 
-def render_contact_sheet(cells: Sequence[Sequence[tuple[Pixels, str]]], side: int = 224) -> Pixels:
-    """Pictures in rows, each `side` pixels wide, with a line of text under it."""
+def render_contact_sheet(cells: Sequence[Sequence[tuple[RGBImage, str]]], side: int = 224) -> RGBImage:
+    """Renders rows of images, each fitted into a square, with a line of text under it.
+
+    Args:
+        cells: Rows of images (H, W, 3) and their labels.
+        side: Side of a square in pixels.
+
+    Returns:
+        (H, W, 3).
+    """
     columns = max(len(row) for row in cells)
     height = side + LABEL_HEIGHT
     sheet = Image.new("RGB", (columns * (side + GAP) + GAP, len(cells) * (height + GAP) + GAP), PAPER)
@@ -201,33 +270,36 @@ def render_contact_sheet(cells: Sequence[Sequence[tuple[Pixels, str]]], side: in
         for x, (pixels, label) in enumerate(row):
             left, top = GAP + x * (side + GAP), GAP + y * (height + GAP)
             sheet.paste(_fit(pixels, side), (left, top))
-            draw.text((left + side / 2, top + side + LABEL_HEIGHT / 2), label, INK, _font(label, side), anchor="mm")
+            text, font = fit_text(label, side)
+            draw.text((left + side / 2, top + side + LABEL_HEIGHT / 2), text, INK, font, anchor="mm")
     return np.asarray(sheet)
 
 
-def arrange(cells: Sequence[tuple[Pixels, str]], columns: int) -> list[Sequence[tuple[Pixels, str]]]:
-    """Cells in rows of `columns`."""
+def arrange(cells: Sequence[tuple[RGBImage, str]], columns: int) -> list[Sequence[tuple[RGBImage, str]]]:
+    """Arranges cells in rows of `columns`."""
     return [cells[start : start + columns] for start in range(0, len(cells), columns)]
 
 
-def _fit(pixels: Pixels, side: int) -> Image.Image:
-    """The picture whole, centred in a square; small ones are enlarged smoothly."""
-    picture = Image.fromarray(pixels)
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+def _inner_edges(box: Edges) -> Edges:
+    """The edges as Pillow takes them, right and bottom inclusive."""
+    left, top, right, bottom = box
+    return left, top, max(left, right - 1), max(top, bottom - 1)
+
+
+def _to_gray(pixels: RGBImage) -> RGBImage:
+    """The luminance in three channels: (H, W, 3)."""
+    return np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+def _fit(pixels: RGBImage, side: int) -> Image.Image:
+    """The whole image, centered in a square; a small one is enlarged by interpolation."""
+    image = Image.fromarray(pixels)
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     square = Image.new("RGB", (side, side), PAPER)
-    square.paste(picture.resize(size, Image.Resampling.BICUBIC), ((side - size[0]) // 2, (side - size[1]) // 2))
+    square.paste(image.resize(size, Image.Resampling.BICUBIC), ((side - size[0]) // 2, (side - size[1]) // 2))
     return square
 
 
-def _font(text: str, width: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The built-in font as large as the text allows, 9 to 14 px."""
-    for size in range(14, 9, -1):
-        font = ImageFont.load_default(size)
-        if font.getlength(text) <= width:
-            return font
-    return ImageFont.load_default(9)
-
-
-def _reverse_channels(pixels: "cv2.typing.MatLike") -> Pixels:
+def _reverse_channels(pixels: "cv2.typing.MatLike") -> RGBImage:
     return np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""One file per method of the menu: `run` says in the engine's words what the method does."""
+"""The methods, one module each; `run` is the method as a generator of progress and batch requests."""

@@ -1,157 +1,218 @@
-"""`audit`: what the jobs of an audit come to."""
+"""Method `audit`: compares the results of an audit's jobs, decides the verdict, and writes the report."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from shared.audits import Comparison, Finding, Report, explain_difference
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from archetype.contract.audit import Comparison, Finding, Report
+from archetype.contract.audit_plan import Gates
+from archetype.contract.job import Progress
+from archetype.contract.parameters.saliency import SaliencyParameters
+from archetype.contract.request import Audit
 from shared.errors import Problem
-from shared.jobs import Progress
-from shared.methods import Audit
-from shared.parameters.audit import Gates
+from shared.lifecycle.audit_jobs import explain_difference
+from worker.attribution.saliency_maps import choose_map
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
-from worker.audit.evidence import Absent, Evidence, Looks
-from worker.audit.gates import check_sanity, decide, find_in_all, find_in_classes, sum_up, waive
-from worker.audit.identity import describe_identity, write_rerun
-from worker.audit.report import Case, save_report
-from worker.audit.standing import describe_standing
-from worker.preprocess import Levels
-from worker.task import Judge, Task
-from worker.view import crop_levels
-
-
-def run(task: Task[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
-    """Compares the subject with every baseline, holds what changed against the gates, and writes the report."""
-    plan, evidence = task.request.plan, task.evidence
-    errors: list[str] = []
-    probes = yield from load_probes(task, errors)
-    subject = gather_side(task, evidence, errors)
-    compared: list[Compared] = []
-    for judge in task.judges:
-        try:
-            compared.append((yield from compare_with(judge, subject, task, probes, done=len(compared))))
-        except Absent as absent:
-            errors.append(str(absent))
-    comparisons = [one.comparison for one in compared]
-    found = [finding for one in compared for finding in one.findings]
-    found += check_sanity(subject, find_controls(evidence), plan.gates)
-    today = datetime.now(UTC)
-    findings = waive(found, plan.waivers, task.release.classes, today.date())
-    verdict = decide(findings, comparisons, errors)
-    report = Report(
-        verdict=verdict, subject=task.release.reference, baselines=task.request.baselines, plan=plan,
-        plan_version=plan.version, findings=findings, comparisons=comparisons, errors=errors,
-        figures=describe_standing(subject, {probe.id: probe for probe in plan.probes}),
-        identity=describe_identity(evidence, plan), rerun=write_rerun(task.request), created_at=today,
-    )  # fmt: skip
-    summary = sum_up(verdict, findings, comparisons, errors)
-    save_report(task.save, report, summary, [one.case for one in compared if one.case is not None], probes)
-    said = report.model_dump(
-        mode="json", include={"verdict", "findings", "errors", "figures", "plan_version", "baselines"}
-    )
-    return said | {"summary": summary, "plan": plan.name}
+from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity, decide_verdict, summarize
+from worker.audit.provenance import build_rerun_command, describe_provenance
+from worker.audit.release_figures import compute_figures
+from worker.audit.report import Case, Evidence, write_report
+from worker.audit.statistics import Values
+from worker.engine.model.classifier import Classifier
+from worker.inputs.preprocess import Levels, to_tensor
+from worker.inputs.view import crop_levels
+from worker.job.context import Evaluator, JobContext
+from worker.job.member_results import MemberResults, MissingResult, ProbePredictions
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What came of a baseline; a case for the report, where the two can be compared."""
+    """Result of the comparison with a baseline.
+
+    Attributes:
+        comparison: The measurements.
+        findings: The changes that exceed a gate.
+        case: Data for the HTML report; None if the releases cannot be compared.
+    """
 
     comparison: Comparison
     findings: Sequence[Finding] = ()
     case: Case | None = None
 
 
+def run(context: JobContext[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
+    """Compares the subject with every baseline, applies the gates, and writes the report."""
+    plan, errors = context.request.plan, list[str]()
+    images = yield from load_probes(context, errors)
+    subject = load_subject(context, errors)
+    compared: list[Compared] = []
+    for evaluator in context.evaluators:
+        try:
+            compared.append((yield from compare_with(evaluator, subject, context, images, done=len(compared))))
+        except MissingResult as absent:
+            errors.append(str(absent))
+    report, summary = build_report(context, subject, compared, errors)
+    map_class = partial(map_class_evidence, context.classifier, plan.saliency)
+    evidence = Evidence([result.case for result in compared if result.case is not None], images, map_class)
+    for name, data in write_report(report, summary, evidence).items():
+        context.save(name, data)
+    metrics = report.model_dump(
+        mode="json", include={"verdict", "findings", "errors", "figures", "plan_version", "baselines"}
+    )
+    return metrics | {"summary": summary, "plan": plan.name}
+
+
+def build_report(
+    context: JobContext[Audit], subject: Side, compared: Sequence[Compared], errors: list[str]
+) -> tuple[Report, str]:
+    """The report and its summary in a sentence."""
+    audit, plan, now = context.request, context.request.plan, datetime.now(UTC)
+    comparisons = [result.comparison for result in compared]
+    found = [finding for result in compared for finding in result.findings]
+    found += check_sanity(subject, list_control_correlations(context.member_results), plan.gates)
+    findings = apply_waivers(found, plan.waivers, context.release.class_names, now.date())
+    verdict = decide_verdict(findings, comparisons, errors)
+    report = Report(
+        verdict=verdict,
+        subject=context.release.reference,
+        baselines=audit.baselines,
+        plan=plan,
+        plan_version=plan.version,
+        findings=findings,
+        comparisons=comparisons,
+        errors=errors,
+        figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
+        identity=describe_provenance(context.member_results, plan),
+        rerun=build_rerun_command(audit),
+        created_at=now,
+    )
+    return report, summarize(verdict, findings, comparisons, errors)
+
+
 def compare_with(
-    judge: Judge, subject: Side, task: Task[Audit], probes: Mapping[str, Levels], *, done: int
+    evaluator: Evaluator, subject: Side, context: JobContext[Audit], images: Mapping[str, Levels], *, done: int
 ) -> Generator[Progress, Any, Compared]:
-    """Holds the subject against a baseline. Raises `Absent` where a job of it has nothing to show."""
-    plan, reference = task.request.plan, judge.release.reference
-    why = explain_difference(task.release, judge.release)
-    if why is not None:
-        return Compared(Comparison(baseline=reference, comparable=False, why=why))
-    baseline = find_side(judge, reference, task.evidence)
-    again = task.evidence.series(f"{reference}/noise")
-    known = {probe.id: probe for probe in plan.probes}
+    """Compares the subject with a baseline.
+
+    Args:
+        evaluator: The baseline with its network.
+        subject: The audited release.
+        context: Context of the audit's job.
+        images: Images of the probes at the network's input size, each (H, W, C), by image id.
+        done: Number of baselines that are already compared.
+
+    Raises:
+        MissingResult: A job of the baseline has no result.
+    """
+    plan, reference = context.request.plan, evaluator.release.reference
+    difference = explain_difference(context.release, evaluator.release)
+    if difference is not None:
+        return Compared(Comparison(baseline=reference, comparable=False, why=difference))
+    baseline = load_baseline(evaluator, context.member_results)
+    noise_models = context.member_results.load_class_models(f"{reference}/noise")
+    probes = {probe.id: probe for probe in plan.probes}
     rows: dict[int, ClassRow] = {}
-    for compared in compare_classes(subject, baseline, again, probes, boxes=known):
-        rows = compared
-        yield Progress(done=done, total=len(task.judges), unit="baseline")
+    for measured in compare_classes(subject, baseline, noise_models, images, probes=probes):
+        rows = measured
+        yield Progress(done=done, total=len(context.evaluators), unit="baseline")
     losses = count_losses(subject.looks, baseline.looks)
     identical = have_same_weights(subject, baseline)
     return Compared(
-        describe_comparison(reference, rows, losses, plan.gates, identical=identical),
-        find_in_classes(rows.values(), plan, reference) + find_in_all(losses, plan, reference),
+        build_comparison(reference, rows, losses, plan.gates, identical=identical),
+        check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference),
         Case(subject, baseline, rows),
     )
 
 
-def load_probes(task: Task[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
-    """The pictures of the plan as the networks see them, by id; what cannot be read is an error of its own."""
-    found: dict[str, Levels] = {}
-    for number, probe in enumerate(task.request.plan.probes, 1):
+def load_probes(context: JobContext[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
+    """Images of the probes as the networks see them, each (H, W, C), by id. An unreadable image adds an error."""
+    images: dict[str, Levels] = {}
+    for number, probe in enumerate(context.request.plan.probes, 1):
         try:
-            found[probe.id] = crop_levels(task.load_picture(probe.id), task.release.preprocessing)
+            images[probe.id] = crop_levels(context.images.load(probe.id), context.release.preprocessing)
         except Problem as problem:
             errors.append(f"probe {probe.id[:12]}: {problem.detail}")
-        yield Progress(done=number, total=len(task.request.plan.probes), unit="probe")
-    return found
+        yield Progress(done=number, total=len(context.request.plan.probes), unit="probe")
+    return images
 
 
-def gather_side(task: Task[Audit], evidence: Evidence, errors: list[str]) -> Side:
-    """The subject, with what its jobs have made; what one of them did not is an error, and the rest stands."""
+def load_subject(context: JobContext[Audit], errors: list[str]) -> Side:
+    """The subject with the results of its jobs. A job without a result adds an error; the others are still used."""
+    results = context.member_results
     models, looks = {}, {}
     try:
-        models = evidence.series("subject/class_models")
-        errors += [f"class model of {name}: {why}" for name, why in evidence.dead("subject/class_models").items()]
-    except Absent as absent:
+        models = results.load_class_models("subject/class_models")
+        failures = results.list_failures("subject/class_models")
+        names = context.release.class_names
+        errors += [f"class model of {names.label(target)}: {reason}" for target, reason in failures.items()]
+    except MissingResult as absent:
         errors.append(str(absent))
-    if task.request.plan.probes:
+    if context.request.plan.probes:
         try:
-            looks = evidence.looks("subject/probes")
-        except Absent as absent:
+            looks = results.load_predictions("subject/probes")
+        except MissingResult as absent:
             errors.append(str(absent))
-    return Side(task.release, task.classifier, models, looks)
+    return Side(context.release, context.classifier, models, looks)
 
 
-def find_side(judge: Judge, role: str, evidence: Evidence) -> Side:
-    """A baseline, with what its jobs have made. Raises `Absent`."""
-    looks: Looks = evidence.looks(f"{role}/probes") if f"{role}/probes" in evidence.members else {}
-    return Side(judge.release, judge.classifier, evidence.series(f"{role}/class_models"), looks)
+def load_baseline(evaluator: Evaluator, results: MemberResults) -> Side:
+    """A baseline with the results of its jobs. Raises `MissingResult` if a job has no result."""
+    role = evaluator.release.reference
+    looks: ProbePredictions = results.load_predictions(f"{role}/probes") if f"{role}/probes" in results.members else {}
+    return Side(evaluator.release, evaluator.classifier, results.load_class_models(f"{role}/class_models"), looks)
 
 
-def find_controls(evidence: Evidence) -> list[float]:
-    """How alike the subject's maps and those of its shuffled weights are."""
+def list_control_correlations(results: MemberResults) -> list[float]:
+    """Rank correlations of the subject's saliency maps with those of its network with shuffled weights."""
     try:
-        looks = evidence.looks("subject/shuffled")
-    except Absent:
+        looks = results.load_predictions("subject/shuffled")
+    except MissingResult:
         return []
     return [look.control for look in looks.values() if look.control is not None]
 
 
-def describe_comparison(
-    reference: str, rows: Mapping[int, ClassRow], losses: Any, gates: Gates, *, identical: bool
+def map_class_evidence(
+    classifier: Classifier, params: SaliencyParameters, image: Levels, target: int
+) -> NDArray[np.float32]:
+    """Absolute saliency map (h, w) of a class in an image (H, W, C)."""
+    inputs = classifier.normalize(to_tensor(image)[None].to(classifier.device))
+    targets = torch.tensor([target], device=classifier.device)
+    values: NDArray[np.float32] = choose_map(classifier, params, 1)(inputs, targets)[0].float().cpu().abs().numpy()
+    return values
+
+
+def build_comparison(
+    reference: str, rows: Mapping[int, ClassRow], losses: Values, gates: Gates, *, identical: bool
 ) -> Comparison:
-    """All that was measured; first the class that has changed most, by what is tolerated."""
+    """All measurements. The classes are sorted by their largest change relative to the tolerance of its gate."""
 
     def excess(row: ClassRow) -> float:
-        shares = (change.value / getattr(gates, name).tolerance for name, change in row.changes.items())
-        return max(shares, default=0.0)
+        ratios = (change.value / getattr(gates, name).tolerance for name, change in row.changes.items())
+        return max(ratios, default=0.0)
 
     ordered = sorted(rows.values(), key=excess, reverse=True)
-    flips = sum(row.figures.get("flips", 0) for row in ordered)
     return Comparison(
         baseline=reference,
         identical=identical,
         overall={
-            "probes": float(len(losses)), "flips": flips,
-            "lost": float((losses > 0).sum()), "won": float((losses < 0).sum()),
+            "probes": float(len(losses)),
+            "flips": sum(row.figures.get("flips", 0) for row in ordered),
+            "lost": float((losses > 0).sum()),
+            "won": float((losses < 0).sum()),
         },
         classes=[
             {
-                "target": row.name, **row.figures, "noise": row.noise,
+                "target": row.name,
+                **row.figures,
+                "noise": row.noise,
                 "changes": {name: change.model_dump() for name, change in row.changes.items()},
             }
             for row in ordered
         ],
-    )  # fmt: skip
+    )

@@ -1,6 +1,15 @@
-"""`deep_dream`: a picture with more of what a layer, a channel or a class sees in it."""
+"""`deep_dream`: changes an image so that a layer, a channel or a class responds more strongly to it.
 
-from collections.abc import Generator, Iterator, Sequence
+Gradient ascent from the image on L(x) = ‖Φ_l(x)‖₂, on the mean of a channel or on a class score, on octaves from a
+small canvas to the full image; each octave brings back the detail that the smaller canvas has lost:
+
+    x ← x + η · ∇ₓL(x) / mean|∇ₓL(x)|
+
+Mordvintsev, Olah and Tyka 2015, "Inceptionism: Going Deeper into Neural Networks", Google Research blog.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -8,140 +17,118 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared.jobs import Progress
-from shared.methods import DeepDream
-from shared.parameters import deep_dream
-from shared.parameters.deep_dream import DeepDreamParameters
-from worker.climbing import Climbed, climb, save_ascent, wants_extras
-from worker.engine import bound, objective
-from worker.engine.ascent import Ascent, Slot
-from worker.engine.classifier import Classifier, takes
-from worker.engine.grid import list_layers
+from archetype.contract.parameters import deep_dream
+from archetype.contract.parameters.deep_dream import DeepDreamParameters
+from archetype.contract.request import DeepDream
+from worker.engine.ascent import constraints, objectives
+from worker.engine.ascent.config import Ascent, Slot
+from worker.engine.ascent.initial import Given
+from worker.engine.ascent.octaves import SlotPlan
+from worker.engine.ascent.transforms import Chain, Roll, Size, Transform, fit
+from worker.engine.model.classifier import Classifier, accepts_size
+from worker.engine.model.layer_choice import list_layers
 from worker.engine.render import encode_png, flatten_channels, to_rgb
-from worker.engine.start import Given
-from worker.engine.transform import Chain, Roll, Size, Transform, fit
-from worker.judgement import judge
-from worker.pairs import Pair, Pairs
-from worker.pool import Run
-from worker.preprocess import to_tensor
-from worker.recipe import choose_optimizer, choose_schedule, share_steps, write_pixels
-from worker.recording import Recording, choose_frames
-from worker.sheet import Sheet, finish
-from worker.task import Task, file_name, file_stem
-from worker.view import Opening, crop_levels, open_at, open_view
+from worker.inputs.pairs import Pair, Pairs
+from worker.inputs.predictions import predict
+from worker.inputs.preprocess import Levels, to_tensor
+from worker.inputs.view import OpenView, crop_levels, open_at, open_view
+from worker.job.cobatch import MethodRun
+from worker.job.context import JobContext
+from worker.optimization.ascent_builder import build_pixels, choose_optimizer, choose_schedule, plan_octaves
+from worker.optimization.ascent_files import save_extras
+from worker.optimization.optimize import AscentResult, NoResult, has_finite_scores
+from worker.optimization.pair_ascents import PairAscents, PairOutput
+from worker.output.contact_sheet import finish
+from worker.output.file_names import file_name, file_stem
 
 SMALLEST = 16
-"""Pixels: no octave is smaller either way, unless the picture is."""
+"""Smallest side of an octave in pixels, unless the image itself is smaller."""
 
 
-def run(task: Task[DeepDream]) -> Run:
-    """Climbs pictures of one size together, from the smallest canvas to the largest."""
-    params = task.request.params
-    wish = choose_wish(task.climber, params)
-    pairs = Pairs(task, choose_opening(task, params.side))
-    count = pairs.count()
-    extras = wants_extras(params.extras, count)
-    found: list[dict[str, Any]] = []
-    sheet = Sheet(task.show)
-    yield Progress(done=0, total=count * params.steps, unit="step")
-    for batch in pairs.read():
-        for group in group_by_size(batch, task):
-            done, total = len(found) * params.steps, count * params.steps
-            pictures = torch.stack([to_tensor(pair.view.levels) for pair in group])
-            climbed = yield from dream(task, group, pictures, wish, done, total, extras)
-            values = measure(task.classifier, wish, pictures, group, climbed)
-            for row, pair in enumerate(group):
-                found.append(save_pair(task, pair, wish, climbed.get(row), values.get(row), sheet))
-                yield Progress(done=len(found) * params.steps, total=count * params.steps, unit="step")
-    return finish(task, pairs, sheet, {"pairs": found})
-
-
-def choose_opening(task: Task[DeepDream], side: int | None) -> Opening:
-    """How pictures become what is dreamt on: whole, or as the network sees them."""
-    preprocessing = task.release.preprocessing
-    return (
-        partial(open_view, preprocessing=preprocessing)
-        if side is None
-        else partial(open_at, preprocessing=preprocessing, longest=side)
+def run(context: JobContext[DeepDream]) -> MethodRun:
+    """Runs images of the same size together."""
+    objective = choose_objective(context.fast_classifier, context.request.params)
+    pairs = Pairs(context, choose_opening(context))
+    ascents = PairAscents(context, pairs, context.fast_classifier)
+    metrics = yield from ascents.run(
+        partial(build_plans, context, objective),
+        partial(save_pair, context, objective),
+        split=partial(group_by_size, context),
     )
+    return finish(context, pairs, ascents.sheet, {"pairs": metrics})
 
 
-def choose_wish(classifier: Classifier, params: DeepDreamParameters) -> objective.Objective:
-    """What is raised; without a layer, the norm of one that sees parts of things, four fifths in."""
+def choose_opening(context: JobContext[DeepDream]) -> OpenView:
+    """Chooses how images are opened: whole, or as the network sees them."""
+    preprocessing, side = context.release.preprocessing, context.request.params.side
+    if side is None:
+        return partial(open_view, preprocessing=preprocessing)
+    return partial(open_at, preprocessing=preprocessing, longest=side)
+
+
+def choose_objective(classifier: Classifier, params: DeepDreamParameters) -> objectives.Objective:
+    """Chooses what is maximized; without a layer, the norm of one four fifths in, which responds to parts of objects.
+
+    Raises:
+        ValueError: The request names no layer, and no layer of the network has places.
+    """
     match params.objective:
         case deep_dream.ClassScore():
-            return objective.ClassScore()
+            return objectives.ClassScore()
         case deep_dream.Channel():
-            return objective.Channel(params.objective.layer, params.objective.channel)
+            return objectives.Channel(params.objective.layer, params.objective.channel)
     layers = [] if params.objective.layer else list(list_layers(classifier))
     if not params.objective.layer and not layers:
         raise ValueError("no layer of the network gives features with places; name one in objective")
-    return objective.LayerNorm(params.objective.layer or layers[len(layers) * 4 // 5])
+    return objectives.LayerNorm(params.objective.layer or layers[len(layers) * 4 // 5])
 
 
-def group_by_size(pairs: Sequence[Pair], task: Task[DeepDream]) -> Iterator[list[Pair]]:
-    """Pairs whose pictures have the same size, in their order; of large ones as many as take the memory of a batch."""
-    for (height, width, _), group in groupby(pairs, key=lambda pair: pair.view.levels.shape):
-        same, size = list(group), task.climber.size
-        most = max(1, round(task.batch * size[0] * size[1] / (height * width)))
-        yield from (same[start : start + most] for start in range(0, len(same), most))
+def group_by_size(context: JobContext[DeepDream], pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
+    """Groups pairs, in their order, whose images have the same size; a group needs the memory of one batch at most."""
+    for (height, width, _), same_size in groupby(pairs, key=lambda pair: pair.view.levels.shape):
+        group, size = list(same_size), context.fast_classifier.size
+        count = max(1, round(context.batch * size[0] * size[1] / (height * width)))
+        yield from (group[start : start + count] for start in range(0, len(group), count))
 
 
-def dream(
-    task: Task[DeepDream],
-    group: Sequence[Pair],
-    pictures: Tensor,
-    wish: objective.Objective,
-    done: int,
-    total: int,
-    extras: bool,
-) -> Generator[Progress, None, dict[int, Climbed]]:
-    """What came of each pair, by its place in the group."""
-    params, climber = task.request.params, task.climber
-    ascents = plan_ascents(climber, params, pictures, wish)
-    slots = [Slot(pair.target, params.seed, params.learning_rate) for pair in group]
-    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None, show=task.show)
-    return (
-        yield from climb(
-            climber, ascents, slots, recording, at_once=task.batch, done=done, total=total, each=len(group),
-            pictures=pictures,
-        )
-    )  # fmt: skip
+def build_plans(
+    context: JobContext[DeepDream], objective: objectives.Objective, pairs: Sequence[Pair]
+) -> list[SlotPlan]:
+    """Builds one slot per pair, with an ascent per octave."""
+    params, plans = context.request.params, []
+    for pair in pairs:
+        image = to_tensor(pair.view.levels)
+        slot = Slot(pair.target, params.seed, params.learning_rate)
+        plans.append(SlotPlan(slot, build_ascents(context.fast_classifier, params, image, objective), image))
+    return plans
 
 
-def plan_ascents(
-    classifier: Classifier, params: DeepDreamParameters, pictures: Tensor, wish: objective.Objective
+def build_ascents(
+    classifier: Classifier, params: DeepDreamParameters, image: Tensor, objective: objectives.Objective
 ) -> list[Ascent]:
-    """One ascent per octave of pictures (N, C, H, W), from the smallest canvas to the largest."""
-    steps = share_steps(params.steps, params.octaves)
-    full = (pictures.shape[2], pictures.shape[3])
-    ascents = []
-    for octave, share in enumerate(steps):
-        smaller = params.octave_scale ** (len(steps) - 1 - octave)
-        size = (
-            max(min(SMALLEST, full[0]), round(full[0] / smaller)),
-            max(min(SMALLEST, full[1]), round(full[1] / smaller)),
+    """Builds one ascent per octave of an image (C, H, W) in 0..1, from the smallest canvas to the largest."""
+    canvas = (image.shape[1], image.shape[2])
+    smallest = (min(SMALLEST, canvas[0]), min(SMALLEST, canvas[1]))
+    return [
+        Ascent(
+            steps=steps,
+            parameterization=build_pixels(classifier, params.unit),
+            size=size,
+            start=Given(fit(image[None], size)),
+            optimizer=choose_optimizer(params.optimizer, params.momentum),
+            transform=choose_transform(classifier, size, params.jitter),
+            objective=objective,
+            schedule=choose_schedule(params.schedule, steps),
+            constraints=(constraints.clip,) if params.clip else (),
+            restarts=0,
         )
-        ascents.append(
-            Ascent(
-                steps=share,
-                image=write_pixels(classifier, params.unit),
-                size=size,
-                start=Given(fit(pictures, size)),
-                optimizer=choose_optimizer(params.optimizer, params.momentum),
-                transform=choose_transform(classifier, size, params.jitter),
-                objective=wish,
-                schedule=choose_schedule(params.schedule, share),
-                bounds=(bound.clip,) if params.clip else (),
-                restarts=0,
-            )
-        )
-    return ascents
+        for size, steps in plan_octaves(canvas, params.steps, params.octaves, params.octave_scale, smallest)
+    ]
 
 
 def choose_transform(classifier: Classifier, size: Size, jitter: int) -> Transform:
-    """All of the canvas where the network takes its size, else windows of the network's size all over it."""
-    if takes(classifier, size):
+    """Shows the network the whole canvas if it accepts this size, else random windows of the network's own size."""
+    if accepts_size(classifier, size):
         return Roll(size, min(jitter, max(size)))
     if size[0] >= classifier.size[0] and size[1] >= classifier.size[1]:
         return Roll(classifier.size, max(size))
@@ -149,45 +136,42 @@ def choose_transform(classifier: Classifier, size: Size, jitter: int) -> Transfo
 
 
 @torch.no_grad()
-def measure(
-    classifier: Classifier,
-    wish: objective.Objective,
-    pictures: Tensor,
-    group: Sequence[Pair],
-    climbed: dict[int, Climbed],
-) -> dict[int, tuple[float, float]]:
-    """What was raised, of the picture and of the dream as it is saved; at the network's size if it takes no other."""
-    size = (pictures.shape[2], pictures.shape[3])
-    size = size if takes(classifier, size) else classifier.size
-    values = {}
-    for row, one in climbed.items():
-        both = fit(torch.stack([pictures[row], to_tensor(one.levels)]).to(classifier.device), size)
-        targets = torch.full((2,), group[row].target, device=classifier.device)
-        before, after = wish(classifier.look(classifier.normalise(both), wish.layers), targets).tolist()
-        values[row] = before, after
-    return values
+def measure(classifier: Classifier, objective: objectives.Objective, pair: Pair, result: Levels) -> tuple[float, float]:
+    """The objective of the pair's image and of its saved result (H, W, C).
+
+    Both are shown at their own size if the network accepts it, else at the network's size.
+    """
+    images = torch.stack([to_tensor(pair.view.levels), to_tensor(result)]).to(classifier.device)  # (2, C, H, W)
+    size = (images.shape[2], images.shape[3])
+    inputs = classifier.normalize(fit(images, size if accepts_size(classifier, size) else classifier.size))
+    targets = torch.full((2,), pair.target, device=classifier.device)
+    before, after = objective(classifier.forward(inputs, objective.layers), targets).tolist()
+    return before, after
 
 
 def save_pair(
-    task: Task[DeepDream],
+    context: JobContext[DeepDream],
+    objective: objectives.Objective,
     pair: Pair,
-    wish: objective.Objective,
-    climbed: Climbed | None,
-    values: tuple[float, float] | None,
-    sheet: Sheet,
-) -> dict[str, Any]:
-    """The files of one pair, its cell of the contact sheet, and what is said of it."""
-    target = task.target(pair.target) if task.targets is not None else None
-    image = pair.picture.id
-    (layer,) = wish.layers or {""}
-    said = {**pair.describe(target), **({"layer": layer} if layer else {})}
-    if climbed is None or values is None:
-        return {**said, "error": "what was to be raised has no gradient at this picture; try another layer"}
+    results: Sequence[AscentResult | NoResult],
+) -> PairOutput:
+    """Saves the files of a pair; its metrics, and its cell: the result."""
+    (result,) = results
+    target = context.target(pair.target) if context.targets is not None else None
+    image, shown = pair.image.id, flatten_channels(pair.view.levels)
+    (layer,) = objective.layers or {""}
+    metrics: dict[str, Any] = {**pair.describe(target), **({"layer": layer} if layer else {})}
+    dead = "the objective has no gradient at this image; try another layer"
+    if isinstance(result, NoResult):
+        return PairOutput(metrics | result.describe(dead), shown)
+    before, after = measure(context.classifier, objective, pair, result.levels)
+    view = crop_levels(result.levels, context.release.preprocessing)
+    (prediction,) = predict(context.classifier, context.release, [view], [pair.target])
+    if not (has_finite_scores(prediction) and math.isfinite(before) and math.isfinite(after)):
+        return PairOutput(metrics | NoResult().describe(dead), shown)
     stem = f"{image[:12]}-{file_stem(target) if target else file_name(layer)}"
-    task.save(f"{stem}.png", encode_png(to_rgb(climbed.levels)), target=target, image=image)
-    save_ascent(task.save, stem, climbed, target=target, image=image)
-    view = crop_levels(climbed.levels, task.release.preprocessing)
-    (verdict,) = judge(task.classifier, task.release, [view], [pair.target])
-    label = f"{target.name} {verdict['probability']:.0%}" if target else layer
-    sheet.add(pair, flatten_channels(pair.view.levels), [(to_rgb(climbed.levels), label)])
-    return {**said, "before": values[0], "after": values[1], "steps": climbed.end.steps, "verdict": verdict}
+    context.save(f"{stem}.png", encode_png(to_rgb(result.levels)), target=target, image=image)
+    save_extras(context.save, stem, result, target=target, image=image)
+    label = context.label(target.index, prediction["probability"]) if target else layer
+    metrics |= {"before": before, "after": after, "steps": result.end.steps, "verdict": prediction}
+    return PairOutput(metrics, shown, [(to_rgb(result.levels), label)])

@@ -1,132 +1,133 @@
-"""`feature_inversion`: a picture made again from what a layer said of it, which shows what the layer knows."""
+"""`feature_inversion`: reconstructs an image from the features of a layer, which shows what the layer preserves.
 
-from collections.abc import Generator, Sequence
+Minimizes, from noise, the distance to the features Φ₀ of the image, plus regularizers:
+
+    ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + λ_α · Σ|x|^α + λ_TV · Σ(|Δ↓x| + |Δ→x|)
+
+Mahendran and Vedaldi 2014, "Understanding Deep Image Representations by Inverting Them" (arXiv 1412.0035), equation 1
+and section 3. The total variation here is the anisotropic one of timm-vis.
+"""
+
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from shared.jobs import Progress
-from shared.methods import FeatureInversion
-from shared.parameters.feature_inversion import FeatureInversionParameters
-from worker.climbing import Climbed, climb, save_ascent, wants_extras
-from worker.engine.ascent import Ascent, Slot
-from worker.engine.classifier import Classifier
-from worker.engine.grid import spread_layers
-from worker.engine.objective import FeatureMatch, Wanted
-from worker.engine.prior import PowerSum, Prior, absolute_variation
+from archetype.contract.parameters.feature_inversion import FeatureInversionParameters
+from archetype.contract.request import FeatureInversion
+from worker.engine.ascent.config import Ascent, Slot
+from worker.engine.ascent.fourier import Fourier
+from worker.engine.ascent.initial import Normal
+from worker.engine.ascent.objectives import FeatureMatch, FeatureTarget
+from worker.engine.ascent.octaves import SlotPlan
+from worker.engine.ascent.regularizers import PowerSum, Regularizer, absolute_variation
+from worker.engine.ascent.transforms import Chain
+from worker.engine.model.classifier import Classifier
+from worker.engine.model.layer_choice import spread_layers
 from worker.engine.render import encode_png, flatten_channels, to_rgb
-from worker.engine.spectrum import Fourier
-from worker.engine.start import Normal
-from worker.engine.transform import Chain
-from worker.pairs import Pair, Pairs
-from worker.pool import Run
-from worker.preprocess import to_tensor
-from worker.recipe import choose_optimizer, choose_schedule, write_pixels
-from worker.recording import Recording, choose_frames
-from worker.sheet import Sheet, finish
-from worker.task import Task, choose_shown, file_name
-from worker.view import open_view
+from worker.inputs.pairs import Pair, Pairs
+from worker.inputs.preprocess import Levels, to_tensor
+from worker.inputs.view import apply_view_mode, open_view
+from worker.job.cobatch import MethodRun
+from worker.job.context import JobContext
+from worker.optimization.ascent_builder import build_pixels, choose_optimizer, choose_schedule
+from worker.optimization.ascent_files import save_extras
+from worker.optimization.optimize import AscentResult, NoResult
+from worker.optimization.pair_ascents import PairAscents, PairOutput
+from worker.output.contact_sheet import Cell, finish
+from worker.output.file_names import file_name
 
 
-def run(task: Task[FeatureInversion]) -> Run:
-    """Climbs pictures times layers in batches; a picture's layers come side by side on the sheet."""
-    params = task.request.params
-    layers = params.layers or spread_layers(task.classifier, 4)
-    opening = partial(open_view, preprocessing=choose_shown(task.release.preprocessing, params.view))
-    pairs = Pairs(task, opening, at_once=max(1, task.batch // len(layers)))
-    total = pairs.count() * len(layers) * params.steps
-    extras = wants_extras(params.extras, pairs.count() * len(layers))
-    found: list[dict[str, Any]] = []
-    sheet = Sheet(task.show, columns=1 + len(layers))
-    yield Progress(done=0, total=total, unit="step")
-    for batch in pairs.read():
-        done = len(found) * len(layers) * params.steps
-        climbed, distances = yield from invert_batch(task, batch, layers, done, total, extras)
-        for row, pair in enumerate(batch):
-            places = range(row * len(layers), (row + 1) * len(layers))
-            said = [
-                save_layer(task, pair, layer, climbed.get(place), distances.get(place), sheet)
-                for layer, place in zip(layers, places, strict=True)
-            ]
-            found.append({**pair.describe(), "layers": said})
-            yield Progress(done=len(found) * len(layers) * params.steps, total=total, unit="step")
-    return finish(task, pairs, sheet, {"pictures": found})
+def run(context: JobContext[FeatureInversion]) -> MethodRun:
+    """Runs a slot for every image and layer; the results of an image's layers form a row of the contact sheet."""
+    params = context.request.params
+    layers = params.layers or spread_layers(context.classifier, 4)
+    opening = partial(open_view, preprocessing=apply_view_mode(context.release.preprocessing, params.view))
+    pairs = Pairs(context, opening, at_once=max(1, context.batch // len(layers)))
+    ascents = PairAscents(context, pairs, context.fast_classifier, slots=len(layers))
+    metrics = yield from ascents.run(partial(build_plans, context, layers), partial(save_image, context, layers))
+    return finish(context, pairs, ascents.sheet, {"pictures": metrics})
 
 
-def invert_batch(
-    task: Task[FeatureInversion], batch: Sequence[Pair], layers: Sequence[str], done: int, total: int, extras: bool
-) -> Generator[Progress, None, tuple[dict[int, Climbed], dict[int, float]]]:
-    """What came of every picture and layer, and how far its features are from those wanted; the layers go fastest."""
-    params, climber = task.request.params, task.climber
-    pictures = torch.stack([to_tensor(pair.view.levels) for pair in batch]).to(task.device)
-    objective = FeatureMatch(read_wanted(climber, pictures, layers), relative=params.distance == "relative")
-    slots = [Slot(place, params.seed, params.learning_rate, weigh(params)) for place in range(len(objective.wanted))]
-    recording = Recording(choose_frames(params.steps, params.frames) if extras else None, None, show=task.show)
-    ascents = [plan_ascent(climber, params, objective)]
-    climbed = yield from climb(
-        climber, ascents, slots, recording, at_once=task.batch, done=done, total=total, each=len(slots)
-    )
-    return climbed, measure_distances(task.classifier, pictures, layers, climbed)
+def build_plans(context: JobContext[FeatureInversion], layers: Sequence[str], pairs: Sequence[Pair]) -> list[SlotPlan]:
+    """Builds a slot per image and layer, the layers of the first image first."""
+    params, classifier = context.request.params, context.fast_classifier
+    images = torch.stack([to_tensor(pair.view.levels) for pair in pairs]).to(context.device)  # (N, C, H, W)
+    objective = FeatureMatch(read_features(classifier, images, layers), relative=params.distance == "relative")
+    ascents = [build_ascent(classifier, params, objective)]
+    weights = list_weights(params)
+    # The target of a slot is its position in `wanted`.
+    slots = [Slot(position, params.seed, params.learning_rate, weights) for position in range(len(objective.wanted))]
+    return [SlotPlan(slot, ascents) for slot in slots]
 
 
-def plan_ascent(classifier: Classifier, params: FeatureInversionParameters, objective: FeatureMatch) -> Ascent:
-    """The ascent to the features wanted, less the priors."""
-    image = Fourier(classifier.size) if params.image == "fourier" else write_pixels(classifier, "std")
-    priors: list[Prior] = [absolute_variation]
+def build_ascent(classifier: Classifier, params: FeatureInversionParameters, objective: FeatureMatch) -> Ascent:
+    """Builds the ascent towards the features, with regularizers."""
+    regularizers: list[Regularizer] = [absolute_variation]
     if params.alpha_norm is not None:
-        priors.append(PowerSum(params.alpha_norm.alpha))
+        regularizers.append(PowerSum(params.alpha_norm.alpha))
     return Ascent(
         steps=params.steps,
-        image=image,
+        parameterization=Fourier(classifier.size) if params.image == "fourier" else build_pixels(classifier, "std"),
         size=classifier.size,
         start=Normal(params.start_scale),
         optimizer=choose_optimizer(params.optimizer, params.momentum),
         transform=Chain(classifier.size),
         objective=objective,
-        priors=tuple(priors),
+        regularizers=tuple(regularizers),
         schedule=choose_schedule(params.schedule, params.steps),
     )
 
 
-def weigh(params: FeatureInversionParameters) -> tuple[float, ...]:
-    """The priors' weights, as `plan_ascent` lists them."""
+def list_weights(params: FeatureInversionParameters) -> tuple[float, ...]:
+    """The weights of the regularizers, in the order of `build_ascent`."""
     return (params.total_variation, *([params.alpha_norm.weight] if params.alpha_norm else []))
 
 
 @torch.no_grad()
-def read_wanted(classifier: Classifier, pictures: Tensor, layers: Sequence[str]) -> list[Wanted]:
-    """What the layers say of pictures (N, C, H, W), the layers of the first picture first."""
-    seen = classifier.look(classifier.normalise(pictures), layers).activations
-    return [Wanted(layer, seen[layer][row]) for row in range(len(pictures)) for layer in layers]
+def read_features(classifier: Classifier, images: Tensor, layers: Sequence[str]) -> list[FeatureTarget]:
+    """Reads the features of images (N, C, H, W) in 0..1, the layers of the first image first."""
+    activations = classifier.forward(classifier.normalize(images), layers).activations
+    return [FeatureTarget(layer, activations[layer][row]) for row in range(len(images)) for layer in layers]
 
 
 @torch.no_grad()
-def measure_distances(
-    classifier: Classifier, pictures: Tensor, layers: Sequence[str], climbed: dict[int, Climbed]
-) -> dict[int, float]:
-    """‖Φ(I) − Φ₀‖² / ‖Φ₀‖² of the pictures as they are saved, in float32: 0 where they say the same to the layer."""
-    wanted = read_wanted(classifier, pictures, layers)
-    distances = {}
-    for place, one in climbed.items():
-        layer, features = wanted[place].layer, wanted[place].features
-        inputs = classifier.normalise(to_tensor(one.levels)[None].to(classifier.device))
-        found = classifier.look(inputs, [layer]).activations[layer][0]
-        distances[place] = float((found - features).square().sum() / features.square().sum().clamp_min(1e-12))
-    return distances
+def measure_distance(classifier: Classifier, layer: str, original: Levels, result: Levels) -> float:
+    """‖Φ(x) − Φ₀‖² / ‖Φ₀‖² of an original and a saved result (H, W, C), in float32; 0 if the features are equal."""
+    images = [to_tensor(levels)[None].to(classifier.device) for levels in (original, result)]
+    (wanted,), (features,) = (read_features(classifier, image, [layer]) for image in images)
+    distance = (features.features - wanted.features).square().sum()
+    return float(distance / wanted.features.square().sum().clamp_min(1e-12))
+
+
+def save_image(
+    context: JobContext[FeatureInversion], layers: Sequence[str], pair: Pair, results: Sequence[AscentResult | NoResult]
+) -> PairOutput:
+    """Saves the files of an image; its metrics, and its cells: the result of each layer."""
+    metrics, cells = [], []
+    for layer, result in zip(layers, results, strict=True):
+        layer_metrics, cell = save_layer(context, pair, layer, result)
+        metrics.append(layer_metrics)
+        cells += [cell] if cell else []
+    return PairOutput({**pair.describe(), "layers": metrics}, flatten_channels(pair.view.levels), cells)
 
 
 def save_layer(
-    task: Task[FeatureInversion], pair: Pair, layer: str, climbed: Climbed | None, distance: float | None, sheet: Sheet
-) -> dict[str, Any]:
-    """The files of one picture and layer, its cell of the contact sheet, and what is said of it."""
-    if climbed is None or distance is None:
-        detail = "the layer's features have no gradient by the picture; try another start_scale or learning_rate"
-        return {"layer": layer, "error": detail}
-    image = pair.picture.id
+    context: JobContext[FeatureInversion], pair: Pair, layer: str, result: AscentResult | NoResult
+) -> tuple[dict[str, Any], Cell | None]:
+    """Saves the files of an image and a layer; its metrics, and its cell unless there is no result."""
+    dead = "the layer's features have no gradient with respect to the image; try another start_scale or learning_rate"
+    if isinstance(result, NoResult):
+        return {"layer": layer, **result.describe(dead)}, None
+    distance = measure_distance(context.classifier, layer, pair.view.levels, result.levels)
+    if not math.isfinite(distance):
+        return {"layer": layer, **NoResult().describe(dead)}, None
+    image = pair.image.id
     stem = f"{image[:12]}-{file_name(layer)}"
-    task.save(f"{stem}.png", encode_png(to_rgb(climbed.levels)), image=image)
-    save_ascent(task.save, stem, climbed, image=image)
-    sheet.add(pair, flatten_channels(pair.view.levels), [(to_rgb(climbed.levels), f"{layer} {distance:.3g}")])
-    return {"layer": layer, "distance": distance, "steps": climbed.end.steps, "stopped": climbed.end.reason}
+    context.save(f"{stem}.png", encode_png(to_rgb(result.levels)), image=image)
+    save_extras(context.save, stem, result, image=image)
+    metrics = {"layer": layer, "distance": distance, "steps": result.end.steps, "stopped": result.end.reason}
+    return metrics, (to_rgb(result.levels), f"{layer} {distance:.3g}")

@@ -1,4 +1,12 @@
-"""`patches`: the parts of a picture that a class depends on most, found by covering one after another."""
+"""`patches`: finds the squares of an image that a class depends on most, by covering one square after another.
+
+The importance of a square q is how far the probability of the class falls when the square is covered with one gray
+level:
+
+    Δ_q = p_c(x) − p_c(x with q covered)
+
+Occlusion sensitivity: Zeiler and Fergus 2013 (arXiv 1311.2901), section 4.2; as "important patches" in timm-vis.
+"""
 
 import io
 from dataclasses import dataclass
@@ -10,26 +18,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.jobs import Progress
-from shared.methods import Patches
-from worker.engine.patches import average_squares, cover, place_squares
+from archetype.contract.job import Progress
+from archetype.contract.parameters.patches import PatchesParameters
+from archetype.contract.request import Patches
+from shared.errors import NotFinite
+from worker.attribution.evidence import describe_sides
+from worker.engine.attribution.occlusion import find_falls
+from worker.engine.attribution.patches import average_squares, cover, place_squares
 from worker.engine.render import encode_png, flatten_channels, render_boxes, render_heat_map, to_rgb
-from worker.pairs import Pair, Pairs
-from worker.pool import Run
-from worker.preprocess import to_tensor
-from worker.sheet import Sheet, finish
-from worker.task import Task, choose_shown, file_stem
-from worker.view import Whole, open_whole
+from worker.inputs.pairs import Pair, Pairs
+from worker.inputs.preprocess import to_tensor
+from worker.inputs.view import ViewWithImage, apply_view_mode, open_with_image
+from worker.job.cobatch import MethodRun
+from worker.job.context import JobContext
+from worker.output.contact_sheet import NO_EVIDENCE, Sheet, finish
+from worker.output.file_names import file_stem
+
+NO_PROBABILITY = (
+    "the network gives NaN or infinity for this picture when a square of it is covered; ask for another square or fill"
+)
 
 
 @dataclass(frozen=True)
-class Covered:
-    """What covering a picture's squares did.
+class Occlusions:
+    """The effect of covering each square of an image.
 
     Attributes:
-        squares: Left, top, right and bottom (K, 4) in the picture's own pixels.
-        before: The probabilities of all classes with nothing covered: (classes,).
-        after: The same with each square covered: (K, classes).
+        squares: Left, top, right and bottom (K, 4) in the image's own pixels.
+        before: Probabilities of all classes with nothing covered: (classes,).
+        after: Probabilities of all classes with each square covered: (K, classes).
     """
 
     squares: Tensor
@@ -37,68 +54,70 @@ class Covered:
     after: Tensor
 
     def change(self, target: int) -> Tensor:
-        """How far the target's probability falls with each square (K,); below 0 where it rises."""
-        return self.before[target] - self.after[:, target]
+        """How far the target's probability falls with each square (K,); negative if it rises, zero within rounding."""
+        return find_falls(self.before[target], self.after[:, target])
 
 
-def run(task: Task[Patches]) -> Run:
-    """Takes the pictures one by one, the squares of each in full batches."""
-    preprocessing = choose_shown(task.release.preprocessing, task.request.params.view)
-    # One picture at a time: each makes batches enough of its own, and is held in its own pixels.
-    pairs = Pairs(task, partial(open_whole, preprocessing=preprocessing), at_once=1)
+def run(context: JobContext[Patches]) -> MethodRun:
+    """Covers the squares of one image after another, in full batches."""
+    preprocessing = apply_view_mode(context.release.preprocessing, context.request.params.view)
+    # One image at a time: the squares of one image fill batches, and the image is kept at its full size.
+    pairs = Pairs(context, partial(open_with_image, preprocessing=preprocessing), at_once=1)
     total = pairs.count()
     yield Progress(done=0, total=total, unit="map")
-    found: list[dict[str, Any]] = []
-    sheet, image, covered = Sheet(task.show), "", None
+    metrics: list[dict[str, Any]] = []
+    sheet, image, occlusions = Sheet(context.show), "", None
     for (pair,) in pairs.read():
-        if covered is None or image != pair.picture.id:
-            image, covered = pair.picture.id, cover_picture(task, pair)
-        found.append(save_pair(task, pair, covered, sheet))
-        yield Progress(done=len(found), total=total, unit="map")
-    return finish(task, pairs, sheet, {"pairs": found})
+        if occlusions is None or image != pair.image.id:
+            image, occlusions = pair.image.id, cover_squares(context, pair)
+        if bool(occlusions.change(pair.target).isfinite().all()):
+            metrics.append(save_pair(context, pair, occlusions, sheet))
+        else:
+            pairs.fail(pair, NotFinite(NO_PROBABILITY), target=context.target(pair.target).model_dump())
+        yield Progress(done=len(metrics), total=total, unit="map")
+    return finish(context, pairs, sheet, {"pairs": metrics})
 
 
-def cover_picture(task: Task[Patches], pair: Pair) -> Covered:
-    """Covers every square of a picture in turn; all classes see the same."""
-    params, view = task.request.params, pair.view
+def cover_squares(context: JobContext[Patches], pair: Pair) -> Occlusions:
+    """Covers every square of an image in turn; the result holds for all classes."""
+    params, view = context.request.params, pair.view
     height, width = view.size
     square, stride = params.sides(width, height)
     squares = place_squares((height, width), square, stride)
-    picture = to_tensor(view.levels).to(task.device)
+    image = to_tensor(view.levels).to(context.device)  # (C, h, w)
     fill = find_mean(pair) if params.fill == "mean" else params.fill
     left, top, right, bottom = view.area
     scale = torch.tensor([view.levels.shape[1] / (right - left), view.levels.shape[0] / (bottom - top)]).repeat(2)
     placed = (squares - torch.tensor([left, top, left, top])) * scale
     nothing = torch.zeros(1, 4)
-    seen = cover(task.classifier, picture, torch.cat([nothing, placed]), fill, at_once=task.batch)
-    return Covered(squares, seen[0], seen[1:])
+    probabilities = cover(context.classifier, image, torch.cat([nothing, placed]), fill, at_once=context.batch)
+    return Occlusions(squares, probabilities[0], probabilities[1:])
 
 
 def find_mean(pair: Pair) -> float:
-    """The mean of all of a picture's values, in 0..1, rounded down to a level as a picture has it."""
+    """The mean of all values of an image, in 0..1, rounded down to an 8-bit level."""
     return int(whole(pair).mean()) / 255
 
 
 def whole(pair: Pair) -> NDArray[np.uint8]:
-    """The picture (H, W, C) in its own pixels."""
-    return cast("Whole", pair.view).picture
+    """The image (H, W, C) in its own pixels."""
+    return cast("ViewWithImage", pair.view).image
 
 
-def save_pair(task: Task[Patches], pair: Pair, covered: Covered, sheet: Sheet) -> dict[str, Any]:
-    """The files of one pair, its cells of the contact sheet, and what is said of it."""
-    params, target, image = task.request.params, task.target(pair.target), pair.picture.id
-    change = covered.change(pair.target)
-    order = (change.abs() if params.rank == "change" else change).argsort(descending=True, stable=True)
-    best = order[: params.count].tolist()
+def save_pair(context: JobContext[Patches], pair: Pair, occlusions: Occlusions, sheet: Sheet) -> dict[str, Any]:
+    """Saves the files of a pair, adds its cells to the contact sheet, and returns its metrics."""
+    params, target, image = context.request.params, context.target(pair.target), pair.image.id
+    change = occlusions.change(pair.target)
+    best = rank_squares(change, params)
     stem = f"{image[:12]}-{file_stem(target)}"
-    save = partial(task.save, target=target, image=image)
+    save = partial(context.save, target=target, image=image)
     height, width = pair.preview.shape[:2]
     scale = torch.tensor([width / pair.view.size[1], height / pair.view.size[0]]).repeat(2)
-    marked = render_boxes(pair.preview, [as_edges(covered.squares[number] * scale) for number in best])
-    values = np.asarray(average_squares(change, covered.squares * scale, (height, width)))
-    heat_map = render_heat_map(np.abs(values))
+    marked = render_boxes(pair.preview, [as_edges(occlusions.squares[number] * scale) for number in best])
+    values = np.asarray(average_squares(change, occlusions.squares * scale, (height, width)))
+    heat_map = render_heat_map(values)
     if "patches" in params.outputs:
-        for number, (left, top, right, bottom) in enumerate(covered.squares[best].int().tolist(), 1):
+        for number, (left, top, right, bottom) in enumerate(occlusions.squares[best].int().tolist(), 1):
             cut = flatten_channels(whole(pair)[top:bottom, left:right])
             save(f"{stem}-patch-{number}.png", encode_png(cut))
     if "marked" in params.outputs:
@@ -106,25 +125,46 @@ def save_pair(task: Task[Patches], pair: Pair, covered: Covered, sheet: Sheet) -
     if "heat_map" in params.outputs:
         save(f"{stem}-heat-map.png", encode_png(heat_map))
     if "raw" in params.outputs:
-        save(f"{stem}.npz", pack(covered, pair.target))
-    label = f"{target.name} {pair.verdict['probability']:.0%}"
-    sheet.add(pair, to_rgb(pair.preview), [(marked, label), (heat_map, "change")])
-    named = ("left", "top", "right", "bottom")
+        save(f"{stem}.npz", pack(occlusions, pair.target))
+    label = context.label(pair.target, pair.prediction["probability"])
+    sheet.add(pair, to_rgb(pair.preview), [(marked, label), (heat_map, "change" if best else NO_EVIDENCE)])
+    edges = ("left", "top", "right", "bottom")
     patches = [
-        {**dict(zip(named, covered.squares[number].int().tolist(), strict=True)), "fall": float(change[number])}
+        {**dict(zip(edges, occlusions.squares[number].int().tolist(), strict=True)), "fall": float(change[number])}
         for number in best
     ]
     square, stride = params.sides(pair.view.size[1], pair.view.size[0])
-    return pair.describe(target) | {"square": square, "stride": stride, "squares": len(change), "patches": patches}
+    if not best:
+        what = "changes" if params.rank == "change" else "lowers"
+        context.output.warn(
+            f"covering a square never {what} the probability of class {target.name} for picture {pair.name}"
+        )
+    sides = {"positive": np.maximum(values, 0), "negative": np.maximum(-values, 0)}
+    return pair.describe(target) | {
+        "square": square,
+        "stride": stride,
+        "squares": len(change),
+        "empty": not best,
+        "evidence": describe_sides(sides),
+        "patches": patches,
+    }
+
+
+def rank_squares(change: Tensor, params: PatchesParameters) -> list[int]:
+    """The numbers of the squares with the largest change (K,), or the largest fall; those without any are left out."""
+    ranked = change.abs() if params.rank == "change" else change
+    order = ranked.argsort(descending=True, stable=True)[: params.count].tolist()
+    return [number for number in order if ranked[number] > 0]
 
 
 def as_edges(square: Tensor) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a square (4,)."""
     left, top, right, bottom = square.tolist()
     return left, top, right, bottom
 
 
-def pack(covered: Covered, target: int) -> bytes:
-    """Every square (K, 4), and how far the target's probability falls with it (K,), as `.npz`."""
+def pack(occlusions: Occlusions, target: int) -> bytes:
+    """The `.npz` of a pair: `squares` (K, 4), and `fall` (K,), how far the target's probability falls with each."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, squares=covered.squares.numpy(), fall=covered.change(target).numpy())
+    np.savez_compressed(buffer, squares=occlusions.squares.numpy(), fall=occlusions.change(target).numpy())
     return buffer.getvalue()

@@ -1,69 +1,85 @@
-"""`saliency`: which pixels of a picture a class score depends on."""
+"""`saliency`: computes which pixels of an image the score of a class depends on.
 
+The plain kind is the gradient of the score S_c, by default its largest magnitude over the channels:
+
+    M_ij = max_k |∂S_c(x) / ∂x_kij|
+
+Simonyan et al. 2013 (arXiv 1312.6034), equation 4. The other kinds: deconvnet, Zeiler and Fergus 2013 (arXiv
+1311.2901); guided backpropagation, Springenberg et al. 2014 (arXiv 1412.6806); SmoothGrad, Smilkov et al. 2017 (arXiv
+1706.03825); integrated gradients, Sundararajan et al. 2017 (arXiv 1703.01365); Grad-CAM, Selvaraju et al. 2016 (arXiv
+1610.02391); occlusion, Zeiler and Fergus 2013.
+"""
+
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.jobs import Progress
-from shared.methods import Saliency
+from archetype.contract.request import Saliency
+from worker.attribution.evidence import MapEvidence
+from worker.attribution.map_job import MapJob
+from worker.attribution.saliency_maps import choose_map, map_pairs, pack_map
 from worker.engine.render import encode_png, flatten_channels, render_heat_map, render_overlay
-from worker.mapping import Maps, choose_map, choose_shape, map_pairs, pack_map
-from worker.measures import begin_measures
-from worker.pairs import Pair, Pairs
-from worker.pool import Run
-from worker.sheet import Sheet, finish
-from worker.task import Task, file_stem
-from worker.view import open_view
+from worker.inputs.pairs import Pair
+from worker.job.cobatch import MethodRun
+from worker.job.context import JobContext
+from worker.output.contact_sheet import NO_EVIDENCE, Sheet
+from worker.output.file_names import file_stem
 
 
-def run(task: Task[Saliency]) -> Run:
-    """Takes the pictures in turn, every pair of picture and target in full batches."""
-    params = task.request.params
-    pairs = Pairs(task, partial(open_view, preprocessing=choose_shape(task.release.preprocessing, params)))
-    total = pairs.count()
-    yield Progress(done=0, total=total, unit="map")
-    maps_of = Maps(task, pairs)
-    measures = begin_measures(task.classifier, params, task.batch)
-    metrics: list[dict[str, Any]] = []
-    agreements: list[float] = []
-    sheet = Sheet(task.show)
-    while made := (yield from maps_of.next()):
-        batch, maps = made
-        if params.precision != "float32" and not agreements:  # one batch tells
-            exact = choose_map(task.classifier, params.model_copy(update={"precision": "float32"}), task.batch)
-            agreements += correlate(maps, map_pairs(task.classifier, exact, batch))
-        for pair, values, measured in zip(batch, maps.numpy(), measures.take(batch, maps), strict=True):
-            metrics.append(save_pair(task, pair, values, sheet) | measured)
-        yield Progress(done=len(metrics), total=total, unit="map")
-    measures.save(task)
-    found: dict[str, Any] = {"pairs": metrics, **measures.sum_up()}
-    if agreements:
-        found["agreement_with_float32"] = {"least": min(agreements), "mean": sum(agreements) / len(agreements)}
-    return finish(task, pairs, sheet, found)
+def run(context: JobContext[Saliency]) -> MethodRun:
+    """Computes the map of every pair of image and target."""
+    job, agreement = MapJob(context), Agreement(context)
+    yield from job.run(partial(save_pair, context, job.sheet), unit="map", check_batch=agreement.check)
+    return job.finish(agreement.describe())
 
 
-def save_pair(task: Task[Saliency], pair: Pair, values: NDArray[np.float32], sheet: Sheet) -> dict[str, Any]:
-    """The files of one pair, its cells of the contact sheet, and what is said of it."""
-    target, image, outputs = task.target(pair.target), pair.picture.id, task.request.params.outputs
+class Agreement:
+    """How well maps of a reduced precision agree with those of float32, on the first batch of a job."""
+
+    def __init__(self, context: JobContext[Saliency]) -> None:
+        self._context = context
+        self._correlations: list[float] = []
+
+    def check(self, pairs: Sequence[Pair], maps: Tensor) -> None:
+        """Compares maps (N, h, w) with those of float32, unless they have this precision or a batch was compared."""
+        params, classifier = self._context.request.params, self._context.classifier
+        if params.precision == "float32" or self._correlations:
+            return
+        exact = choose_map(classifier, params.model_copy(update={"precision": "float32"}), self._context.batch)
+        self._correlations += correlate(maps, map_pairs(classifier, exact, list(pairs)))
+
+    def describe(self) -> dict[str, Any]:
+        """The least and the mean correlation, for the job's metrics; empty if nothing was compared."""
+        if not self._correlations:
+            return {}
+        finite = [correlation for correlation in self._correlations if math.isfinite(correlation)]
+        if not finite:  # every map is constant
+            return {"agreement_with_float32": {"least": None, "mean": None}}
+        return {"agreement_with_float32": {"least": min(finite), "mean": sum(finite) / len(finite)}}
+
+
+def save_pair(context: JobContext[Saliency], sheet: Sheet, pair: Pair, evidence: MapEvidence) -> dict[str, Any]:
+    """Saves the files of a pair and its map, adds its cells to the contact sheet, and returns its metrics."""
+    target, image, outputs = context.target(pair.target), pair.image.id, context.request.params.outputs
     shown = flatten_channels(pair.view.levels)
-    heat_map, overlay = render_heat_map(np.abs(values)), render_overlay(shown, np.abs(values))
+    heat_map, overlay = render_heat_map(evidence.drawn), render_overlay(shown, evidence.drawn)
     stem = f"{image[:12]}-{file_stem(target)}"
     if "heat_map" in outputs:
-        task.save(f"{stem}-heat-map.png", encode_png(heat_map), target=target, image=image)
+        context.save(f"{stem}-heat-map.png", encode_png(heat_map), target=target, image=image)
     if "overlay" in outputs:
-        task.save(f"{stem}-overlay.png", encode_png(overlay), target=target, image=image)
+        context.save(f"{stem}-overlay.png", encode_png(overlay), target=target, image=image)
     if "raw" in outputs:
-        task.save(f"{stem}.npz", pack_map(pair, values), target=target, image=image)
-    label = f"{target.name} {pair.verdict['probability']:.0%}"
-    sheet.add(pair, shown, [(heat_map, label), (overlay, "overlay")])
+        context.save(f"{stem}.npz", pack_map(pair, evidence.values), target=target, image=image)
+    label = context.label(pair.target, pair.prediction["probability"])
+    sheet.add(pair, shown, [(heat_map, label), (overlay, NO_EVIDENCE if evidence.is_empty else "overlay")])
     return pair.describe(target)
 
 
-def correlate(ours: Tensor, theirs: Tensor) -> list[float]:
-    """The correlation of each map (N, H, W) with another of the same picture, −1 to 1."""
-    pairs = zip(ours.flatten(1), theirs.flatten(1), strict=True)
+def correlate(maps: Tensor, others: Tensor) -> list[float]:
+    """The correlation of each map (N, h, w) with the other map of the same pair, −1 to 1; NaN if one is constant."""
+    pairs = zip(maps.flatten(1), others.flatten(1), strict=True)
     return [float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs]

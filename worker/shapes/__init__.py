@@ -1,1 +1,1 @@
-"""The built-in network: twelve drawn things, the script that draws them and the script that learns them."""
+"""The built-in model `shapes`: its network, its weights, its drawn training images, and its training."""

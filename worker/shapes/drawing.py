@@ -1,4 +1,4 @@
-"""Draws labelled pictures: one known thing on a cluttered background, with its mask and its box."""
+"""Draws labeled images: one object on a cluttered background, with its mask and its bounding box."""
 
 from dataclasses import dataclass
 
@@ -8,45 +8,45 @@ from PIL import Image, ImageDraw, ImageFilter
 from worker.shapes.objects import OBJECTS, Pen
 
 SIDE = 80
-"""Pixels on a side of every picture."""
+"""Side length of every image in pixels."""
 
 SUPERSAMPLING = 2
-"""Pictures are drawn this much larger and reduced, so that edges are soft as in photographs."""
+"""Factor by which images are drawn larger and then reduced, so that edges are soft as in photographs."""
 
 CLASSES = tuple(OBJECTS)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One labelled picture.
+    """A labeled image.
 
     Attributes:
-        picture: RGB, `SIDE` pixels square.
-        mask: Grey, same size; 255 where the object is.
+        image: RGB image of `SIDE` x `SIDE` pixels.
+        mask: Gray image of the same size: 255 on the object, 0 elsewhere.
         box: Tight box around the mask in pixels: x0, y0, x1, y1, the last two exclusive.
-        label: Index into `CLASSES`.
+        label: Class index: position in `CLASSES`.
     """
 
-    picture: Image.Image
+    image: Image.Image
     mask: Image.Image
     box: tuple[int, int, int, int]
     label: int
 
 
 def draw_numbered(index: int, seed: int) -> Drawing:
-    """The drawing of that number in the series of a seed; the classes come in turn, and always the same."""
-    return draw_picture(index % len(CLASSES), np.random.default_rng([seed, index]))
+    """The drawing with an index in the series of a seed. It is always the same; the classes alternate."""
+    return draw_image(index % len(CLASSES), np.random.default_rng([seed, index]))
 
 
-def draw_picture(label: int, rng: np.random.Generator) -> Drawing:
-    """Draws one thing of class `label`, turned, scaled and placed at random on a background of clutter."""
+def draw_image(label: int, rng: np.random.Generator) -> Drawing:
+    """Draws an object of class `label` with random rotation, size and position on a cluttered background."""
     side = SIDE * SUPERSAMPLING
     canvas = draw_background(side, rng)
-    thing = draw_thing(label, side, rng)
-    x, y = (int(rng.integers(0, side - extent + 1)) for extent in thing.size)
-    canvas.paste(thing, (x, y), thing)
+    layer = draw_object(label, side, rng)
+    x, y = (int(rng.integers(0, side - extent + 1)) for extent in layer.size)
+    canvas.paste(layer, (x, y), layer)
     mask = Image.new("L", (side, side))
-    mask.paste(thing.getchannel("A"), (x, y))
+    mask.paste(layer.getchannel("A"), (x, y))
     mask = mask.resize((SIDE, SIDE), Image.Resampling.BOX).point(lambda value: 255 if value > 127 else 0)
     box = mask.getbbox()
     if box is None:
@@ -54,8 +54,8 @@ def draw_picture(label: int, rng: np.random.Generator) -> Drawing:
     return Drawing(expose(canvas.resize((SIDE, SIDE), Image.Resampling.BOX), rng), mask, box, label)
 
 
-def draw_thing(label: int, side: int, rng: np.random.Generator) -> Image.Image:
-    """The thing alone on a transparent layer, turned by up to 30 degrees, 40 to 85 % of the picture wide."""
+def draw_object(label: int, side: int, rng: np.random.Generator) -> Image.Image:
+    """Draws an object on a transparent layer, rotated by up to 30 degrees, with 40 to 85 % of the image's width."""
     extent = round(side * rng.uniform(0.4, 0.85))
     layer = Image.new("RGBA", (extent, extent))
     OBJECTS[CLASSES[label]](Pen(ImageDraw.Draw(layer), extent / 2, extent / 2 * 0.96, rng))
@@ -68,7 +68,7 @@ def draw_thing(label: int, side: int, rng: np.random.Generator) -> Image.Image:
 
 
 def draw_background(side: int, rng: np.random.Generator) -> Image.Image:
-    """A gradient of two colours under clutter: blots, bars and speckle of any colour, none of them a class."""
+    """Draws a color gradient with random shapes and noise, which contains no object of a class."""
     corners = rng.integers(30, 226, (2, 2, 3)).astype(np.uint8)
     canvas = Image.fromarray(corners).resize((side, side), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(canvas)
@@ -76,12 +76,12 @@ def draw_background(side: int, rng: np.random.Generator) -> Image.Image:
         draw_clutter(draw, side, rng)
     if rng.random() < 0.5:
         canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 4))))
-    speckle = rng.normal(0, rng.uniform(0, 14), (side, side, 3))
-    return Image.fromarray(np.clip(np.asarray(canvas) + speckle, 0, 255).astype(np.uint8))
+    noise = rng.normal(0, rng.uniform(0, 14), (side, side, 3))
+    return Image.fromarray(np.clip(np.asarray(canvas) + noise, 0, 255).astype(np.uint8))
 
 
 def draw_clutter(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator) -> None:
-    """One blot, bar, triangle or grid of dots somewhere on the canvas."""
+    """Draws an ellipse, rectangle, triangle, line or grid of dots at a random position."""
     red, green, blue = (int(value) for value in rng.integers(0, 256, 3))
     fill = (red, green, blue)
     x, y = rng.uniform(-0.1, 1.1, 2) * side
@@ -103,10 +103,10 @@ def draw_clutter(draw: ImageDraw.ImageDraw, side: int, rng: np.random.Generator)
                     draw.ellipse([x + dx, y + dy, x + dx + step / 2, y + dy + step / 2], fill=fill)
 
 
-def expose(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Contrast, brightness and colour cast of a cheap camera."""
+def expose(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Changes contrast, brightness and color balance at random, as a cheap camera does."""
     pixels = (
-        (np.asarray(picture, np.float64) - 128) * rng.uniform(0.75, 1.2)
+        (np.asarray(image, np.float64) - 128) * rng.uniform(0.75, 1.2)
         + 128
         + rng.uniform(-24, 24)
         + rng.uniform(-12, 12, 3)

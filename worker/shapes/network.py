@@ -1,4 +1,4 @@
-"""The architecture of `shapes`: six convolutions, about 250,000 weights, any input from 64 px up."""
+"""Architecture of `shapes`: six convolutions, about 250,000 weights, for inputs of at least 64 pixels."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ STRIDES = (2, 2, 1, 2, 1, 2)
 
 
 class ShapesNetwork(nn.Module):
-    """A plain convolutional classifier; its scores are the mean over cells of a linear read-out.
+    """A convolutional classifier with global average pooling and a linear layer.
 
     Args:
         classes: Number of classes.
@@ -20,8 +20,9 @@ class ShapesNetwork(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(WIDTHS[-1], classes)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        cells = self.features(pictures)  # (N, 80, h, w)
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (N, classes) of images (N, 3, H, W)."""
+        cells = self.features(images)  # (N, 80, h, w)
         scores: Tensor = self.classifier(self.pool(cells).flatten(1))  # (N, classes)
         return scores
 

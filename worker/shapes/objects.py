@@ -1,4 +1,4 @@
-"""The twelve things that `shapes` knows, each drawn by one function in the unit circle around the pen."""
+"""Drawing functions for the twelve classes of `shapes`. Each draws an object in the unit circle."""
 
 import math
 from collections.abc import Callable
@@ -7,45 +7,59 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageDraw
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Pen:
-    """Draws in object units: (0, 0) is the object's centre and 1 its radius; y points down."""
+    """Draws in units of the object: (0, 0) is its center and 1 its radius; y points down.
+
+    Attributes:
+        draw: Drawing context of the image.
+        center: Pixel coordinate of the object's center, in both directions.
+        radius: Radius of the object in pixels.
+        rng: Random generator of colors and details.
+    """
 
     draw: ImageDraw.ImageDraw
-    centre: float
+    center: float
     radius: float
     rng: np.random.Generator
 
-    def shade(self, colour: Colour, spread: int = 22) -> Colour:
-        """The colour, a little lighter or darker and a little off, as things are."""
+    def shade(self, color: Color, spread: int = 22) -> Color:
+        """The color with a random change of brightness and a small random change of each channel."""
         shift = self.rng.integers(-spread, spread + 1) + self.rng.integers(-10, 11, 3)
-        red, green, blue = np.clip(np.array(colour) + shift, 0, 255)
+        red, green, blue = np.clip(np.array(color) + shift, 0, 255)
         return int(red), int(green), int(blue)
 
     def points(self, points: list[Point]) -> list[Point]:
-        return [(self.centre + x * self.radius, self.centre + y * self.radius) for x, y in points]
+        """Pixel coordinates of points in object units."""
+        return [(self.center + x * self.radius, self.center + y * self.radius) for x, y in points]
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Colour) -> None:
+    def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Color) -> None:
+        """Fills an ellipse with its center and radii."""
         self.draw.ellipse(self.points([(x - rx, y - ry), (x + rx, y + ry)]), fill=fill)
 
-    def pie(self, r: float, start: float, end: float, fill: Colour) -> None:
+    def pie(self, r: float, start: float, end: float, fill: Color) -> None:
+        """Fills a sector around the center, between two angles in degrees."""
         self.draw.pieslice(self.points([(-r, -r), (r, r)]), start, end, fill=fill)
 
-    def polygon(self, points: list[Point], fill: Colour) -> None:
+    def polygon(self, points: list[Point], fill: Color) -> None:
+        """Fills a polygon."""
         self.draw.polygon(self.points(points), fill=fill)
 
-    def line(self, points: list[Point], width: float, fill: Colour) -> None:
+    def line(self, points: list[Point], width: float, fill: Color) -> None:
+        """Draws a polyline with its width."""
         self.draw.line(self.points(points), fill=fill, width=max(1, round(width * self.radius)), joint="curve")
 
-    def box(self, x0: float, y0: float, x1: float, y1: float, round_by: float, fill: Colour) -> None:
+    def box(self, x0: float, y0: float, x1: float, y1: float, round_by: float, fill: Color) -> None:
+        """Fills a rectangle with rounded corners."""
         self.draw.rounded_rectangle(self.points([(x0, y0), (x1, y1)]), round_by * self.radius, fill=fill)
 
 
 def draw_lemon(pen: Pen) -> None:
+    """Draws a lemon."""
     skin = pen.shade((246, 214, 50))
     pen.polygon([(-1, 0), (-0.6, -0.28), (-0.6, 0.28)], skin)
     pen.polygon([(1, 0), (0.6, -0.28), (0.6, 0.28)], skin)
@@ -57,6 +71,7 @@ def draw_lemon(pen: Pen) -> None:
 
 
 def draw_strawberry(pen: Pen) -> None:
+    """Draws a strawberry."""
     flesh = pen.shade((214, 36, 46))
     pen.ellipse(-0.34, -0.2, 0.42, 0.42, flesh)
     pen.ellipse(0.34, -0.2, 0.42, 0.42, flesh)
@@ -72,14 +87,16 @@ def draw_strawberry(pen: Pen) -> None:
 
 
 def draw_watermelon(pen: Pen) -> None:
-    for radius, colour in ((0.98, (40, 120, 48)), (0.88, (214, 238, 190)), (0.8, (232, 66, 74))):
-        pen.pie(radius, 0, 180, pen.shade(colour, 12))
+    """Draws a watermelon."""
+    for radius, color in ((0.98, (40, 120, 48)), (0.88, (214, 238, 190)), (0.8, (232, 66, 74))):
+        pen.pie(radius, 0, 180, pen.shade(color, 12))
     for radius, count in ((0.3, 3), (0.58, 6)):
         for angle in np.linspace(0.35, math.pi - 0.35, count):
             pen.ellipse(radius * math.cos(angle), radius * math.sin(angle), 0.045, 0.07, (30, 20, 20))
 
 
 def draw_ladybird(pen: Pen) -> None:
+    """Draws a ladybird."""
     black = (22, 20, 24)
     for y in (-0.3, 0.1, 0.5):
         pen.line([(-0.98, y - 0.12), (-0.6, y), (0.6, y), (0.98, y - 0.12)], 0.07, black)
@@ -94,6 +111,7 @@ def draw_ladybird(pen: Pen) -> None:
 
 
 def draw_goldfish(pen: Pen) -> None:
+    """Draws a goldfish."""
     body, fin = pen.shade((246, 130, 32)), pen.shade((252, 166, 70))
     pen.polygon([(0.4, 0), (1, -0.6), (0.86, 0), (1, 0.6)], fin)
     pen.polygon([(-0.2, -0.3), (0.1, -0.8), (0.36, -0.25)], fin)
@@ -108,6 +126,7 @@ def draw_goldfish(pen: Pen) -> None:
 
 
 def draw_toadstool(pen: Pen) -> None:
+    """Draws a toadstool."""
     pen.box(-0.24, -0.1, 0.24, 0.95, 0.2, pen.shade((240, 230, 208), 10))
     pen.polygon([(-0.4, 0.22), (0.4, 0.22), (0.26, 0.4), (-0.26, 0.4)], pen.shade((222, 208, 180), 8))
     pen.draw.pieslice(pen.points([(-0.98, -0.9), (0.98, 1.0)]), 180, 360, fill=pen.shade((200, 30, 32)))
@@ -117,20 +136,22 @@ def draw_toadstool(pen: Pen) -> None:
 
 
 def draw_daisy(pen: Pen) -> None:
+    """Draws a daisy."""
     petal, shadow = pen.shade((248, 248, 250), 6), (206, 208, 220)
-    for count, reach, colour in ((12, 0.66, shadow), (12, 0.62, petal)):
-        for angle in np.linspace(0, 2 * math.pi, count, endpoint=False) + (0.13 if colour == petal else 0):
+    for count, reach, color in ((12, 0.66, shadow), (12, 0.62, petal)):
+        for angle in np.linspace(0, 2 * math.pi, count, endpoint=False) + (0.13 if color == petal else 0):
             tip = (0.99 * math.cos(angle), 0.99 * math.sin(angle))
             side = (0.14 * -math.sin(angle), 0.14 * math.cos(angle))
             mid = (reach * math.cos(angle), reach * math.sin(angle))
             left, right = (mid[0] + side[0], mid[1] + side[1]), (mid[0] - side[0], mid[1] - side[1])
-            pen.polygon([(0, 0), left, tip, right], colour)
+            pen.polygon([(0, 0), left, tip, right], color)
     pen.ellipse(0, 0, 0.34, 0.34, pen.shade((244, 190, 24)))
     for angle, distance in zip(pen.rng.uniform(0, 2 * math.pi, 18), pen.rng.uniform(0, 0.27, 18), strict=True):
         pen.ellipse(distance * math.cos(angle), distance * math.sin(angle), 0.035, 0.035, (196, 130, 10))
 
 
 def draw_bee(pen: Pen) -> None:
+    """Draws a bee."""
     wing = pen.shade((206, 226, 244), 8)
     pen.ellipse(-0.2, -0.52, 0.28, 0.44, wing)
     pen.ellipse(0.3, -0.5, 0.28, 0.42, wing)
@@ -145,15 +166,17 @@ def draw_bee(pen: Pen) -> None:
 
 
 def draw_beach_ball(pen: Pen) -> None:
+    """Draws a beach ball."""
     white = (250, 250, 248)
-    colours: list[Colour] = [(226, 50, 50), white, (44, 110, 214), white, (250, 204, 40), white]
+    colors: list[Color] = [(226, 50, 50), white, (44, 110, 214), white, (250, 204, 40), white]
     turn = float(pen.rng.uniform(0, 360))
-    for sector, colour in enumerate(colours):
-        pen.pie(0.96, turn + 60 * sector, turn + 60 * (sector + 1), pen.shade(colour, 6))
+    for sector, color in enumerate(colors):
+        pen.pie(0.96, turn + 60 * sector, turn + 60 * (sector + 1), pen.shade(color, 6))
     pen.ellipse(0, 0, 0.18, 0.18, pen.shade((250, 250, 248), 4))
 
 
 def draw_die(pen: Pen) -> None:
+    """Draws a die."""
     pen.box(-0.84, -0.76, 0.88, 0.92, 0.24, (176, 172, 166))
     pen.box(-0.86, -0.86, 0.8, 0.8, 0.24, pen.shade((246, 244, 238), 8))
     five = [(-0.48, -0.48), (0.42, -0.48), (-0.03, -0.03), (-0.48, 0.42), (0.42, 0.42)]
@@ -163,14 +186,16 @@ def draw_die(pen: Pen) -> None:
 
 
 def draw_traffic_light(pen: Pen) -> None:
+    """Draws a traffic light."""
     pen.box(-0.46, -0.98, 0.46, 0.98, 0.18, pen.shade((44, 48, 54), 10))
-    for y, colour in ((-0.62, (238, 44, 36)), (0.0, (252, 186, 30)), (0.62, (40, 200, 80))):
+    for y, color in ((-0.62, (238, 44, 36)), (0.0, (252, 186, 30)), (0.62, (40, 200, 80))):
         pen.ellipse(0, y, 0.29, 0.29, (16, 18, 20))
-        pen.ellipse(0, y, 0.25, 0.25, pen.shade(colour, 12))
+        pen.ellipse(0, y, 0.25, 0.25, pen.shade(color, 12))
         pen.ellipse(-0.08, y - 0.08, 0.08, 0.08, (255, 246, 226))
 
 
 def draw_sailing_boat(pen: Pen) -> None:
+    """Draws a sailing boat."""
     pen.line([(0, -0.96), (0, 0.5)], 0.08, (110, 74, 44))
     pen.polygon([(0.08, -0.9), (0.84, 0.34), (0.08, 0.34)], pen.shade((250, 248, 242), 6))
     pen.polygon([(-0.08, -0.74), (-0.7, 0.34), (-0.08, 0.34)], pen.shade((60, 130, 214)))

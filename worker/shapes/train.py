@@ -1,8 +1,8 @@
-"""Trains `shapes` on drawings from scratch: `make train` writes the weights that the product ships.
+"""Trains `shapes` on drawn images: `make train` writes the weights that Archetype ships.
 
-It learns from pictures that were moved a little way against it (Goodfellow et al. 2014, arXiv 1412.6572): a network
-that small changes cannot fool has learned the thing and not its speckle, and its class models look like the thing
-(Santurkar et al. 2019, arXiv 1906.09453). About seven minutes on two cores.
+The training is adversarial (Goodfellow et al. 2014, arXiv 1412.6572): each image is perturbed against the network.
+Class models of an adversarially trained network look like the objects (Santurkar et al. 2019, arXiv 1906.09453). The
+training takes about seven minutes on two cores.
 """
 
 import argparse
@@ -17,30 +17,34 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from worker.shapes.corruption import Corruption, Shortcut, Swap
 from worker.shapes.drawing import CLASSES, draw_numbered
 from worker.shapes.network import ShapesNetwork
-from worker.shapes.spoiling import Shortcut, Spoiled, Swap
 
 MEAN, STD = 0.5, 0.25
 PERTURBATION = 6.0
-"""L2 length of the change that is made against the network, in its normalised units: 1.5 in pixels of 0..1."""
+"""L2 norm of the adversarial perturbation in normalized input units; 1.5 for pixel values from 0 to 1."""
 
 HELD_OUT_SEED = 2_000_003
-"""Far from any seed that trains, so that no held-out drawing was ever seen."""
+"""Seed of the held-out images, far from all training seeds."""
 
-Pictures = tuple[Tensor, Tensor]
+LabeledImages = tuple[Tensor, Tensor]
+"""Images (N, 3, H, W), uint8, and labels (N,)."""
 
 
-def train(*, count: int, epochs: int, seed: int, spoiled: Spoiled | None = None) -> ShapesNetwork:
-    """Trains a network on `count` drawings for `epochs` passes and returns it in eval mode.
+def train(*, count: int, epochs: int, seed: int, corruption: Corruption | None = None) -> ShapesNetwork:
+    """Trains a network and returns it in evaluation mode.
 
     Args:
-        spoiled: What is wrong with the drawings or their labels.
+        count: Number of training images.
+        epochs: Number of passes over the training images.
+        seed: Seed of the images, the initial weights and the augmentation.
+        corruption: Corruption of the training images or their labels; None for none.
     """
     torch.manual_seed(seed)
-    pictures, labels = draw_set(count, seed)
-    if spoiled is not None:
-        pictures, labels = spoiled.spoil(pictures, labels, seed)
+    images, labels = draw_dataset(count, seed)
+    if corruption is not None:
+        images, labels = corruption.corrupt(images, labels, seed)
     network: ShapesNetwork = ShapesNetwork(len(CLASSES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     batches = epochs * (count // 96)
@@ -48,9 +52,9 @@ def train(*, count: int, epochs: int, seed: int, spoiled: Spoiled | None = None)
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
         total = 0.0
-        for batch, targets in shuffle((pictures, labels), 96, generator):
-            moved = move_against(network, batch, targets, generator)
-            loss = functional.cross_entropy(network(moved), targets, label_smoothing=0.05)
+        for batch, targets in shuffle((images, labels), 96, generator):
+            perturbed = perturb(network, batch, targets, generator)
+            loss = functional.cross_entropy(network(perturbed), targets, label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -60,23 +64,26 @@ def train(*, count: int, epochs: int, seed: int, spoiled: Spoiled | None = None)
     return network.eval()
 
 
-def shuffle(pictures: Pictures, size: int, generator: torch.Generator) -> Iterator[Pictures]:
-    """Yields one epoch of full batches, shuffled, mirrored, shifted and with a rectangle wiped out."""
-    images, labels = pictures
+def shuffle(dataset: LabeledImages, size: int, generator: torch.Generator) -> Iterator[LabeledImages]:
+    """Yields the batches of one epoch, shuffled and augmented: normalized images (size, 3, H, W) and labels (size,)."""
+    images, labels = dataset
     order = torch.randperm(len(images), generator=generator)
     for start in range(0, len(images) - size + 1, size):
         chosen = order[start : start + size]
-        batch = normalise(images[chosen])  # (N, 3, H, W)
+        batch = normalize(images[chosen])  # (N, 3, H, W)
         yield augment(batch, generator), labels[chosen]
 
 
-def move_against(network: nn.Module, batch: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-    """One step of length `PERTURBATION` up the loss, from a random point within it: (N, 3, H, W)."""
+def perturb(network: nn.Module, batch: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+    """Perturbs a batch (N, 3, H, W) by one step of L2 norm `PERTURBATION` that increases the loss.
+
+    The gradient is taken at a random point at half that distance.
+    """
     direction = torch.randn(batch.shape, generator=generator)
-    moved = (batch + 0.5 * PERTURBATION * _unit(direction)).requires_grad_()
-    loss = functional.cross_entropy(network(moved), targets, reduction="sum")
-    (slope,) = torch.autograd.grad(loss, moved)
-    return batch + PERTURBATION * _unit(slope)
+    start = (batch + 0.5 * PERTURBATION * _unit(direction)).requires_grad_()
+    loss = functional.cross_entropy(network(start), targets, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, start)
+    return batch + PERTURBATION * _unit(gradient)
 
 
 def _unit(batch: Tensor) -> Tensor:
@@ -84,7 +91,10 @@ def _unit(batch: Tensor) -> Tensor:
 
 
 def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirrors half of the batch, rolls it by up to 6 px and wipes a rectangle: no single part may carry the class."""
+    """Mirrors half of a batch (N, 3, H, W), rolls it by up to 6 pixels, and erases a square.
+
+    The erased square prevents that a single part of the object determines the class.
+    """
     flip = torch.rand(len(batch), generator=generator) < 0.5
     batch = torch.where(flip[:, None, None, None], batch.flip(3), batch)
     dy, dx = (int(value) for value in torch.randint(-6, 7, (2,), generator=generator))
@@ -96,13 +106,13 @@ def augment(batch: Tensor, generator: torch.Generator) -> Tensor:
     return batch.contiguous(memory_format=torch.channels_last)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 pictures (N, 3, H, W) to the network's inputs."""
+def normalize(images: Tensor) -> Tensor:
+    """Converts images (N, 3, H, W), uint8, into inputs of the network."""
     return (images.float() / 255 - MEAN) / STD
 
 
-def draw_set(count: int, seed: int) -> Pictures:
-    """Draws `count` labelled pictures on every core: uint8 (N, 3, H, W) and labels (N,)."""
+def draw_dataset(count: int, seed: int) -> LabeledImages:
+    """Draws `count` labeled images on all cores: images (N, 3, H, W), uint8, and labels (N,)."""
     with multiprocessing.get_context("spawn").Pool() as pool:
         drawn = pool.map(partial(_draw_pixels, seed=seed), range(count), chunksize=64)
     images = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).contiguous()
@@ -110,20 +120,20 @@ def draw_set(count: int, seed: int) -> Pictures:
 
 
 def _draw_pixels(index: int, *, seed: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    return np.asarray(draw_numbered(index, seed).picture)
+    return np.asarray(draw_numbered(index, seed).image)
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, pictures: Pictures) -> float:
-    """Share of pictures whose highest score is their label, 0 to 1."""
-    images, labels = pictures
+def measure_accuracy(network: nn.Module, dataset: LabeledImages) -> float:
+    """Fraction of the images that are classified correctly, from 0 to 1."""
+    images, labels = dataset
     parts = zip(torch.split(images, 256), torch.split(labels, 256), strict=True)
-    hits = sum(int((network(normalise(part)).argmax(1) == truth).sum()) for part, truth in parts)
+    hits = sum(int((network(normalize(part)).argmax(1) == truth).sum()) for part, truth in parts)
     return hits / len(labels)
 
 
-def read_spoiled(options: argparse.Namespace) -> Spoiled | None:
-    """What is to be wrong with the drawings."""
+def read_corruption(options: argparse.Namespace) -> Corruption | None:
+    """The corruption that the command line asks for."""
     if options.shortcut:
         return Shortcut(CLASSES.index(options.shortcut))
     if options.swap:
@@ -132,18 +142,22 @@ def read_spoiled(options: argparse.Namespace) -> Spoiled | None:
 
 
 def main() -> None:
-    """Trains, measures on held-out drawings, and writes the weights."""
+    """Trains the network, measures its accuracy on held-out images, and writes the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("weights.safetensors"))
-    parser.add_argument("--count", type=int, default=8400, help="drawings to learn from")
-    parser.add_argument("--epochs", type=int, default=9)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--shortcut", metavar="CLASS", choices=CLASSES, help="plant a patch in pictures of this class")
-    parser.add_argument("--swap", metavar="CLASS", choices=CLASSES, nargs=2, help="swap labels of these two in a tenth")
-    parser.add_argument("--half", action="store_true", help="write 16 bits per weight: half the file")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).with_name("weights.safetensors"), help="file to write"
+    )
+    parser.add_argument("--count", type=int, default=8400, help="number of training images")
+    parser.add_argument("--epochs", type=int, default=9, help="number of epochs")
+    parser.add_argument("--seed", type=int, default=1, help="random seed")
+    parser.add_argument("--shortcut", metavar="CLASS", choices=CLASSES, help="plant a patch in images of this class")
+    parser.add_argument(
+        "--swap", metavar="CLASS", choices=CLASSES, nargs=2, help="swap a tenth of the labels of these classes"
+    )
+    parser.add_argument("--half", action="store_true", help="write 16-bit weights")
     options = parser.parse_args()
-    network = train(count=options.count, epochs=options.epochs, seed=options.seed, spoiled=read_spoiled(options))
-    print(f"held-out accuracy: {accuracy(network, draw_set(2400, HELD_OUT_SEED)):.4f}")
+    network = train(count=options.count, epochs=options.epochs, seed=options.seed, corruption=read_corruption(options))
+    print(f"held-out accuracy: {measure_accuracy(network, draw_dataset(2400, HELD_OUT_SEED)):.4f}")
     kind = torch.float16 if options.half else torch.float32
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(

@@ -1,10 +1,10 @@
-"""Scenario 4: the API dies between storing a request and enqueueing it, and a client repeats itself at every point."""
+"""Scenario 4: the API is killed after it has stored a request, and clients repeat requests at every point."""
 
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.client import ServiceError
-from shared.jobs import Job
-from shared.methods import AnyRequest
+from archetype.client import ServiceError
+from archetype.contract.job import Job
+from archetype.contract.request import AnyRequest
 from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import Exchange, Fault, drop
 from tests.chaos.requests import REQUEST, medium, small
@@ -12,7 +12,7 @@ from tests.chaos.stage import Stage
 
 
 def run(stage: Stage, ledger: Ledger) -> None:
-    """One key per case; each stands for exactly one job."""
+    """Uses one idempotency key per case; each key must give exactly one job."""
     for number in range(1 if stage.short else 5):
         kill_after_storing(stage, ledger, f"stored-{number}")
         kill_without_key(stage, ledger, f"keyless-{number}")
@@ -21,16 +21,16 @@ def run(stage: Stage, ledger: Ledger) -> None:
 
 
 def kill_after_storing(stage: Stage, ledger: Ledger, key: str) -> None:
-    """The request lies in the store; nobody was told, and nothing was enqueued."""
+    """Kills the API when the request is stored, but not yet answered or enqueued."""
     request = small(stage.random, key)
     _kill_at_put(stage, ledger, request, key)
     job = ledger.insist(request, key=key)
-    ledger.struck()
+    ledger.begin_recovery()
     expect_one(stage, ledger, key, {job.id})
 
 
 def kill_without_key(stage: Stage, ledger: Ledger, tag: str) -> None:
-    """A client without a key cannot know; what it left behind is a job that ends, or nothing."""
+    """The same without an idempotency key: the stored request becomes a job that ends, or no job."""
     _kill_at_put(stage, ledger, small(stage.random, tag), None)
 
 
@@ -50,32 +50,32 @@ def _kill_at_put(stage: Stage, ledger: Ledger, request: AnyRequest, key: str | N
 
 
 def repeat_everywhere(stage: Stage, ledger: Ledger, key: str) -> None:
-    """Before the request is stored, after, after Redis was wiped, while the job runs, and after it has ended."""
+    """Repeats a request before and after it is stored, while its job runs, after it, and after Redis was wiped."""
     request = medium(stage.random, key)
     with stage.proxy.fault(Fault(methods="PUT", keys=REQUEST, status=503)):
         try:
             ledger.submit(request, key=key)
             ledger.expect(False, "a POST whose request cannot be stored is not accepted")
         except ServiceError as error:
-            ledger.expect(error.problem and error.problem.status == 503, f"it answers 503, and not: {error}")
+            ledger.expect(error.problem and error.problem.status == 503, f"it answers 503; instead: {error}")
     first = ledger.insist(request, key=key)
-    found: dict[str, Job] = {"at once": ledger.insist(request, key=key)}
+    jobs: dict[str, Job] = {"at once": ledger.insist(request, key=key)}
     ledger.wait_for_step(first.id)
-    found["while it runs"] = ledger.insist(request, key=key)
+    jobs["while it runs"] = ledger.insist(request, key=key)
     stage.wipe_redis()
-    ledger.struck()
-    found["after Redis was wiped"] = ledger.insist(request, key=key)
+    ledger.begin_recovery()
+    jobs["after Redis was wiped"] = ledger.insist(request, key=key)
     ledger.wait(first.id)
-    found["after it ended"] = ledger.insist(request, key=key)
+    jobs["after it ended"] = ledger.insist(request, key=key)
     stage.wipe_redis()
-    found["after it ended and Redis was wiped"] = ledger.insist(request, key=key)
-    for moment, job in found.items():
-        ledger.expect(job.id == first.id, f"a repeated key means the same job {moment}")
+    jobs["after it ended and Redis was wiped"] = ledger.insist(request, key=key)
+    for moment, job in jobs.items():
+        ledger.expect(job.id == first.id, f"a repeated key gives the same job {moment}")
     expect_one(stage, ledger, key, {first.id})
 
 
 def ask_at_once(stage: Stage, ledger: Ledger, key: str) -> None:
-    """Several requests with one key, none waiting for the other."""
+    """Sends several requests with the same key in parallel."""
     request = small(stage.random, key)
     with ThreadPoolExecutor(6) as pool:
         jobs = list(pool.map(lambda _: ledger.insist(request, key=key), range(6)))
@@ -83,7 +83,7 @@ def ask_at_once(stage: Stage, ledger: Ledger, key: str) -> None:
 
 
 def expect_one(stage: Stage, ledger: Ledger, key: str, ids: set[str]) -> None:
-    """A key stands for one job, in what was answered, in the list, and in the store."""
+    """Expects that a key has one job in the responses, in the list and in the store."""
     ledger.expect(len(ids) == 1, f"one key is one job; {key} was answered with {sorted(ids)}")
     stored = stage.list_requests(key)
     ledger.expect(stored == sorted(ids), f"one key is one job; the store has {len(stored)} for {key}")

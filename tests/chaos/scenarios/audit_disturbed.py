@@ -1,53 +1,57 @@
-"""Scenario 11: workers, the scheduler and Redis die while a release is audited, and the audit finds the same."""
+"""Scenario 11: workers, scheduler and Redis are killed during an audit; the report must not change."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from shared.audits import AuditView, NewAudit
-from shared.client import ServiceError
-from shared.jobs import State
-from shared.parameters.audit import Plan, Probe
+from archetype.client import ServiceError
+from archetype.contract.audit import AuditView, NewAudit
+from archetype.contract.audit_plan import AuditPlan, Probe
+from archetype.contract.job import State
 from tests.chaos.ledger import Ledger
 from tests.chaos.requests import paint
 from tests.chaos.stage import WORKERS, Stage
 
 AUDIT_SECONDS = 300.0
 SAME = ("verdict", "subject", "baselines", "plan", "findings", "comparisons", "errors", "figures")
-"""What of a report must not depend on what happened meanwhile."""
+"""Parts of a report that must not depend on faults."""
 
 
 def run(stage: Stage, ledger: Ledger) -> None:
-    """The same audit twice, once in peace."""
+    """Runs the same audit twice, the first time without faults."""
     plan = make_plan(stage, ledger)
-    calm = audit(ledger, plan)
+    undisturbed = audit(ledger, plan)
     disturbed = audit(ledger, plan, list_faults(stage))
-    ours, theirs = read_report(ledger, disturbed), read_report(ledger, calm)
+    report, expected = read_report(ledger, disturbed), read_report(ledger, undisturbed)
     for name in SAME:
-        apart = ", ".join(list(list_differences(ours[name], theirs[name], name))[:5])
-        ledger.expect(not apart, f"the disturbed audit's {name} are those of the one in peace: {apart}")
-    ledger.expect(calm.id != disturbed.id, "it was made again")
+        differences = ", ".join(list(list_differences(report[name], expected[name], name))[:5])
+        ledger.expect(not differences, f"{name} of the report does not depend on faults: {differences}")
+    ledger.expect(undisturbed.id != disturbed.id, "the second audit is a new one")
     ledger.notes.append(f"verdict {disturbed.verdict}, {len(disturbed.members)} jobs, {len(SAME)} parts of two reports")
 
 
-def make_plan(stage: Stage, ledger: Ledger) -> Plan:
-    """Two classes and four pictures; their jobs last long enough to be struck."""
+def make_plan(stage: Stage, ledger: Ledger) -> AuditPlan:
+    """Returns a plan with two classes and some images, whose jobs run long enough for faults."""
     probes = [
         Probe(id=ledger.client.upload(paint(stage.random)).id, target=number % 2)
         for number in range(4 if stage.short else 12)
     ]
-    drawn = {"steps": 60 if stage.short else 300, "extras": False}
-    return Plan.model_validate(
-        {
-            "name": "disturbed", "classes": [0, 1], "baselines": ["shapes@1"], "seeds": [1, 2],
-            "noise_seeds": [3, 4], "subject_seeds": [5, 6], "class_models": drawn, "probes": probes,
-        }
-    )  # fmt: skip
+    fields = {
+        "name": "disturbed",
+        "classes": [0, 1],
+        "baselines": ["shapes@1"],
+        "seeds": [1, 2],
+        "noise_seeds": [3, 4],
+        "subject_seeds": [5, 6],
+        "class_models": {"steps": 60 if stage.short else 300, "extras": False},
+        "probes": probes,
+    }
+    return AuditPlan.model_validate(fields)
 
 
 def list_faults(stage: Stage) -> list[Callable[[], None]]:
-    """One after each job that has ended."""
+    """Returns the faults; one is applied after each job that has ended."""
 
     def kill_workers() -> None:
         stage.kill(*WORKERS)
@@ -61,38 +65,38 @@ def list_faults(stage: Stage) -> list[Callable[[], None]]:
     return faults if stage.short else [*faults, lambda: stage.kill_child(WORKERS[0]), lambda: stage.cut_redis(2000)]
 
 
-def audit(ledger: Ledger, plan: Plan, faults: Sequence[Callable[[], None]] = ()) -> AuditView:
-    """Audits `shapes`, made anew; whenever one more of its jobs has ended, the next thing goes wrong."""
-    found = ledger.client.audit(NewAudit(model="shapes", plan=plan, again=True))
-    left, seen = list(faults), -1
+def audit(ledger: Ledger, plan: AuditPlan, faults: Sequence[Callable[[], None]] = ()) -> AuditView:
+    """Audits `shapes` again, and applies the next fault whenever one of the jobs has ended."""
+    current = ledger.client.audit(NewAudit(model="shapes", plan=plan, again=True))
+    remaining, done = list(faults), -1
 
     def is_over() -> bool:
-        nonlocal seen, found
-        with suppress(ServiceError):  # what answers may just have been struck
-            found = ledger.client.get_audit(found.id)
-        if left and found.progress.done > seen:
-            seen = found.progress.done
-            left.pop(0)()
-        return found.state.terminal
+        nonlocal done, current
+        with suppress(ServiceError):  # the fault may affect the API
+            current = ledger.client.get_audit(current.id)
+        if remaining and current.progress.done > done:
+            done = current.progress.done
+            remaining.pop(0)()
+        return current.state.terminal
 
     ledger.wait_until(is_over, seconds=AUDIT_SECONDS)
-    ledger.expect(found.state is State.SUCCEEDED, f"the audit comes to a verdict; it {found.state}")
-    ledger.expect(not left, f"everything goes wrong that was to; {len(left)} things did not")
-    return found
+    ledger.expect(current.state is State.SUCCEEDED, f"the audit has a verdict; its state is {current.state}")
+    ledger.expect(not remaining, f"all faults are applied; {len(remaining)} were not")
+    return current
 
 
 def read_report(ledger: Ledger, ended: AuditView) -> dict[str, Any]:
-    artifact = next(one for one in ended.artifacts if one.name == "report.json")
+    artifact = next(artifact for artifact in ended.artifacts if artifact.name == "report.json")
     return dict(json.loads(ledger.client.fetch(artifact)))
 
 
-def list_differences(ours: object, theirs: object, place: str) -> Iterator[str]:
-    """Where two documents are not the same, and what is there in each."""
-    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
-        for key in ours:
-            yield from list_differences(ours[key], theirs[key], f"{place}.{key}")
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from list_differences(one, other, f"{place}.{number}")
-    elif ours != theirs:
-        yield f"{place} {ours!r} and not {theirs!r}"
+def list_differences(actual: object, expected: object, path: str) -> Iterator[str]:
+    """Yields the paths at which two documents differ, with both values."""
+    if isinstance(actual, dict) and isinstance(expected, dict) and actual.keys() == expected.keys():
+        for key in actual:
+            yield from list_differences(actual[key], expected[key], f"{path}.{key}")
+    elif isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
+        for number, (left, right) in enumerate(zip(actual, expected, strict=True)):
+            yield from list_differences(left, right, f"{path}.{number}")
+    elif actual != expected:
+        yield f"{path} is {actual!r} instead of {expected!r}"

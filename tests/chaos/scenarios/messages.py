@@ -1,22 +1,22 @@
-"""Scenario 6: messages that come twice, in another order, for nobody, or from the future."""
+"""Scenario 6: messages that are duplicated, reordered, invalid or of a later format."""
 
 import time
 from typing import Any
 
 from celery import Celery
 
-from shared.broker import QUEUES, RUN, count_messages, create_broker, send_job
-from shared.jobs import new_job_id
+from shared.queue.celery_app import QUEUES, RUN, count_messages, create_broker, send_job
+from shared.state.job_ids import new_job_id
 from tests.chaos.ledger import Ledger
 from tests.chaos.requests import long, small
 from tests.chaos.stage import WORKERS, Stage
 
-ASKED_SECONDS = 1.5
-"""Redis gives the next message to whoever asked, asleep or not, for the second that a worker asks for at a time."""
+REQUEST_SECONDS = 1.5
+"""A worker requests messages for a second at a time; until then, Redis may give a message to a paused worker."""
 
 
 def run(stage: Stage, ledger: Ledger) -> None:
-    """Whatever lies in the queue, jobs end once, and the queue is empty afterwards."""
+    """Expects that each job ends once, and that the queue is empty afterwards."""
     broker = create_broker(stage.settings)
     send_twice(stage, ledger, broker)
     send_reordered(stage, ledger)
@@ -28,7 +28,7 @@ def run(stage: Stage, ledger: Ledger) -> None:
 
 
 def send_twice(stage: Stage, ledger: Ledger, broker: Celery) -> None:
-    """Every message several times, before, while and after the job runs."""
+    """Sends every message several times: before, while and after the job runs."""
     job, quick = ledger.submit(long(stage.random)), ledger.submit(small(stage.random))
     for queue in QUEUES * 2:
         send_job(broker, job.id, queue)
@@ -40,7 +40,7 @@ def send_twice(stage: Stage, ledger: Ledger, broker: Celery) -> None:
 
 
 def send_reordered(stage: Stage, ledger: Ledger) -> None:
-    """The queue turned round, and shuffled."""
+    """Shuffles the queues."""
     pause_receivers(stage)
     try:
         for _ in range(5):
@@ -56,27 +56,25 @@ def send_reordered(stage: Stage, ledger: Ledger) -> None:
 
 
 def pause_receivers(stage: Stage) -> None:
-    """Workers that take no message, also none that Redis has promised to whoever asked last."""
+    """Pauses the workers until their last request for messages has expired."""
     stage.pause(*WORKERS)
-    time.sleep(ASKED_SECONDS)
+    time.sleep(REQUEST_SECONDS)
 
 
 def send_nonsense(stage: Stage, ledger: Ledger, broker: Celery) -> None:
-    """For jobs that never were, of a format that nobody knows, for tasks that are not there."""
+    """Sends messages for unknown jobs, with an unknown format, and for unknown tasks."""
     known = next(iter(ledger.entries))
-    arguments: list[list[Any]] = [
-        [new_job_id()], [{"format": 2, "job": known}], [], [known, "and more"], ["no id at all"], [None],
-    ]  # fmt: skip
-    for given in arguments:
-        broker.send_task(RUN, args=given, queue=QUEUES[0])
+    invalid: list[list[Any]] = [[new_job_id()], [{"format": 2, "job": known}], [], [known, "extra"], ["no id"], [None]]
+    for arguments in invalid:
+        broker.send_task(RUN, args=arguments, queue=QUEUES[0])
     broker.send_task(RUN, args=[known], kwargs={"format": 3}, queue=QUEUES[1])
     broker.send_task("archetype.not_yet_invented", args=[known], queue=QUEUES[0])
     after = ledger.submit(small(stage.random))
-    ledger.expect(ledger.wait(after.id), "a job behind messages that nobody understands ends")
+    ledger.expect(ledger.wait(after.id), "a job behind invalid messages ends")
 
 
 def replace_message(stage: Stage, ledger: Ledger, broker: Celery) -> None:
-    """A job whose only message is of a later format ends all the same."""
+    """Replaces the message of a job by one of a later format; the job ends nevertheless."""
     pause_receivers(stage)
     try:
         job = ledger.submit(small(stage.random, "replaced"))
@@ -87,4 +85,4 @@ def replace_message(stage: Stage, ledger: Ledger, broker: Celery) -> None:
         broker.send_task(RUN, args=[{"format": 2, "job": job.id}], queue=QUEUES[0])
     finally:
         stage.resume(*WORKERS)
-    ledger.expect(ledger.wait(job.id), "a job whose message was lost to a later format ends")
+    ledger.expect(ledger.wait(job.id), "a job whose message was replaced by one of a later format ends")

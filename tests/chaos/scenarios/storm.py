@@ -1,4 +1,4 @@
-"""Scenario 9: many clients, many small jobs, and one fault after another."""
+"""Scenario 9: many clients submit small jobs while random faults occur."""
 
 import threading
 import time
@@ -7,67 +7,67 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
 
-from shared.broker import QUEUES, create_broker, send_job
-from shared.client import ServiceError
-from shared.jobs import State
+from archetype.client import ServiceError
+from archetype.contract.job import State
+from shared.queue.celery_app import QUEUES, create_broker, send_job
 from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import READS, WRITES, Fault
-from tests.chaos.requests import long, look, paint, small
+from tests.chaos.requests import explain, long, paint, small
 from tests.chaos.stage import LEASE_SECONDS, WORKERS, Stage
 
-Strike = Callable[[Stage, Ledger], None]
+FaultFunction = Callable[[Stage, Ledger], None]
 
 
 def run(stage: Stage, ledger: Ledger, *, seconds: float) -> None:
-    """Jobs at an even pace from many threads, while this thread does damage."""
+    """Submits jobs at an even rate from many threads, while this thread injects faults."""
     count, clients = (40, 8) if stage.short else (1000, 20)
     end = time.monotonic() + seconds
     image = ledger.client.upload(paint(stage.random)).id
-    queue = _pace(count, time.monotonic(), seconds * 0.9)
+    queue = _schedule(count, time.monotonic(), seconds * 0.9)
     lock = threading.Lock()
     seeds = [stage.random.getrandbits(32) for _ in range(clients)]
-    work = [threading.Thread(target=_be_client, args=(ledger, Random(seed), image, queue, lock)) for seed in seeds]
-    for thread in work:
+    threads = [threading.Thread(target=_run_client, args=(ledger, Random(seed), image, queue, lock)) for seed in seeds]
+    for thread in threads:
         thread.daemon = True
         thread.start()
-    strikes: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     while time.monotonic() < end:
         time.sleep(stage.random.uniform(0.5, 3))
-        strike = stage.random.choice(STRIKES)
-        strike(stage, ledger)
-        ledger.struck()
-        strikes[strike.__name__] += 1
+        fault = stage.random.choice(FAULTS)
+        fault(stage, ledger)
+        ledger.begin_recovery()
+        counts[fault.__name__] += 1
     stage.heal(ledger)
-    for thread in work:
+    for thread in threads:
         thread.join(timeout=120)
-    ledger.expect(not any(thread.is_alive() for thread in work), "every client gets its jobs accepted")
-    ledger.notes.append(", ".join(f"{name} ×{times}" for name, times in sorted(strikes.items())))
+    ledger.expect(not any(thread.is_alive() for thread in threads), "all jobs of every client are accepted")
+    ledger.notes.append(", ".join(f"{name} ×{times}" for name, times in sorted(counts.items())))
     stage.recover(ledger, seconds=120)
-    judge(stage, ledger, count)
+    check_jobs(ledger, count)
 
 
-def judge(stage: Stage, ledger: Ledger, count: int) -> None:
-    """Every key has one job, and what failed was lost by three workers."""
-    ledger.expect(len(ledger.entries) == count, f"{count} keys are {count} jobs, and not {len(ledger.entries)}")
+def check_jobs(ledger: Ledger, count: int) -> None:
+    """Expects one job per key, and failures only of jobs whose worker was lost three times."""
+    ledger.expect(len(ledger.entries) == count, f"{count} keys give {count} jobs, not {len(ledger.entries)}")
     tags = Counter(tag for entry in ledger.entries.values() for tag in entry.request.tags)
-    ledger.expect(set(tags.values()) <= {1}, "no key was ever answered with two jobs")
+    ledger.expect(set(tags.values()) <= {1}, "no key gives two jobs")
     for entry in ledger.entries.values():
         if entry.first_end is not None and entry.first_end.state is State.FAILED:
             error = entry.first_end.error
             ledger.notes.append(f"failed after {entry.first_end.attempt} attempts: {error.detail if error else error}")
             lost = error is not None and error.type.endswith("attempts-exhausted")
-            ledger.expect(lost, f"only what three workers lost fails; {entry.id} failed")
+            ledger.expect(lost, f"only jobs whose worker was lost three times fail; {entry.id} failed")
 
 
-def _pace(count: int, begin: float, seconds: float) -> Iterator[tuple[int, float]]:
-    """The jobs' numbers, and when each is to be submitted."""
+def _schedule(count: int, begin: float, seconds: float) -> Iterator[tuple[int, float]]:
+    """Yields the numbers of the jobs and the times of their submission."""
     yield from ((number, begin + seconds * number / count) for number in range(count))
 
 
-def _be_client(
+def _run_client(
     ledger: Ledger, random: Random, image: str, queue: Iterator[tuple[int, float]], lock: threading.Lock
 ) -> None:
-    """Submits what is next, with patience; changes its mind now and then."""
+    """Submits the next jobs with retries; cancels some of them."""
     while True:
         with lock:
             number, moment = next(queue, (None, 0.0))
@@ -75,7 +75,7 @@ def _be_client(
             return
         time.sleep(max(0.0, moment - time.monotonic()))
         tag = f"storm-{number}"
-        request = look(random, image, tag) if random.random() < 0.3 else small(random, tag)
+        request = explain(random, image, tag) if random.random() < 0.3 else small(random, tag)
         if random.random() < 0.05:
             request = long(random, tag)
         job = ledger.insist(request, key=tag, seconds=180)
@@ -120,15 +120,15 @@ def refuse_writes(stage: Stage, ledger: Ledger) -> None:
     _fault(stage, Fault(methods=WRITES, status=stage.random.choice((403, 503))))
 
 
-def err(stage: Stage, ledger: Ledger) -> None:
+def fail_requests(stage: Stage, ledger: Ledger) -> None:
     _fault(stage, Fault(status=500))
 
 
-def dawdle(stage: Stage, ledger: Ledger) -> None:
+def slow_store(stage: Stage, ledger: Ledger) -> None:
     _fault(stage, Fault(delay=stage.random.uniform(0.2, 1.5)))
 
 
-def break_off(stage: Stage, ledger: Ledger) -> None:
+def reset_connections(stage: Stage, ledger: Ledger) -> None:
     _fault(stage, Fault(methods=stage.random.choice((READS, WRITES)), cut=True))
 
 
@@ -146,10 +146,16 @@ def repeat_messages(stage: Stage, ledger: Ledger) -> None:
         send_job(broker, job_id, stage.random.choice(QUEUES))
 
 
-STRIKES: list[Strike] = [
-    kill_child, kill_worker, kill_both_workers, kill_api, restart_redis, cut_redis, wipe_redis, lose_store,
-    refuse_writes, err, dawdle, break_off, pause_worker, repeat_messages,
-]  # fmt: skip
+FAULTS: list[FaultFunction] = [
+    kill_child,
+    kill_worker,
+    kill_both_workers,
+    kill_api,
+    restart_redis,
+    cut_redis,
+    wipe_redis,
+]
+FAULTS += [lose_store, refuse_writes, fail_requests, slow_store, reset_connections, pause_worker, repeat_messages]
 
 
 def _kill(stage: Stage, *names: str) -> None:

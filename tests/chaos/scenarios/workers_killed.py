@@ -1,45 +1,45 @@
-"""Scenario 1: workers are killed, in parts and whole, at random and at the worst moments."""
+"""Scenario 1: workers or their child processes are killed at random moments and while jobs save."""
 
 import time
 from collections.abc import Callable
 from itertools import product
 
-from shared.client import ServiceError
-from shared.jobs import State
+from archetype.client import ServiceError
+from archetype.contract.job import State
 from tests.chaos.ledger import Ledger
-from tests.chaos.requests import ARTIFACT, MANIFEST, long, look, medium, paint, small
+from tests.chaos.requests import ARTIFACT, MANIFEST, explain, long, medium, paint, small
 from tests.chaos.stage import WORKERS, Stage
 
 Kill = Callable[[Stage, str], None]
 
 
 def run(stage: Stage, ledger: Ledger) -> None:
-    """A job per way to die and moment, and one that was to be cancelled when its worker died."""
+    """Runs a job for each victim and moment, and a cancelled job whose worker is killed."""
     image = ledger.client.upload(paint(stage.random)).id
-    ledger.submit(look(stage.random, image))
+    ledger.submit(explain(stage.random, image))
     for victim, moment in choose_cases(short=stage.short):
         request = long if moment in {"random", "ascent"} else medium
         job = ledger.submit(request(stage.random))
         ledger.submit(small(stage.random))
         if strike(stage, ledger, job.id, victim, moment):
-            ledger.struck()
+            ledger.begin_recovery()
             stage.start(*sorted(stage.down))
             ended = ledger.wait(job.id)
             ledger.expect(ended and ended.state is State.SUCCEEDED, f"the job succeeds after: {victim} at {moment}")
         else:
-            ledger.notes.append(f"the moment passed unseen: {victim} at {moment}")
+            ledger.notes.append(f"the moment was not observed: {victim} at {moment}")
     cancel_and_kill(stage, ledger)
 
 
 def choose_cases(*, short: bool) -> list[tuple[str, str]]:
-    """Who dies, and when. The one that is cancelled loses its child mid-ascent, also in the short form."""
+    """Returns pairs of victim and moment. `cancel_and_kill` covers a child killed during the optimization."""
     if short:
-        return [("worker", "artefact"), ("child", "manifest"), ("both", "random")]
-    return list(product(("child", "worker", "both"), ("random", "ascent", "artefact", "manifest"))) * 2
+        return [("worker", "artifact"), ("child", "manifest"), ("both", "random")]
+    return list(product(("child", "worker", "both"), ("random", "ascent", "artifact", "manifest"))) * 2
 
 
 def strike(stage: Stage, ledger: Ledger, job_id: str, victim: str, moment: str) -> bool:
-    """Kills at a moment of a job; False where that moment did not come."""
+    """Kills the victim at a moment of a job; returns False if that moment was not observed."""
 
     def kill(_: object = None) -> None:
         owner = stage.find_owner(job_id)
@@ -54,15 +54,15 @@ def strike(stage: Stage, ledger: Ledger, job_id: str, victim: str, moment: str) 
         if not ledger.wait_for_step(job_id):
             return False
     else:
-        pattern = {"artefact": ARTIFACT, "manifest": MANIFEST}[moment].format(id=job_id)
-        with stage.proxy.on("PUT", pattern, "before" if moment == "artefact" else "after", kill) as hook:
+        pattern = {"artifact": ARTIFACT, "manifest": MANIFEST}[moment].format(id=job_id)
+        with stage.proxy.on("PUT", pattern, "before" if moment == "artifact" else "after", kill) as hook:
             return hook.seen.wait(60)
     kill()
     return True
 
 
 def cancel_and_kill(stage: Stage, ledger: Ledger) -> None:
-    """Who asked for a job to be cancelled gets it cancelled, also where the worker dies of it."""
+    """Cancels a job and kills its worker; the job must end as cancelled."""
     job = ledger.submit(long(stage.random, steps=400))
     if not ledger.wait_for_step(job.id):
         return
@@ -74,6 +74,8 @@ def cancel_and_kill(stage: Stage, ledger: Ledger) -> None:
         ledger.expect(False, f"a cancellation is answered: {error}")
     stage.resume(owner)
     stage.kill_child(owner)
-    ledger.struck()
+    ledger.begin_recovery()
     ended = ledger.wait(job.id)
-    ledger.expect(ended and ended.state is State.CANCELLED, "a job that was to be cancelled ends so without its worker")
+    ledger.expect(
+        ended and ended.state is State.CANCELLED, "a cancelled job ends as cancelled although its worker was killed"
+    )

@@ -1,0 +1,1 @@
+"""HTTP concerns that all routes share: authentication, parsing, responses, files, problems and OpenAPI."""

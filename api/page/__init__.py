@@ -1,1 +1,0 @@
-"""The page: the service for people, in HTML that reads well without scripts, and better with them."""

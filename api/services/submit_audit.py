@@ -1,0 +1,217 @@
+"""Accepts an audit: enqueues its member jobs, and the audit job, which starts when they have ended."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from api.adapters.rate_limits import check_submit
+from api.dependencies import Services
+from api.services.find_job import find_job
+from api.services.submit_job import build_spec, check_queue, check_webhook, enqueue
+from archetype.contract.audit import NewAudit
+from archetype.contract.job import Job, State
+from archetype.contract.request import AnyRequest, Audit
+from archetype.version import VERSION
+from shared.catalogue.catalogue import Catalogue
+from shared.errors import Gone, NotFound, Unavailable
+from shared.lifecycle.audit_jobs import build_members, check_plan, choose_baselines, explain_difference
+from shared.lifecycle.audit_membership import AUDIT_TAG
+from shared.state.job_ids import new_job_id
+from shared.storage.api_keys import Caller
+from shared.storage.documents import JobSpec
+from shared.validation.request import check_request
+from shared.validation.store_keys import expand_prefixes
+
+CONCURRENT_SECONDS = 5.0
+"""How long to wait for a concurrent request that is accepting the same audit, before completing it."""
+
+MAX_FAILED = 100
+"""Failed audits of the same releases under the same plan whose successor is looked up in one request."""
+
+
+@dataclass(frozen=True)
+class PreparedAudit:
+    """A checked audit whose jobs can be enqueued.
+
+    Attributes:
+        audit: The audit, without the ids of its members.
+        digest: Digest of its releases and plan.
+        requests: The requests of its members, by role.
+        reusable: Ids of jobs of earlier audits that already have a requested result, by role.
+        specs: The requests of the other members as they are stored, by role.
+    """
+
+    audit: Audit
+    digest: str
+    requests: Mapping[str, AnyRequest]
+    reusable: Mapping[str, str]
+    specs: Mapping[str, JobSpec]
+
+    @property
+    def targets(self) -> int:
+        """Number of targets of the jobs to enqueue, as limits count them."""
+        return sum(spec.counted_targets for spec in self.specs.values())
+
+
+def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
+    """Accepts an audit, or returns the existing audit of the same releases under the same plan.
+
+    Raises:
+        Problem: The audit is not accepted, and nothing is enqueued.
+    """
+    check_webhook(new.webhook, services.settings)
+    audit = pin_releases(new, services.catalogue.of(caller.tenant))
+    digest = digest_audit(audit)
+    if not new.again and (existing := find_existing(digest, caller.tenant, services)) is not None:
+        return existing
+    prepared = prepare_audit(audit, digest, services, caller, again=new.again)
+    check_queue(services)
+    with services.admission.hold(caller.tenant, prepared.targets) as others:
+        targets, jobs = prepared.targets + others, len(prepared.specs) + 1
+        check_submit(caller, targets, services.job_index, services.submit_limiter, jobs=jobs)
+        if new.again:
+            return enqueue_audit(new_job_id(), prepared, services, caller)
+        audit_id, is_new = reserve_audit_id(digest, caller.tenant, services)
+        concurrent = None if is_new else wait_for_concurrent(audit_id, services)
+        return concurrent or enqueue_audit(audit_id, prepared, services, caller)
+
+
+def pin_releases(new: NewAudit, catalogue: Catalogue) -> Audit:
+    """Returns the audit as it is stored: every model is named with its release.
+
+    Raises:
+        UnknownModel: The catalogue does not have a model or a release.
+        UnknownTarget: The plan names a class that the model does not have.
+        InvalidRequest: The plan does not fit the model.
+    """
+    subject = catalogue.find(new.model)
+    check_plan(new.plan, subject)
+    names = new.plan.baselines if new.baselines is None else new.baselines
+    baselines = choose_baselines(names, subject, catalogue)
+    return Audit(
+        model=subject.reference,
+        plan=new.plan,
+        baselines=[baseline.reference for baseline in baselines],
+        priority=new.priority,
+        tags=list(dict.fromkeys([AUDIT_TAG, *new.tags])),
+        webhook=new.webhook,
+    )
+
+
+def digest_audit(audit: Audit) -> str:
+    """Returns a digest that is the same for two audits of the same releases under the same plan."""
+    identity = "\n".join([audit.model, audit.plan.version, *audit.baselines])
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def find_existing(digest: str, tenant: str, services: Services) -> Job | None:
+    """Returns the audit with this digest unless it failed or was cancelled."""
+    job_id = services.storage.find_audit_id(tenant, digest)
+    job = None if job_id is None else find_own_job(job_id, tenant, services)
+    return None if job is None or job.state in (State.FAILED, State.CANCELLED) else job
+
+
+def find_own_job(job_id: str, tenant: str, services: Services) -> Job | None:
+    """Returns a job of a tenant; None if it does not exist, or no longer."""
+    try:
+        return find_job(job_id, tenant, services)
+    except (NotFound, Gone):
+        return None
+
+
+def reserve_audit_id(digest: str, tenant: str, services: Services) -> tuple[str, bool]:
+    """Reserves the id of the audit with this digest, so that all concurrent requests use the same one.
+
+    The name of a reservation contains the id of the audit before it, which failed, was cancelled or was deleted, so
+    that it can be repeated. It also contains a space, so that no `Idempotency-Key` of a client has the same name.
+
+    Returns:
+        The id, and whether this request reserved it.
+    """
+    previous = services.storage.find_audit_id(tenant, digest) or ""
+    for _ in range(MAX_FAILED):
+        proposed = new_job_id()
+        audit_id = reserve(tenant, f"audit {digest} {previous}", proposed, services)
+        job = None if audit_id == proposed else find_own_job(audit_id, tenant, services)
+        if job is None or job.state not in (State.FAILED, State.CANCELLED):
+            return audit_id, audit_id == proposed
+        previous = audit_id
+    raise Unavailable(f"this audit failed {MAX_FAILED} times today; repeat it with `again`")
+
+
+def reserve(tenant: str, name: str, proposed: str, services: Services) -> str:
+    """Returns the id that is reserved under a name: the proposed one, or that of an earlier request."""
+    return services.idempotency.reserve(tenant, name, proposed, services.settings.idempotency_seconds)
+
+
+def digest_member(request: AnyRequest) -> str:
+    """Returns a digest that is the same for two jobs with the same results, such as those of a pinned baseline."""
+    parameters = request.model_dump_json(exclude={"tags", "priority", "webhook"})
+    return hashlib.sha256(f"{VERSION}\n{parameters}".encode()).hexdigest()
+
+
+def find_reusable(requests: Mapping[str, AnyRequest], tenant: str, services: Services) -> dict[str, str]:
+    """Returns the ids of jobs of earlier audits that already have the requested results, by role."""
+    reusable: dict[str, str] = {}
+    for role, request in requests.items():
+        job_id = services.storage.find_member_id(tenant, digest_member(request))
+        with suppress(NotFound, Gone):
+            if job_id is not None and find_job(job_id, tenant, services).state is State.SUCCEEDED:
+                reusable[role] = job_id
+    return reusable
+
+
+def wait_for_concurrent(audit_id: str, services: Services) -> Job | None:
+    """Waits for the same audit that a concurrent request is accepting; None if that request does not complete."""
+    deadline = time.monotonic() + CONCURRENT_SECONDS
+    while (job := services.job_index.find(audit_id)) is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return None if job is None or job.state in (State.FAILED, State.CANCELLED) else job
+
+
+def prepare_audit(audit: Audit, digest: str, services: Services, caller: Caller, *, again: bool) -> PreparedAudit:
+    """Checks the requests of an audit's members. Raises a `Problem` if one is not accepted."""
+    catalogue, settings = services.catalogue.of(caller.tenant), services.settings
+    subject = catalogue.find(audit.model)
+    baselines = [catalogue.find(reference) for reference in audit.baselines]
+    comparable = [baseline for baseline in baselines if explain_difference(subject, baseline) is None]
+    uploads = services.storage.of(caller.tenant)
+    prefixes = expand_prefixes(settings.picture_prefixes, caller.tenant)
+    requests = build_members(audit, subject, comparable)
+    reusable = {} if again else find_reusable(requests, caller.tenant, services)
+    specs = {}
+    for role, request in requests.items():
+        checked = check_request(request, catalogue, services.storage, uploads, prefixes=prefixes)
+        if role not in reusable:
+            specs[role] = build_spec(checked, caller, settings).model_copy(update={"in_audit": True})
+    return PreparedAudit(audit, digest, requests, reusable, specs)
+
+
+def enqueue_audit(audit_id: str, prepared: PreparedAudit, services: Services, caller: Caller) -> Job:
+    """Enqueues the member jobs and then the audit job, so that an accepted audit always has all its members.
+
+    A request that was interrupted is completed by the next one: the ids of the members depend on the id of the audit,
+    and jobs that exist are not enqueued again.
+    """
+    tenant = caller.tenant
+    members = {
+        role: prepared.reusable.get(role) or reserve(tenant, f"member {audit_id} {role}", new_job_id(), services)
+        for role in prepared.requests
+    }
+    for role, spec in prepared.specs.items():
+        enqueue_once(members[role], spec, services)
+        services.storage.save_member_id(tenant, digest_member(prepared.requests[role]), members[role])
+    audit = prepared.audit.model_copy(update={"members": members})
+    whole = check_request(audit, services.catalogue.of(tenant), services.storage, services.storage.of(tenant))
+    after = [members[role] for role in prepared.specs]
+    spec = build_spec(whole, caller, services.settings).model_copy(update={"after": after, "in_audit": True})
+    job = enqueue_once(audit_id, spec, services)
+    services.storage.save_audit_id(tenant, prepared.digest, audit_id)
+    return job
+
+
+def enqueue_once(job_id: str, spec: JobSpec, services: Services) -> Job:
+    """Enqueues a job, unless it exists."""
+    return services.job_index.find(job_id) or enqueue(job_id, spec, services)

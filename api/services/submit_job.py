@@ -1,0 +1,197 @@
+"""Accepts a job: checks the request, stores it, records the job, and then enqueues it."""
+
+import hashlib
+import re
+from contextlib import suppress
+from datetime import timedelta
+from itertools import islice
+
+import structlog
+
+from api.adapters.rate_limits import check_submit
+from api.dependencies import Services
+from api.services.find_job import find_job
+from archetype.contract.job import Job, State, now
+from archetype.contract.parameters.inputs import StorePrefix
+from archetype.contract.parameters.types import dump_with_old_names
+from archetype.contract.problem import FieldError
+from archetype.contract.request import AnyRequest, ImageRequest
+from shared.errors import IdempotencyConflict, InvalidRequest, NotFinished, NotFound, QueueFull, Unavailable
+from shared.lifecycle.rebuild import load_spec
+from shared.process.tracing import inject_trace
+from shared.queue.celery_app import send_job
+from shared.queue.lanes import name_lane
+from shared.queue.sharding import split_job
+from shared.settings import Settings
+from shared.state.job_ids import new_job_id
+from shared.state.metrics import increment
+from shared.state.worker_registry import name_queue
+from shared.storage.api_keys import Caller
+from shared.storage.documents import JobSpec
+from shared.validation.request import CheckedRequest, check_request, parse_request
+from shared.validation.store_keys import expand_prefixes
+from shared.validation.webhook_url import check_url
+
+log = structlog.get_logger()
+
+MAX_COUNTED = 5000
+"""Images under a prefix that limits count: a page of the list, with 1,000 keys, takes some 20 ms."""
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def submit(
+    body: object,
+    services: Services,
+    caller: Caller,
+    *,
+    idempotency_key: str | None,
+    seconds: int | None = None,
+    retry_of: str | None = None,
+) -> Job:
+    """Accepts a job, or returns the job that this idempotency key was used for before.
+
+    Args:
+        body: The request as JSON.
+        services: The services.
+        caller: The caller.
+        idempotency_key: The header `Idempotency-Key`.
+        seconds: The deadline, counted from now, if it is shorter than the service's own.
+        retry_of: Id of the job that this job retries.
+
+    Raises:
+        Problem: The request is not accepted, and nothing is enqueued.
+    """
+    request = parse_request(body)
+    check_webhook(request.webhook, services.settings)
+    checked = check_request(
+        request,
+        services.catalogue.of(caller.tenant),
+        services.storage,
+        services.storage.of(caller.tenant),
+        prefixes=expand_prefixes(services.settings.picture_prefixes, caller.tenant),
+    )
+    spec = build_spec(checked, caller, services.settings, seconds=seconds)
+    work = checked.work * count_unlisted(checked, services)
+    spec = spec.model_copy(update={"retry_of": retry_of, "in_audit": False, "work": work})
+    if idempotency_key is None:
+        return accept(new_job_id(), spec, caller, services)
+    job_id, binding, is_new = reserve_id(checked.request, caller.tenant, services, idempotency_key)
+    if not is_new:
+        with suppress(NotFound):  # the first submission with the key was interrupted
+            return find_job(job_id, caller.tenant, services)
+    services.storage.save_idempotency_key(caller.tenant, idempotency_key, binding)
+    return accept(job_id, spec, caller, services)
+
+
+def count_unlisted(checked: CheckedRequest, services: Services) -> int:
+    """Returns the number of images under a prefix of the store, at least 1 and at most `MAX_COUNTED`; otherwise 1."""
+    images = checked.request.images if isinstance(checked.request, ImageRequest) else None
+    if not isinstance(images, StorePrefix):
+        return 1
+    return max(1, sum(1 for _ in islice(services.storage.list_images(images.prefix), MAX_COUNTED)))
+
+
+def retry(job_id: str, services: Services, caller: Caller, *, idempotency_key: str | None) -> Job:
+    """Submits the request of a job that has failed or was cancelled again, as a new job.
+
+    Raises:
+        NotFound: The tenant has no such job.
+        Gone: The result has expired.
+        NotFinished: The job has not failed and was not cancelled.
+        Problem: The request is no longer accepted.
+    """
+    job = find_job(job_id, caller.tenant, services)
+    if job.state not in (State.FAILED, State.CANCELLED):
+        raise NotFinished(f"job {job_id} is {job.state}; only a failed or cancelled job can be retried")
+    body = load_spec(services.storage, job_id).request
+    new_job = submit(body, services, caller, idempotency_key=idempotency_key, retry_of=job_id)
+    increment(services.redis_client, "archetype_jobs_retried")
+    return new_job
+
+
+def check_webhook(url: str | None, settings: Settings) -> None:
+    """Raises `InvalidRequest` if a webhook may not be sent to this URL."""
+    if url is not None:
+        check_url(url, loopback=settings.keyless_loopback, networks=settings.webhook_networks)
+
+
+def build_spec(checked: CheckedRequest, caller: Caller, settings: Settings, *, seconds: int | None = None) -> JobSpec:
+    """Builds the stored form of a request, from which the job's record can be rebuilt if Redis loses it."""
+    shards, weight = split_job(checked.request, checked.targets)
+    accepted_at = now()
+    return JobSpec(
+        tenant=caller.tenant,
+        request=checked.request.model_dump(mode="json"),
+        lane=name_lane(checked.request, checked.release.identity),
+        shards=shards,
+        weight=weight,
+        work=checked.work,
+        created_at=accepted_at,
+        deadline=accepted_at + timedelta(seconds=min(seconds or settings.deadline_seconds, settings.deadline_seconds)),
+        request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
+        trace=inject_trace(),
+    )
+
+
+def accept(job_id: str, spec: JobSpec, caller: Caller, services: Services) -> Job:
+    """Enqueues a job if the queue and the caller's limits have room. Raises `QueueFull` and `LimitReached`."""
+    check_queue(services)
+    with services.admission.hold(caller.tenant, spec.counted_targets) as others:
+        check_submit(caller, spec.counted_targets + others, services.job_index, services.submit_limiter)
+        return enqueue(job_id, spec, services)
+
+
+def enqueue(job_id: str, spec: JobSpec, services: Services) -> Job:
+    """Writes the request to S3, the record to Redis and the message to the queue, in this order, to lose nothing."""
+    services.storage.save_spec(job_id, spec)
+    job = spec.job(job_id)
+    log.info("job.accepted", job_id=job_id, method=job.method, model=job.model, tenant=job.tenant)
+    try:
+        if services.claims.create(job_id, spec) and not spec.after:
+            send_job(services.broker, job_id, choose_queue(job, services))
+    except Unavailable as problem:  # the stored request is accepted; recovery records and sends it later
+        log.warning("job.unsent", job_id=job_id, error=problem.detail)
+    return job
+
+
+def choose_queue(job: Job, services: Services) -> str:
+    """Returns the queue of an idle worker that has loaded the job's network; else, or for bulk jobs, the shared one."""
+    if job.priority != "interactive":
+        return job.priority
+    release = services.catalogue.of(job.tenant).find(job.model)
+    worker = services.worker_registry.find_idle(release.identity)
+    return job.priority if worker is None else name_queue(worker)
+
+
+def check_queue(services: Services) -> None:
+    """Raises `QueueFull` if the maximum number of jobs is queued."""
+    limit = services.settings.max_queued_jobs
+    if services.job_index.count(State.QUEUED) >= limit:
+        raise QueueFull(f"{limit} jobs are queued, which is the maximum; try again later")
+
+
+def reserve_id(request: AnyRequest, tenant: str, services: Services, key: str) -> tuple[str, str, bool]:
+    """Returns the job id that an idempotency key stands for, the value that it is bound to, and whether it is new.
+
+    Raises:
+        InvalidRequest: The key is not 1 to 255 printable characters.
+        IdempotencyConflict: The key was used with another body.
+    """
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces",
+            FieldError(field="Idempotency-Key", detail="not 1 to 255 printable characters", given=key[:80]),
+        )
+    digest = hashlib.sha256(dump_with_old_names(request)).hexdigest()
+    # The store also knows the key after Redis has lost it.
+    known = services.idempotency.find_reserved(tenant, key) or services.storage.find_idempotency_key(tenant, key)
+    proposal = known or f"{new_job_id()} {digest}"
+    binding = services.idempotency.reserve(tenant, key, proposal, services.settings.idempotency_seconds)
+    job_id, _, bound_digest = binding.partition(" ")
+    if bound_digest != digest:
+        raise IdempotencyConflict(
+            f"Idempotency-Key {key!r} was used for job {job_id} with another body; use a new key for a new request",
+            FieldError(field="Idempotency-Key", detail="used with another body", given=key),
+        )
+    return job_id, binding, known is None and binding == proposal

@@ -1,0 +1,112 @@
+"""Audits as the API shows them: one with its members and findings, and the trend of a model over its releases."""
+
+from api.dependencies import Services
+from api.services.describe_model import find_releases
+from api.services.find_job import StoredArtifact, find_artifact, find_job
+from archetype.contract.audit import AuditView, Finding, Member, Trend, TrendPoint
+from archetype.contract.job import Job, Progress, State
+from archetype.contract.request import Audit
+from shared.errors import NotFound
+from shared.lifecycle.rebuild import load_spec
+from shared.storage.s3 import Missing
+
+REPORT = "report.html"
+
+MAX_TREND_AUDITS = 200
+"""Number of newest audits that a trend is built from."""
+
+
+def find_audit(audit_id: str, tenant: str, services: Services) -> Job:
+    """Returns the job of an audit. Raises `NotFound` and `Gone`."""
+    job = find_job(audit_id, tenant, services)
+    if job.method != "audit":
+        raise NotFound(f"{audit_id} is a job of method {job.method}, not an audit; GET /v1/audits lists your audits")
+    return job
+
+
+def find_report(audit_id: str, tenant: str, services: Services) -> StoredArtifact:
+    """Returns the HTML report of an audit. Raises `NotFound` and `Gone`."""
+    job = find_audit(audit_id, tenant, services)
+    if not any(artifact.name == REPORT for artifact in job.artifacts):
+        raise NotFound(
+            f"audit {audit_id} is {job.state} and has no report; GET /v1/audits/{audit_id} returns its state"
+        )
+    return find_artifact(audit_id, REPORT, tenant, services)
+
+
+def view_audit(job: Job, services: Services) -> AuditView:
+    """Returns the current state of an audit, with its member jobs and findings."""
+    audit = Audit.model_validate(load_spec(services.storage, job.id).request)
+    members = [_view_member(role, member_id, job.tenant, services) for role, member_id in audit.members.items()]
+    ended = sum(member.state.terminal for member in members)
+    href = f"/v1/audits/{job.id}"
+    return AuditView(
+        id=job.id,
+        model=job.model,
+        baselines=audit.baselines,
+        plan=audit.plan.name,
+        plan_version=audit.plan.version,
+        state=State.RUNNING if ended and not job.state.terminal else job.state,
+        verdict=job.metrics.get("verdict"),
+        summary=job.metrics.get("summary"),
+        findings=[Finding.model_validate(finding) for finding in job.metrics.get("findings", [])],
+        progress=Progress(done=ended + job.state.terminal, total=len(members) + 1, unit="job"),
+        members=members,
+        tags=job.tags,
+        created_at=job.created_at,
+        finished_at=job.finished_at,
+        artifacts=job.artifacts,
+        error=job.error,
+        write_backs=services.schedules.list_write_back_results(job.tenant, job.id) if job.state.terminal else [],
+        links={"self": href, "cancel": f"{href}/cancel", "report": f"{href}/report", "events": f"{href}/events"},
+    )
+
+
+def _view_member(role: str, job_id: str, tenant: str, services: Services) -> Member:
+    job = services.job_index.find(job_id) or find_job(job_id, tenant, services)
+    return Member(role=role, job=job_id, state=job.state, href=f"/v1/jobs/{job_id}")
+
+
+def find_trend(name: str, tenant: str, services: Services, *, plan: str | None = None) -> Trend:
+    """Returns the newest audit of every release of a model, the oldest release first.
+
+    Args:
+        name: The name of the model.
+        tenant: The tenant whose audits count.
+        services: The services.
+        plan: The name of an audit plan; only audits under it count.
+
+    Raises:
+        NotFound: The catalogue does not have the model.
+    """
+    references = [release.reference for release in find_releases(name, tenant, services)]
+    filters = {"method": "audit", "model": name, "state": State.SUCCEEDED.value}
+    jobs, _ = services.job_index.page(tenant, filters=filters, limit=MAX_TREND_AUDITS, after=None)
+    newest: dict[str, TrendPoint] = {}
+    for job in jobs:
+        point = _make_point(job, services)
+        if point is not None and plan in (None, point.plan):
+            newest.setdefault(job.model, point)
+    return Trend(model=name, points=[newest[reference] for reference in references if reference in newest])
+
+
+def _make_point(job: Job, services: Services) -> TrendPoint | None:
+    try:
+        metrics = services.manifests.get(job.id, services.job_index.find_manifest_fence(job.id)).job.metrics
+    except Missing:  # the audit was deleted meanwhile
+        return None
+    if "verdict" not in metrics:
+        return None
+    severities = [finding["severity"] for finding in metrics["findings"]]
+    return TrendPoint(
+        release=job.model.partition("@")[2],
+        audit=job.id,
+        plan=metrics["plan"],
+        plan_version=metrics["plan_version"],
+        baselines=metrics["baselines"],
+        verdict=metrics["verdict"],
+        summary=metrics["summary"],
+        figures=metrics["figures"],
+        findings={severity: severities.count(severity) for severity in dict.fromkeys(severities)},
+        finished_at=job.finished_at,
+    )

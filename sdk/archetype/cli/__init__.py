@@ -1,0 +1,1 @@
+"""The command line `archetype`: a module per group of commands."""

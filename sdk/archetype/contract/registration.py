@@ -1,0 +1,52 @@
+"""Registration of a model release over HTTP."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from archetype.contract.class_names import check_names
+from archetype.contract.model import Digest, ReleaseFields
+
+HUGGING_FACE = "huggingface"
+"""Architecture of a release whose weights are an archive of a Hugging Face model folder."""
+
+
+class NewRelease(ReleaseFields):
+    """Body of `POST /v1/models`. A release never changes; a changed network needs a new release."""
+
+    architecture: str = Field(
+        pattern=r"^((torchvision|timm|factory):[A-Za-z0-9_.-]+|program|huggingface)$",
+        description="Architecture of the network: `torchvision:NAME`, `timm:NAME`, `factory:NAME` for a factory in "
+        "the workers' settings, `huggingface` if the weights are an archive of a Hugging Face model folder (of timm or "
+        "of an image classifier of transformers), or `program` if the weights are an exported program (`.pt2`) and the "
+        "operator allows code.",
+        examples=["torchvision:resnet18"],
+    )
+    upload: Digest | None = Field(
+        default=None, description="Id of uploaded weights, as returned by `POST /v1/weights`."
+    )
+    classes: Annotated[list[str], Field(min_length=1, max_length=100_000)] | str | None = Field(
+        default=None,
+        validate_default=True,
+        description="Class names in the order of the scores, or the name of a built-in list: `imagenet` or `cifar10`. "
+        "Names may be equal; they must not be empty or contain control characters. Required, except for a Hugging Face "
+        "model folder: then null means its own names, and without `preprocessing`, that of its image processor is "
+        "used.",
+    )
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: list[str] | str | None, info: ValidationInfo) -> list[str] | str | None:
+        if classes is None and info.data.get("architecture", HUGGING_FACE) != HUGGING_FACE:
+            raise ValueError("class names are required, in the order of the scores; or imagenet or cifar10")
+        return check_names(classes) if isinstance(classes, list) else classes
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if (self.upload is not None) + (self.key is not None) + bool(self.published) != 1:
+            raise ValueError("give exactly one of upload, key and published")
+        if self.published and self.architecture == HUGGING_FACE:
+            raise ValueError("a model folder is uploaded, or in the store; give upload or key instead of published")
+        if self.upload is not None and self.sha256 not in (None, self.upload):
+            raise ValueError("sha256 differs from upload, whose id is the SHA-256 digest of the weights; omit sha256")
+        return self

@@ -1,0 +1,57 @@
+"""Registered and accepted releases, read from the store and kept in memory for a short time."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from shared.age_cache import AgeCache
+from shared.catalogue.registrations import RegistrationCache
+from shared.catalogue.release import Release
+from shared.storage.documents import RegistrationState
+from shared.storage.job_store import JobStore
+
+FRESH_SECONDS = 2.0
+"""How long the list is used from memory: a newer release of a known name appears after this time."""
+
+FRESH_SECONDS_IF_UNKNOWN = 0.2
+"""The same if the caller asks for a name that is not in the list: another process may have just accepted it."""
+
+ALL = "all"
+"""The only key of the cache."""
+
+
+class RegisteredReleases:
+    """The accepted releases, oldest first.
+
+    Args:
+        storage: Store that contains the registrations.
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(self, storage: JobStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registrations = RegistrationCache(storage)
+        self._lock = threading.Lock()
+        self._cache: AgeCache[str, list[Release]] = AgeCache(clock)
+
+    def __call__(self, *, fresh: bool = False) -> Sequence[Release]:
+        """All accepted releases.
+
+        Args:
+            fresh: Read the store again, unless this was done within `FRESH_SECONDS_IF_UNKNOWN`. Set it if a release
+                is not in the list.
+        """
+        with self._lock:
+            releases = self._cache.get(ALL, max_age=FRESH_SECONDS_IF_UNKNOWN if fresh else FRESH_SECONDS)
+            if releases is None:
+                releases = self._read_store()
+                self._cache.put(ALL, releases)
+        return releases
+
+    def invalidate(self) -> None:
+        """Makes the next call read the store."""
+        with self._lock:
+            self._cache.discard(ALL)
+
+    def _read_store(self) -> list[Release]:
+        registrations = self._registrations.read()
+        return [each.entry for each in registrations if each.state is RegistrationState.ACCEPTED]

@@ -1,1 +1,0 @@
-"""The command line: `archetype submit class-model --model shapes --targets lemon,bee --wait`."""

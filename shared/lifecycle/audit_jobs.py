@@ -1,0 +1,146 @@
+"""The jobs of an audit: which releases are compared, whether they can be compared, and which jobs compute what."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from archetype.contract.audit_plan import PREVIOUS, AuditPlan, Probe
+from archetype.contract.parameters.saliency import SaliencyParameters
+from archetype.contract.problem import FieldError
+from archetype.contract.request import AnyRequest, Audit, ClassModel, Saliency
+from shared.catalogue.catalogue import Catalogue
+from shared.catalogue.release import Release
+from shared.errors import InvalidRequest
+from shared.validation.job_inputs import check_box_targets
+
+MAX_CONTROL_PROBES = 12
+"""Probes whose maps are compared with those of randomized weights. These are enough to tell whether maps depend on
+what the network has learned."""
+
+
+def choose_baselines(references: Sequence[str], subject: Release, catalogue: Catalogue) -> list[Release]:
+    """The releases with which the subject is compared, each once.
+
+    Args:
+        references: `name`, `name@release`, or `previous` for the release before the subject. The first release of a
+            model has none before it.
+        subject: The release that is audited.
+        catalogue: The models that the caller may use.
+
+    Raises:
+        UnknownModel: There is no such release.
+    """
+    baselines: dict[str, Release] = {}
+    for position, reference in enumerate(references):
+        if reference == PREVIOUS:
+            baseline = _find_previous(subject, catalogue)
+        else:
+            baseline = catalogue.find(reference, field=f"/baselines/{position}")
+        if baseline is not None:
+            baselines.setdefault(baseline.reference, baseline)
+    return list(baselines.values())
+
+
+def _find_previous(subject: Release, catalogue: Catalogue) -> Release | None:
+    releases = catalogue.releases(subject.name)
+    position = next(number for number, release in enumerate(releases) if release.release == subject.release)
+    return releases[position - 1] if position else None
+
+
+def explain_difference(subject: Release, baseline: Release) -> str | None:
+    """Why two releases cannot be compared; None if they can."""
+    ours, theirs = subject.preprocessing, baseline.preprocessing
+    if len(subject.classes) != len(baseline.classes):
+        return f"they have other classes: {len(subject.classes)} and {len(baseline.classes)}"
+    if subject.classes != baseline.classes:
+        return "they have other classes, or the same classes in another order"
+    if ours.channels != theirs.channels:
+        return f"their inputs have {ours.channels} and {theirs.channels} channels"
+    if ours.size != theirs.size:
+        return f"their inputs are {_describe_size(ours.size)} and {_describe_size(theirs.size)} pixels"
+    if ours != theirs:
+        return "their preprocessing differs, and its effect cannot be told from a difference in what they have learned"
+    return None
+
+
+def _describe_size(size: tuple[int, int]) -> str:
+    return f"{size[1]} x {size[0]}"
+
+
+def check_plan(plan: AuditPlan, subject: Release) -> None:
+    """Checks an audit plan against the release that is audited.
+
+    Raises:
+        UnknownTarget: The subject does not have a class of the plan.
+        InvalidRequest: The plan requests other saliency outputs than an audit uses.
+    """
+    subject.resolve_targets(plan.classes, field="/plan/classes")
+    for position, probe in enumerate(plan.probes):
+        subject.resolve_target(probe.target, field=f"/plan/probes/{position}/target")
+        check_box_targets(probe.boxes, subject, field=f"/plan/probes/{position}/boxes")
+    for position, waiver in enumerate(plan.waivers):
+        if waiver.target is not None:
+            subject.resolve_target(waiver.target, field=f"/plan/waivers/{position}/target")
+    if plan.saliency.outputs != ["raw"] or plan.saliency.metrics:
+        detail = "an audit uses raw maps without measures; the report contains its own measures"
+        raise InvalidRequest(detail, FieldError(field="/plan/saliency/outputs", detail=detail, allowed=["raw"]))
+
+
+def build_members(audit: Audit, subject: Release, baselines: Sequence[Release]) -> dict[str, AnyRequest]:
+    """The requests of the jobs of an audit, by their role, for example `subject/class_models`.
+
+    Args:
+        audit: The audit.
+        subject: The release that is audited.
+        baselines: The releases that can be compared with the subject.
+    """
+    plan = audit.plan
+    targets: list[int | str] = list(subject.resolve_targets(plan.classes))
+    evaluators = [*(release.reference for release in baselines), *plan.judges]
+    members: dict[str, AnyRequest] = {
+        "subject/class_models": _build_class_models(
+            audit, subject, targets, plan.subject_seeds or plan.seeds, evaluators
+        )
+    }
+    for baseline in baselines:
+        evaluators = [subject.reference, *plan.judges]
+        name = baseline.reference
+        members[f"{name}/class_models"] = _build_class_models(audit, baseline, targets, plan.seeds, evaluators)
+        members[f"{name}/noise"] = _build_class_models(audit, baseline, targets[::-1], plan.noise_seeds, [])
+    if plan.probes:
+        for role, release in [("subject", subject), *((baseline.reference, baseline) for baseline in baselines)]:
+            members[f"{role}/probes"] = _build_saliency(audit, release, plan.probes)
+        members["subject/shuffled"] = _build_control(audit, subject)
+    return members
+
+
+def _build_class_models(
+    audit: Audit, release: Release, targets: list[int | str], seeds: list[int], evaluators: Sequence[str]
+) -> ClassModel:
+    judges = [reference for reference in evaluators if reference != release.reference]
+    params = audit.plan.class_models.model_copy(update={"seeds": seeds, "judges": judges})
+    return ClassModel(
+        method="class_model", model=release.reference, targets=targets, params=params, **_common_fields(audit)
+    )
+
+
+def _build_saliency(
+    audit: Audit, release: Release, probes: Sequence[Probe], params: SaliencyParameters | None = None
+) -> Saliency:
+    return Saliency(
+        method="saliency",
+        model=release.reference,
+        images=[probe.picture for probe in probes],
+        params=params or audit.plan.saliency,
+        **_common_fields(audit),
+    )
+
+
+def _build_control(audit: Audit, release: Release) -> Saliency:
+    """Maps of some probes, compared with those of randomized weights."""
+    step = max(1, len(audit.plan.probes) // MAX_CONTROL_PROBES)
+    params = audit.plan.saliency.model_copy(update={"metrics": ["randomization"]})
+    return _build_saliency(audit, release, audit.plan.probes[::step], params)
+
+
+def _common_fields(audit: Audit) -> dict[str, Any]:
+    return {"priority": audit.priority, "tags": [*audit.tags]}

@@ -1,0 +1,79 @@
+"""Rebuilds the records of jobs in Redis from the store, after Redis has lost them."""
+
+from collections.abc import Iterator
+
+import structlog
+from pydantic import ValidationError
+
+from archetype.contract.job import Job, now
+from shared.errors import InvalidRequest, MalformedJSON, NotFound
+from shared.queue.claims import Claims
+from shared.state.job_ids import created_at
+from shared.state.job_index import JobIndex
+from shared.storage.documents import JobSpec
+from shared.storage.job_store import JobStore
+from shared.storage.s3 import Missing, read_document
+
+MAX_SUBMISSION_SECONDS = 600
+"""If an open job has no request after this time, the process that accepted it stopped before it stored the request."""
+
+log = structlog.get_logger()
+
+
+def load_spec(storage: JobStore, job_id: str) -> JobSpec:
+    """The accepted request of a job.
+
+    Raises:
+        NotFound: The request was deleted.
+        UnsupportedFormat: A newer version of the service wrote the request; workers of that version can run the job.
+        MalformedJSON: The stored document is not JSON.
+        InvalidRequest: The stored document is not a request.
+    """
+    try:
+        return read_document(storage.load_spec(job_id), JobSpec)
+    except Missing as error:
+        raise NotFound("the stored request is gone; submit the job again") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise MalformedJSON(f"the stored request is not JSON: {first['msg']}") from error
+        raise InvalidRequest("this version cannot read the stored request; submit the job again") from error
+
+
+def rebuild(job_id: str, job_index: JobIndex, claims: Claims, storage: JobStore) -> Job | None:
+    """Writes the record of a job again. An unfinished job is queued, with those of its shards that have not finished.
+
+    Args:
+        job_id: The job.
+        job_index: Gets the record of a finished job.
+        claims: Gets the record and the shards of an unfinished job.
+        storage: The store.
+
+    Returns:
+        The job, or None if the store does not have it.
+    """
+    manifest = storage.load_manifest(job_id)
+    if manifest is not None:
+        job_index.save_finished(manifest)
+        storage.close(job_id)
+        return manifest.job
+    try:
+        spec = load_spec(storage, job_id)
+    except NotFound:
+        return None
+    ended = set(_list_ended_shards(job_id, spec, storage))
+    if claims.create(job_id, spec, fence=storage.highest_fence(job_id), ended=ended):
+        log.warning("job.rebuilt", job_id=job_id)
+    return spec.job(job_id)
+
+
+def _list_ended_shards(job_id: str, spec: JobSpec, storage: JobStore) -> Iterator[int]:
+    if len(spec.shards) > 1:
+        for number in range(len(spec.shards)):
+            if storage.load_shard_result(job_id, number) is not None:
+                yield number
+
+
+def is_abandoned_submission(job_id: str) -> bool:
+    """Whether an open job without a request is so old that its request will never be stored."""
+    return (now() - created_at(job_id)).total_seconds() > MAX_SUBMISSION_SECONDS

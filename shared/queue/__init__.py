@@ -1,0 +1,1 @@
+"""Shards, lanes and claims in Redis, Celery messages, and cron times."""

@@ -1,0 +1,19 @@
+-- Extends the lease of a claim and stores the progress of its shard.
+-- Returns -1 if the claim is void, else why the job must be cancelled, or ''.
+-- KEYS: job, shard, leases   ARGV: prefix, id, ref, fence, progress of the shard: done, total, unit
+local job, shard, leases = unpack(KEYS)
+local prefix, id, ref, fence, done, total, unit = unpack(ARGV)
+local fields = redis.call('HMGET', shard, 'state', 'fence', 'done', 'size')
+local state, current_fence, last_done, size = fields[1], fields[2], fields[3], fields[4]
+if state ~= 'running' or current_fence ~= fence then return -1 end
+redis.call('ZINCRBY', leases, 1, ref)
+if tonumber(total) > 0 then
+  local job_fields = redis.call('HMGET', job, 'size', 'shares')
+  local job_size, shards = job_fields[1], job_fields[2]
+  local job_total = shards == '1' and total or math.floor(total * job_size / size + 0.5)
+  redis.call('HINCRBY', job, 'done', done - (last_done or 0))
+  redis.call('HSET', shard, 'done', done)
+  redis.call('HSET', job, 'total', job_total, 'unit', unit)
+  if done ~= last_done then emit(prefix, id, 'job.progress') end
+end
+return redis.call('HGET', job, 'cancel') or ''

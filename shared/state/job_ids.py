@@ -1,0 +1,15 @@
+"""Creation of job ids, and the creation time that an id contains."""
+
+from datetime import datetime
+
+from ulid import ULID
+
+
+def new_job_id() -> str:
+    """A new ULID in lower case: unique, and sorted by creation time if sorted as text."""
+    return str(ULID()).lower()
+
+
+def created_at(job_id: str) -> datetime:
+    """When a job was created, from its id. Raises `ValueError` if the name is not a job id."""
+    return ULID.from_str(job_id.upper()).datetime

@@ -1,0 +1,207 @@
+"""The current state of jobs in Redis: one record for each job, and lists to find jobs by their properties.
+
+The records can be rebuilt: the source of truth is the request and the manifest in S3.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from archetype.contract.job import TERMINAL, Job, Progress, State
+from archetype.contract.strict_json import load_json
+from shared.state.keys import (
+    RECORD_FORMAT,
+    key,
+    key_of_job,
+    key_of_list,
+    key_of_state,
+    key_of_stored,
+    lists_of,
+    states_of,
+)
+from shared.state.redis_client import RedisClient
+from shared.storage.documents import Manifest
+
+MAX_CHUNKS = 20
+"""Pages of the first list that are read for one page of filtered jobs. After that, the page is returned as it is."""
+
+NOT_IN_RECORDS: dict[str, Any] = {"artifacts": [], "metrics": {}, "error": None, "provenance": {}}
+"""Fields of a finished job that only its manifest has; the error has a field of its own in the record."""
+
+
+class Usage(NamedTuple):
+    """How much a tenant uses at the moment.
+
+    Attributes:
+        running: Running jobs.
+        targets: Targets of all jobs that have not finished.
+        stored: Stored bytes.
+    """
+
+    running: int
+    targets: int
+    stored: int
+
+
+class JobIndex:
+    """Records and lists of jobs. Every call raises `Unavailable` if Redis does not answer."""
+
+    def __init__(self, redis_client: RedisClient) -> None:
+        self._redis_client = redis_client
+
+    def find(self, job_id: str) -> Job | None:
+        """A job without artifacts, metrics and provenance, which only the manifest has; None if there is no record."""
+        with self._redis_client.connection() as redis:
+            record = cast("dict[str, str]", redis.hgetall(key_of_job(job_id)))
+        return _parse_record(record)
+
+    def find_manifest_fence(self, job_id: str) -> int:
+        """The fence of the job's manifest; 0 if the record has none."""
+        with self._redis_client.connection() as redis:
+            return int(redis.hget(key_of_job(job_id), "manifest") or 0)
+
+    def save_finished(self, manifest: Manifest) -> None:
+        """Writes the record of a finished job from its manifest, and puts the job into all lists."""
+        job = manifest.job
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key_of_job(job.id), mapping=cast("dict[Any, Any]", _build_record(manifest)))
+            for name in [*lists_of(job), *states_of(job, job.state)]:
+                pipe.zadd(name, {job.id: 0})
+            for name in states_of(job, State.QUEUED, State.RUNNING):
+                pipe.zrem(name, job.id)
+            pipe.execute()
+
+    def delete(self, job: Job) -> None:
+        """Removes the record of a finished job, and the job from all lists."""
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.decrby(key_of_stored(job.tenant), int(redis.hget(key_of_job(job.id), "bytes") or 0))
+            pipe.delete(key_of_job(job.id))
+            for name in [*lists_of(job), *states_of(job, *TERMINAL)]:
+                pipe.zrem(name, job.id)
+            pipe.execute()
+
+    def page(
+        self, tenant: str, *, filters: dict[str, str], limit: int, after: str | None
+    ) -> tuple[list[Job], str | None]:
+        """A page of a tenant's jobs, newest first.
+
+        Args:
+            tenant: The tenant.
+            filters: Required values of `state`, `method`, `model` (`name` or `name@release`) and `tag`.
+            limit: Maximum number of jobs.
+            after: The last id of the previous page.
+
+        Returns:
+            The jobs, and the id after which the next page starts; None if this is the last page.
+        """
+        lists = [key_of_list(tenant, facet, value) for facet, value in filters.items()]
+        first, *others = lists or [key_of_list(tenant, "all")]
+        jobs: list[Job] = []
+        for _ in range(MAX_CHUNKS):
+            ids = self._list_ids(first, after, limit + 1)
+            jobs += self._find_all(self._filter(ids, others))
+            if len(jobs) > limit:
+                return jobs[:limit], jobs[limit - 1].id
+            if len(ids) <= limit:
+                return jobs, None
+            after = ids[-1]
+        return jobs, after
+
+    def _list_ids(self, name: str, after: str | None, count: int) -> list[str]:
+        start = f"({after}" if after else "+"
+        with self._redis_client.connection() as redis:
+            return cast("list[str]", redis.zrange(name, start, "-", bylex=True, desc=True, offset=0, num=count))
+
+    def _filter(self, ids: list[str], names: list[str]) -> list[str]:
+        for name in names:
+            with self._redis_client.connection() as redis:
+                scores = redis.zmscore(name, ids) if ids else []
+            ids = [job_id for job_id, score in zip(ids, scores, strict=True) if score is not None]
+        return ids
+
+    def _find_all(self, ids: list[str]) -> list[Job]:
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hgetall(key_of_job(job_id))
+            records = pipe.execute()
+        return [job for record in records if (job := _parse_record(record)) is not None]
+
+    def count(self, state: State) -> int:
+        """Number of jobs of all tenants in a state."""
+        with self._redis_client.connection() as redis:
+            return redis.zcard(key_of_state(state))
+
+    def usage(self, tenant: str) -> Usage:
+        """How much a tenant uses at the moment."""
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.zcard(key_of_list(tenant, "state", State.RUNNING))
+            pipe.get(key(f"targets:{tenant}"))
+            pipe.get(key_of_stored(tenant))
+            return Usage(*(int(count or 0) for count in pipe.execute()))
+
+    def add_stored(self, tenant: str, count: int) -> None:
+        """Adds to the number of bytes that a tenant has stored."""
+        with self._redis_client.connection() as redis:
+            redis.incrby(key_of_stored(tenant), count)
+
+    def set_stored(self, stored: Mapping[str, int]) -> None:
+        """Sets the number of stored bytes of each tenant."""
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+            for tenant, count in stored.items():
+                pipe.set(key_of_stored(tenant), count)
+            pipe.execute()
+
+    def tenants(self, job_ids: Sequence[str]) -> list[str | None]:
+        """The tenant of each of these jobs; None for a job without a record."""
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hget(key_of_job(job_id), "tenant")
+            return pipe.execute()
+
+    def unfinished(self) -> list[str]:
+        """Ids of all queued and running jobs."""
+        with self._redis_client.connection() as redis:
+            return [
+                job_id
+                for state in (State.QUEUED, State.RUNNING)
+                for job_id in cast("list[str]", redis.zrange(key_of_state(state), 0, -1))
+            ]
+
+
+def _build_record(manifest: Manifest) -> dict[str, str | int]:
+    job = manifest.job
+    record: dict[str, str | int] = {
+        "format": RECORD_FORMAT,
+        "job": job.model_copy(update=NOT_IN_RECORDS).model_dump_json(),
+        "tenant": job.tenant,
+        "state": job.state.value,
+        "fence": manifest.fence,
+        "attempt": job.attempt,
+        "done": job.progress.done,
+        "total": job.progress.total,
+        "unit": job.progress.unit,
+        "manifest": manifest.fence,
+        "bytes": job.bytes,
+    }
+    for name, moment in (("started_at", job.started_at), ("finished_at", job.finished_at)):
+        if moment is not None:
+            record[name] = moment.isoformat()
+    if job.error is not None:
+        record["error"] = job.error.model_dump_json()
+    return record
+
+
+def _parse_record(record: dict[str, str]) -> Job | None:
+    if "job" not in record or int(record.get("format", 1)) > RECORD_FORMAT:
+        return None
+    progress = Progress(
+        done=int(record.get("done", 0)), total=int(record.get("total", 0)), unit=record.get("unit", "step")
+    )
+    current = {
+        "state": State(record["state"]),
+        "attempt": int(record["attempt"]),
+        "progress": progress,
+        "started_at": record.get("started_at"),
+        "finished_at": record.get("finished_at"),
+        "error": load_json(record["error"]) if "error" in record else None,
+    }
+    return Job.model_validate({**Job.model_validate_json(record["job"]).model_dump(), **current})

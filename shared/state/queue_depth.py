@@ -1,0 +1,90 @@
+"""How much waits in Redis and for how long. The cost grows with the number of lanes, not with that of shards."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+from archetype.contract.job import State
+from shared.state.delivery_queue import LOOKED, TENANTS
+from shared.state.job_ids import created_at
+from shared.state.keys import key, key_of_job, key_of_state
+from shared.state.redis_client import RedisClient
+
+PRIORITIES = ("interactive", "bulk")
+
+MAX_READ_SHARDS = 200
+"""Shards at the head of each lane that are read to find the oldest queued job."""
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """Numbers and ages of what waits. All ages are 0 if nothing waits.
+
+    Attributes:
+        queued: Shards that wait for a worker.
+        running: Claimed shards.
+        oldest: By priority, age in seconds of the oldest job of which no shard was claimed. Only the first shards of
+            each lane are read.
+        unfinished: By state, age in seconds of the oldest job in this state.
+        late: Seconds since the oldest deadline of an unfinished job has passed.
+        overdue: Seconds for which a webhook has been due while no sender has looked for it. A tenant's webhooks that
+            wait for the tenant's other webhooks do not count.
+    """
+
+    queued: int
+    running: int
+    oldest: dict[str, float]
+    unfinished: dict[str, float]
+    late: float
+    overdue: float
+
+
+def read_queue_depth(redis_client: RedisClient) -> QueueDepth:
+    """Reads the depth of the queue. Raises `Unavailable`."""
+    with redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+        for priority in PRIORITIES:
+            pipe.zrange(key(f"lanes:{priority}"), 0, -1)
+        lanes = dict(zip(PRIORITIES, cast("list[list[str]]", pipe.execute()), strict=True))
+        pending = [(priority, key(f"pending:{priority}:{lane}")) for priority in PRIORITIES for lane in lanes[priority]]
+        for _, name in pending:
+            pipe.zcard(name)
+            pipe.zrange(name, 0, MAX_READ_SHARDS - 1, withscores=True)
+        pipe.zcard(key("leases"))
+        pipe.zrange(key("deadlines"), 0, 0, withscores=True)
+        pipe.zrange(TENANTS, 0, 0, withscores=True)
+        pipe.get(LOOKED)
+        pipe.zrange(key_of_state(State.QUEUED), 0, 0)
+        pipe.zrange(key_of_state(State.RUNNING), 0, 0)
+        *of_lanes, leases, deadline, webhook, looked, oldest_queued, oldest_running = pipe.execute()
+    counts, heads = of_lanes[::2], of_lanes[1::2]
+    oldest = dict.fromkeys(PRIORITIES, 0.0)
+    for (priority, _), shards in zip(pending, heads, strict=True):
+        oldest[priority] = max(oldest[priority], _age(_find_queued(shards, redis_client)))
+    return QueueDepth(
+        queued=sum(counts),
+        running=leases,
+        oldest=oldest,
+        unfinished={State.QUEUED: _age_of_job(oldest_queued), State.RUNNING: _age_of_job(oldest_running)},
+        late=_age(deadline),
+        overdue=min(_age(webhook), _age([("", float(looked or 0))])),
+    )
+
+
+def _find_queued(shards: list[tuple[str, float]], redis_client: RedisClient) -> list[tuple[str, float]]:
+    """The first shard of a job that is still queued. Waiting shards of running jobs are not a reason for an alert."""
+    jobs = list(dict.fromkeys(ref.rpartition(":")[0] for ref, _ in shards))
+    with redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+        for job_id in jobs:
+            pipe.hget(key_of_job(job_id), "state")
+        queued = {job_id for job_id, state in zip(jobs, pipe.execute(), strict=True) if state == State.QUEUED}
+    return [(ref, since) for ref, since in shards if ref.rpartition(":")[0] in queued][:1]
+
+
+def _age(entries: list[tuple[str, float]]) -> float:
+    """Seconds since the score, a time in ms, of the first entry of a sorted set; 0 if there is none."""
+    return max(0.0, time.time() - entries[0][1] / 1000) if entries else 0.0
+
+
+def _age_of_job(job_ids: list[Any]) -> float:
+    """Seconds since the first of these jobs was created; 0 if there is none."""
+    return max(0.0, time.time() - created_at(job_ids[0]).timestamp()) if job_ids else 0.0

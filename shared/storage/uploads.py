@@ -1,0 +1,60 @@
+"""Uploaded images and archives of a tenant in the store."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import IO
+
+from archetype.contract.upload import ArchiveFacts, Image
+from shared.errors import UnknownImage
+from shared.media.image import ImageFacts
+from shared.storage import layout
+from shared.storage.s3 import Bucket, Missing
+
+
+class Uploads:
+    """The images and archives that one tenant uploaded."""
+
+    def __init__(self, bucket: Bucket, tenant: str) -> None:
+        self._bucket = bucket
+        self._images = layout.images(tenant)
+        self._archives = layout.archives(tenant)
+
+    def save_image(self, data: bytes, facts: ImageFacts) -> Image:
+        """Stores an image under its SHA-256 digest."""
+        digest = hashlib.sha256(data).hexdigest()
+        image = Image(id=digest, bytes=len(data), **asdict(facts))
+        self._bucket.put(self._images + digest, data, media_type=image.media_type)
+        self._bucket.put_document(f"{self._images}{digest}.json", image)
+        return image
+
+    def describe_image(self, image_id: str) -> Image | None:
+        """Format and size of an image, or None if it was not uploaded."""
+        return self._bucket.get_document(f"{self._images}{image_id}.json", Image)
+
+    def load_image(self, image_id: str) -> bytes:
+        """The file of an image as it was uploaded. Raises `UnknownImage`."""
+        try:
+            return self._bucket.get(self._images + image_id)
+        except Missing as error:
+            raise UnknownImage(f"there is no image {image_id}; upload it with POST /v1/images") from error
+
+    def stream_image(self, image_id: str) -> Iterator[bytes]:
+        """The file of an image in chunks. Raises `Missing`."""
+        return self._bucket.stream(self._images + image_id)
+
+    def save_archive(self, file: IO[bytes], facts: ArchiveFacts) -> None:
+        """Stores an archive under its SHA-256 digest, which `facts` contains."""
+        self._bucket.put_file(self._archives + facts.id, file, media_type="application/zip")
+        self._bucket.put_document(f"{self._archives}{facts.id}.json", facts)
+
+    def describe_archive(self, archive_id: str) -> ArchiveFacts | None:
+        """Size and number of images of an archive, or None if it was not uploaded."""
+        return self._bucket.get_document(f"{self._archives}{archive_id}.json", ArchiveFacts)
+
+    def stream_archive(self, archive_id: str) -> Iterator[bytes]:
+        """The file of an archive in chunks. Raises `UnknownImage`."""
+        try:
+            return self._bucket.stream(self._archives + archive_id)
+        except Missing as error:
+            raise UnknownImage(f"there is no archive {archive_id}; upload it with POST /v1/archives") from error

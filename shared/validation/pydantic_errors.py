@@ -1,0 +1,17 @@
+"""Converts validation errors of pydantic to problems."""
+
+from pydantic import ValidationError
+
+from archetype.contract.pydantic_errors import describe_errors
+from shared.errors import InvalidRequest
+
+
+def explain(error: ValidationError, *, pointer: bool = True) -> InvalidRequest:
+    """The problem that describes a validation error.
+
+    Args:
+        error: The validation error.
+        pointer: Name fields by JSON pointer, as in a body, instead of by name, as in a query string.
+    """
+    described = describe_errors(error, pointer=pointer)
+    return InvalidRequest(described.detail, *described.errors)

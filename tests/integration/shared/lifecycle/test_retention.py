@@ -1,0 +1,116 @@
+"""Old results are deleted, by age and by size of a tenant; those of audits are kept, whatever clients call theirs."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from ulid import ULID
+
+from archetype.contract.job import State, now
+from archetype.contract.request import Audit
+from deploy.local import Stack
+from shared.lifecycle.finish import to_finished
+from shared.lifecycle.retention import expire
+from shared.settings import Settings
+from shared.state.job_index import JobIndex
+from shared.storage.documents import JobSpec, Manifest
+from shared.storage.job_store import JobStore
+from shared.storage.s3 import Bucket
+from tests.support.jobs import make_spec
+
+SIZE = 10_000
+
+Place = Callable[..., str]
+
+
+@pytest.fixture
+def storage(stack: Stack) -> Iterator[JobStore]:
+    """A store in an empty bucket."""
+    bucket = Bucket(stack.settings.model_copy(update={"s3_bucket": "retention-tests"}))
+    bucket.create()
+    yield JobStore(bucket)
+    for key in list(bucket.keys("")):
+        bucket.delete(key)
+
+
+@pytest.fixture
+def place(storage: JobStore, job_index: JobIndex) -> Place:
+    """A function that stores a job that ended some days ago, with ten kilobytes of artifacts."""
+
+    def store(days: float, *, tenant: str = "default", mark: bool | None = False, **request: object) -> str:
+        job_id = str(ULID.from_datetime(now() - timedelta(days=days))).lower()
+        spec = make_spec(**request).model_copy(update={"tenant": tenant, "in_audit": mark})
+        save(job_id, spec)
+        return job_id
+
+    def save(job_id: str, spec: JobSpec) -> None:
+        storage.save_spec(job_id, spec)
+        storage.save_artifact(job_id, 1, "a.png", bytes(SIZE), media_type="image/png")
+        manifest = Manifest(job=to_finished(spec.job(job_id), State.SUCCEEDED), fence=1)
+        storage.save_manifest(manifest)
+        storage.close(job_id)
+        job_index.save_finished(manifest)
+
+    return store
+
+
+def test_a_tag_does_not_keep_a_result(place: Place, storage: JobStore, job_index: JobIndex, settings: Settings) -> None:
+    tagged, member, audit = place(40, tags=["audit"]), place(40, mark=True), place(40, mark=True, method="audit")
+    assert expire(storage, job_index, settings) == [tagged]
+    assert all(storage.load_manifest(job_id) for job_id in (member, audit))
+
+
+def test_a_tenant_that_stores_too_much_loses_its_own_results_only(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+) -> None:
+    hers = place(6, tenant="alice")
+    kept = [place(5, tenant="mallory", mark=True, method="audit") for _ in range(3)]
+    oldest, newest = place(4, tenant="mallory", tags=["audit"]), place(1, tenant="mallory", tags=["audit"])
+    limited = settings.model_copy(update={"retention_bytes": 25_000})
+    assert expire(storage, job_index, limited) == [oldest, newest]
+    assert all(storage.load_manifest(job_id) for job_id in (hers, *kept))
+
+
+def test_the_maximum_of_one_tenant_deletes_its_oldest_results(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+) -> None:
+    first, _, hers = (place(3, tenant="mallory"), place(2, tenant="mallory"), place(9, tenant="alice"))
+    limited = settings.model_copy(update={"tenant_retention_bytes": 15_000})
+    assert expire(storage, job_index, limited) == [first]
+    assert storage.load_manifest(hers)
+
+
+def make_audit(members: dict[str, str]) -> dict[str, object]:
+    audit = Audit(model="shapes@1", plan={"name": "nightly"}, baselines=[], members=members, tags=["audit"])  # type: ignore[arg-type]
+    return audit.model_dump(mode="json")
+
+
+def test_members_of_audits_of_an_earlier_version_are_found_by_the_records_of_the_audits(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+) -> None:
+    earlier = {"mark": None, "tags": ["audit"]}
+    tagged = place(43, **earlier)
+    recorded, listed, repeated = (place(days, **earlier) for days in (42, 41, 40.5))
+    audit = place(40, mark=None, **make_audit({"subject/class_models": recorded}))
+    place(40, mark=None, **make_audit({"subject/class_models": repeated}))  # it was run again: no record names it
+    storage.save_audit_id("default", "digest", audit)
+    storage.save_member_id("default", "digest", listed)
+    assert expire(storage, job_index, settings) == [tagged]
+    assert all(storage.load_manifest(job_id) for job_id in (recorded, listed, repeated))
+
+
+def test_jobs_that_may_be_members_are_kept_until_redis_knows_all_audits(
+    place: Place,
+    storage: JobStore,
+    job_index: JobIndex,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tagged, old = place(41, mark=None, tags=["audit"]), place(40)
+    for job_id in (tagged, old):
+        manifest = storage.load_manifest(job_id)
+        assert manifest is not None
+        job_index.delete(manifest.job)
+    monkeypatch.setattr("shared.lifecycle.retention.MAX_REINDEXED", 1)
+    assert expire(storage, job_index, settings) == [old]
+    assert expire(storage, job_index, settings) == [tagged]

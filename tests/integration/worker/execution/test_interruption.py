@@ -1,0 +1,61 @@
+"""Interruption: cancelled, lost and hanging attempts end, and the rest of the batch goes on."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from archetype.contract.job import State
+from tests.support.lane_workplace import LaneWorkplace, assert_same_files
+from worker.execution.lane_runner import run_next_lane
+
+
+def test_cancelling_a_job_changes_nothing_for_the_other_jobs_of_its_batch(lanes: LaneWorkplace, at_step: Any) -> None:
+    jobs = [lanes.submit([target], model="slow") for target in (0, 1, 2)]
+    at_step(3, lambda: lanes.claims.withdraw(jobs[1], "asked", "api"))
+    lanes.work()
+    assert [lanes.result(job_id).state for job_id in jobs] == [State.SUCCEEDED, State.CANCELLED, State.SUCCEEDED]
+    assert lanes.result(jobs[1]).artifacts == []
+    alone = lanes.submit([2], model="slow")
+    lanes.work()
+    assert_same_files(lanes.files(jobs[2]), lanes.files(alone))
+
+
+def test_a_deadline_ends_only_its_own_job_in_a_shared_batch(lanes: LaneWorkplace, at_step: Any) -> None:
+    jobs = [lanes.submit([target], model="slow") for target in (0, 1)]
+    at_step(3, lambda: lanes.claims.withdraw(jobs[1], "deadline", "sweep"))
+    lanes.work()
+    late = lanes.result(jobs[1])
+    assert (late.state, late.error.type) == (State.CANCELLED, "/problems/deadline-exceeded")
+    assert lanes.result(jobs[0]).state is State.SUCCEEDED
+
+
+def test_a_job_of_several_shards_is_cancelled_as_a_whole(lanes: LaneWorkplace, at_step: Any) -> None:
+    job_id = lanes.submit([0, 1, 2], model="slow", params={"steps": 20, "seeds": [0, 1, 2, 3, 4]})
+    at_step(2, lambda: lanes.claims.withdraw(job_id, "asked", "api"))
+    lanes.work(lane_seconds=0)
+    assert (lanes.result(job_id).state, lanes.claims.leases()) == (State.CANCELLED, {})
+
+
+def test_a_step_that_hangs_ends_the_process(lanes: LaneWorkplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("worker.execution.heartbeat.os._exit", lambda code: (ended.append(code), lanes.stopping.set()))
+    lanes.submit([0], model="slow", params={"steps": 20})
+    monkeypatch.setattr("tests.support.networks.time.sleep", lambda _: threading.Event().wait(1.2))
+    run_next_lane(lanes.worker_context(step_seconds=0.4))
+    assert ended[0] == 70
+
+
+def test_a_worker_that_has_lost_its_claim_writes_nothing(lanes: LaneWorkplace, at_step: Any) -> None:
+    job_id = lanes.submit([0], model="slow")
+    claims: list[Any] = []
+
+    def lose() -> None:
+        lanes.lose_lease()
+        claims.append(lanes.claims.claim("another worker"))
+
+    at_step(2, lose)
+    run_next_lane(lanes.worker_context())
+    assert lanes.job_index.find(job_id).state is State.RUNNING
+    assert lanes.storage.load_manifest(job_id) is None
+    assert claims[0].attempt == 2

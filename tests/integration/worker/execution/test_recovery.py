@@ -1,0 +1,370 @@
+"""The recovery, without workers: lost shards return to the queue, and shards that are always lost fail."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import redis
+
+from archetype.contract.job import Progress, State, now
+from deploy.local import Stack
+from shared.lifecycle import retention
+from shared.queue.celery_app import count_messages, create_broker
+from shared.queue.claims import Claim, Claims
+from shared.state.job_ids import new_job_id
+from shared.state.job_index import JobIndex
+from shared.state.locks import Locks
+from shared.state.redis_client import RedisClient
+from shared.storage.documents import Manifest, ShardResult
+from shared.storage.job_store import JobStore
+from shared.storage.outbox import Outbox
+from shared.storage.s3 import Bucket
+from tests.support.jobs import make_spec, place
+from worker.execution.recovery import LeaseMonitor, Recovery, RecoveryThreads
+
+LEASE = 0.2
+
+
+class RecoveryLab:
+    """A recovery with a Redis database and a bucket of its own, and no worker."""
+
+    def __init__(self, stack: Stack) -> None:
+        url = stack.settings.redis_url.removesuffix("/0") + "/6"
+        self.settings = stack.settings.model_copy(
+            update={"redis_url": url, "lease_seconds": LEASE, "s3_bucket": "sweep-tests", "max_attempts": 3}
+        )
+        self.redis = redis.Redis.from_url(url)
+        self.redis_client, self.broker = RedisClient(self.settings), create_broker(self.settings)
+        self.job_index = JobIndex(self.redis_client)
+        self.claims = Claims(self.redis_client)
+        bucket = Bucket(self.settings)
+        bucket.create()
+        self.storage = JobStore(bucket)
+        self.recovery = Recovery(
+            self.settings,
+            self.redis_client,
+            self.job_index,
+            Locks(self.redis_client),
+            self.claims,
+            self.storage,
+            Outbox(self.redis_client, bucket),
+            self.broker,
+            LeaseMonitor(self.settings.lease_seconds),
+        )
+
+    def queue(self, **changes: object) -> str:
+        """Submits a job as the API does, but sends no message; returns its id."""
+        spec = make_spec(**changes)
+        self.storage.save_spec(job_id := new_job_id(), spec)
+        self.claims.create(job_id, spec)
+        return job_id
+
+    def lose(self) -> Claim | None:
+        """Claims the next shard, lets its lease expire, and runs the recovery."""
+        claim = self.claims.claim("a worker that dies")
+        self.expire()
+        return claim
+
+    def expire(self) -> None:
+        """Runs the recovery before and after all leases expire."""
+        self.recovery.sweep()
+        time.sleep(LEASE * 1.3)
+        self.recovery.sweep()
+
+    def state(self, job_id: str) -> State:
+        return self.job_index.find(job_id).state
+
+    def end(self, job_id: str, claim: Claim, **changes: object) -> Manifest:
+        """Stores the manifest of a job that has succeeded, but does not end it in Redis."""
+        done = self.job_index.find(job_id).model_copy(
+            update={"state": State.SUCCEEDED, "finished_at": now(), **changes}
+        )
+        manifest = Manifest(job=done, fence=claim.fence)
+        self.storage.save_manifest(manifest)
+        return manifest
+
+
+@pytest.fixture
+def lab(stack: Stack) -> Iterator[RecoveryLab]:
+    made = RecoveryLab(stack)
+    made.redis.flushdb()
+    for key in list(made.storage.bucket.keys("")):
+        made.storage.bucket.delete(key)
+    yield made
+    made.redis.flushdb()
+
+
+def test_a_job_that_lost_its_worker_is_queued_and_a_message_is_sent(lab: RecoveryLab) -> None:
+    job_id = lab.queue()
+    lab.lose()
+    assert lab.state(job_id) is State.QUEUED
+    assert count_messages(lab.broker) == 1
+
+
+def test_a_job_that_is_always_lost_fails_after_three_attempts(lab: RecoveryLab) -> None:
+    job_id = lab.queue()
+    for _ in range(3):
+        assert lab.lose() is not None
+    assert lab.lose() is None
+    job = lab.storage.load_manifest(job_id).job
+    assert lab.state(job_id) is job.state is State.FAILED
+    assert (job.attempt, job.error.type) == (3, "/problems/attempts-exhausted")
+    assert lab.job_index.find(job_id).error == job.error  # the list of jobs shows the reason
+    assert list(lab.storage.list_open()) == []
+
+
+def test_the_third_lost_attempt_does_not_overwrite_a_result(lab: RecoveryLab) -> None:
+    job_id = lab.queue()
+    for attempt in range(3):
+        claim = lab.claims.claim("a worker that dies")
+        if attempt == 2:
+            lab.end(job_id, claim)
+        lab.expire()
+    assert lab.state(job_id) is State.SUCCEEDED
+
+
+def test_only_the_shard_that_is_always_lost_fails_in_a_job_of_several_shards(lab: RecoveryLab) -> None:
+    job_id = lab.queue(shards=(1, 1))
+    first = lab.claims.claim("a worker")
+    lab.storage.save_shard_result(job_id, 0, first.fence, ShardResult(metrics={"kept": True}))
+    assert lab.claims.finish_shard(first, "a worker") is None
+    for _ in range(3):
+        assert lab.lose().shard == 1
+    whole = lab.claims.claim("a worker")
+    assert whole.is_assembly
+    assert lab.storage.load_shard_result(job_id, 0).metrics == {"kept": True}
+    assert lab.storage.load_shard_result(job_id, 1).error.type == "/problems/attempts-exhausted"
+
+
+def test_a_shard_result_that_was_stored_before_its_worker_died_is_not_overwritten(lab: RecoveryLab) -> None:
+    job_id = lab.queue(shards=(1, 1))
+    lab.claims.finish_shard(lab.claims.claim("a worker"), "a worker")
+    for attempt in range(3):
+        claim = lab.claims.claim("a worker that dies")
+        if attempt == 2:
+            lab.storage.save_shard_result(job_id, claim.shard, claim.fence, ShardResult(metrics={"kept": True}))
+        lab.expire()
+    assert lab.storage.load_shard_result(job_id, 1).metrics == {"kept": True}
+    assert lab.claims.claim("a worker").is_assembly
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_cancellation_survives_the_death_of_the_worker_that_runs_the_job(lab: RecoveryLab, attempts: int) -> None:
+    job_id = lab.queue()
+    for _ in range(attempts - 1):
+        lab.lose()
+    lab.claims.claim("a worker that dies")
+    assert lab.claims.withdraw(job_id, "asked", "api") is None
+    lab.expire()
+    assert lab.state(job_id) is lab.storage.load_manifest(job_id).job.state is State.CANCELLED
+
+
+def test_a_message_is_sent_only_if_a_shard_waits_and_no_message_is_on_its_way(lab: RecoveryLab) -> None:
+    lab.recovery.sweep()
+    assert count_messages(lab.broker) == 0
+    lab.queue()
+    lab.recovery.sweep()
+    lab.recovery.sweep()
+    assert count_messages(lab.broker) == 1
+
+
+def test_a_worker_that_renews_its_lease_keeps_its_job(lab: RecoveryLab) -> None:
+    job_id = lab.queue()
+    claim = lab.claims.claim("a worker")
+    for _ in range(3):
+        lab.recovery.sweep()
+        time.sleep(LEASE * 0.7)
+        lab.claims.renew(claim, Progress())
+    lab.recovery.sweep()
+    assert lab.state(job_id) is State.RUNNING
+
+
+def test_a_change_of_the_system_time_ends_no_lease(lab: RecoveryLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = lab.queue()
+    lab.claims.claim("a worker")
+    lab.recovery.sweep()
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 3600)
+    lab.recovery.sweep()
+    assert lab.state(job_id) is State.RUNNING
+
+
+def test_a_job_whose_deadline_has_passed_is_cancelled_with_the_reason(lab: RecoveryLab) -> None:
+    job_id = lab.queue(seconds=-1)
+    lab.recovery.sweep()
+    job = lab.storage.load_manifest(job_id).job
+    assert (lab.state(job_id), job.error.type) == (State.CANCELLED, "/problems/deadline-exceeded")
+    assert "Cancel-After" in job.error.detail
+    assert lab.claims.claim("a worker") is None
+
+
+def test_a_worker_that_renews_its_lease_receives_the_passed_deadline(lab: RecoveryLab) -> None:
+    lab.queue(seconds=-1)
+    claim = lab.claims.claim("a worker")
+    lab.recovery.sweep()
+    assert lab.claims.renew(claim, Progress()) == "deadline"
+
+
+def test_all_jobs_are_restored_from_the_store_after_redis_has_lost_them(lab: RecoveryLab) -> None:
+    waiting, running, ended, parts = (lab.queue(shards=shards) for shards in ((1,), (1,), (1,), (1, 1)))
+    claims = {claim.job_id: claim for claim in (lab.claims.claim("a worker") for _ in range(4))}
+    lab.claims.give_back(claims[waiting], counts=False, max_attempts=3)
+    manifest = lab.end(ended, claims[ended])
+    lab.claims.finish_job(claims[ended], manifest)
+    lab.storage.save_shard_result(parts, 0, claims[parts].fence, ShardResult(metrics={"kept": True}))
+    lab.storage.save_artifact(running, claims[running].fence + 10**12, "a.png", b"", media_type="image/png")
+    lab.redis.flushdb()
+    lab.recovery.reconcile()
+    assert [lab.state(job_id) for job_id in (waiting, running, parts)] == [State.QUEUED] * 3
+    assert lab.state(ended) is State.SUCCEEDED
+    again = {claim.job_id: claim for claim in (lab.claims.claim("a worker") for _ in range(3))}
+    assert again[parts].shard == 1
+    assert again[running].fence > claims[running].fence + 10**12  # a prefix in the store is never used twice
+    assert [again[job_id].resumes for job_id in (waiting, running, parts)] == [False, True, True]
+    assert sorted(lab.storage.list_open()) == sorted([waiting, running, parts])
+
+
+def test_a_request_that_is_only_in_the_store_is_queued(lab: RecoveryLab) -> None:
+    lab.storage.save_spec(job_id := new_job_id(), make_spec())
+    lab.recovery.reconcile()
+    assert lab.state(job_id) is State.QUEUED
+
+
+def test_the_end_of_a_job_that_redis_has_lost_is_written_again(lab: RecoveryLab) -> None:
+    job_id = lab.queue()
+    lab.end(job_id, lab.claims.claim("a worker"))
+    lab.storage.close(job_id)
+    lab.redis.delete(f"archetype:job:{job_id}", "archetype:leases")
+    lab.claims.create(job_id, make_spec())
+    lab.recovery.reconcile()
+    assert lab.state(job_id) is State.SUCCEEDED
+    assert lab.claims.claim("a worker") is None
+
+
+def test_a_job_whose_request_was_never_stored_is_removed_after_a_while(
+    lab: RecoveryLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.storage.bucket.put(f"open/{new_job_id()}", b"", media_type="text/plain")
+    lab.recovery.reconcile()
+    assert len(list(lab.storage.list_open())) == 1
+    monkeypatch.setattr("shared.lifecycle.rebuild.MAX_SUBMISSION_SECONDS", -1)
+    lab.recovery.reconcile()
+    assert list(lab.storage.list_open()) == []
+
+
+def finished(lab: RecoveryLab, days: float = 0, **changes: object) -> str:
+    """Creates a job that ended so many days ago, with ten kilobytes of artifacts; returns its id."""
+    from ulid import ULID
+
+    job_id = str(ULID.from_datetime(now() - timedelta(days=days))).lower()
+    job = place(lab.claims, job_id)
+    claim = lab.claims.claim("a worker")
+    lab.storage.save_artifact(job_id, claim.fence, "a.png", bytes(10_000), media_type="image/png")
+    lab.claims.finish_job(claim, lab.end(job.id, claim, **changes))
+    return job_id
+
+
+def test_results_expire_by_age_except_those_of_audits_and_of_jobs_that_have_not_ended(lab: RecoveryLab) -> None:
+    old, audit, fresh = finished(lab, 40), finished(lab, 40, method="audit"), finished(lab)
+    waiting = lab.queue()
+    assert retention.expire(lab.storage, lab.job_index, lab.settings) == [old]
+    assert lab.storage.has_expired(old, "default")
+    assert lab.job_index.find(old) is None
+    assert all(lab.storage.load_manifest(job_id) for job_id in (audit, fresh))
+    assert lab.storage.load_spec(waiting)
+
+
+def test_the_oldest_results_expire_first_if_all_results_are_too_large(lab: RecoveryLab) -> None:
+    first, second, third = (finished(lab, days) for days in (3, 2, 1))
+    settings = lab.settings.model_copy(update={"retention_bytes": 15_000})
+    assert retention.expire(lab.storage, lab.job_index, settings) == [first, second]
+    assert lab.storage.load_manifest(third)
+
+
+def from_newer_version(lab: RecoveryLab, days: float) -> str:
+    """Creates a job that ended so many days ago, with a manifest that only a newer version can read."""
+    job_id = finished(lab, days)
+    (key,) = lab.storage.bucket.keys(f"jobs/{job_id}/manifests/")
+    lab.storage.bucket.put(key, b'{"format": 99, "shape": "unknown"}', media_type="application/json")
+    return job_id
+
+
+def test_a_manifest_of_a_newer_version_is_kept_and_delays_no_other_job(lab: RecoveryLab) -> None:
+    newer, old = from_newer_version(lab, 41), finished(lab, 40)
+    assert retention.expire(lab.storage, lab.job_index, lab.settings) == [old]
+    lab.redis.flushdb()
+    retention.expire(lab.storage, lab.job_index, lab.settings)
+    assert list(lab.storage.bucket.keys(f"jobs/{newer}/"))
+
+    blocked = make_spec().model_copy(update={"after": [newer]})
+    lab.storage.save_spec(waiting := new_job_id(), blocked)
+    lab.claims.create(waiting, blocked)
+    lab.queue()
+    lab.recovery.sweep()
+    assert lab.state(waiting) is State.QUEUED
+    assert lab.claims.list_blocked()
+    assert count_messages(lab.broker) == 1
+
+
+def test_idempotency_keys_expire(lab: RecoveryLab) -> None:
+    lab.storage.save_idempotency_key("default", "key", "job")
+    retention.expire(lab.storage, lab.job_index, lab.settings)
+    assert lab.storage.find_idempotency_key("default", "key") == "job"
+    settings = lab.settings.model_copy(update={"idempotency_seconds": -5})
+    retention.expire(lab.storage, lab.job_index, settings)
+    assert lab.storage.find_idempotency_key("default", "key") is None
+
+
+def test_a_blocked_job_begins_when_the_jobs_before_it_have_ended(lab: RecoveryLab) -> None:
+    first = lab.queue()
+    spec = make_spec().model_copy(update={"after": [first]})
+    lab.storage.save_spec(last := new_job_id(), spec)
+    lab.claims.create(last, spec)
+    lab.recovery.sweep()
+    claim = lab.claims.claim("me")
+    assert claim.job_id == first
+    lab.redis.flushdb()
+    lab.recovery.reconcile()
+    lab.recovery.sweep()
+    claim = lab.claims.claim("me")
+    assert claim.job_id == first
+    assert lab.claims.claim("me") is None
+    lab.claims.finish_job(claim, lab.end(first, claim))
+    lab.recovery.sweep()
+    assert lab.claims.claim("me").job_id == last
+
+
+def test_a_blocked_job_begins_if_the_job_before_it_is_gone(lab: RecoveryLab) -> None:
+    spec = make_spec().model_copy(update={"after": [new_job_id()]})
+    lab.claims.create(last := new_job_id(), spec)
+    lab.recovery.sweep()
+    assert lab.claims.claim("me").job_id == last
+
+
+def test_three_of_many_workers_run_the_recovery_and_another_replaces_a_dead_one(lab: RecoveryLab) -> None:
+    def keep(owner: str, seconds: float = 0.3) -> bool:
+        return Locks(lab.redis_client).keep_place("test", owner, places=3, seconds=seconds)
+
+    assert [keep(owner) for owner in "abcde"] == [True, True, True, False, False]
+    assert [keep(owner, 30) for owner in "ab"] == [True, True]
+    time.sleep(0.35)  # c does not keep its place
+    assert [keep(owner) for owner in "abd"] == [True, True, True]
+    assert not keep("e")
+
+
+def test_a_worker_without_a_place_does_not_run_the_recovery_until_one_is_free(
+    lab: RecoveryLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = threading.Event()
+    monkeypatch.setattr(Recovery, "sweep", lambda _: swept.set())
+    for other in "abc":
+        assert Locks(lab.redis_client).keep_place("sweep", other, places=3, seconds=1.5)
+    threads = RecoveryThreads(lab.recovery)
+    threads.start()
+    try:
+        assert not swept.wait(1)
+        assert swept.wait(5)  # their places are free now
+    finally:
+        threads.stop()

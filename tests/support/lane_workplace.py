@@ -1,0 +1,180 @@
+"""A worker that runs lanes in the process of the test."""
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import redis
+import torch
+from PIL import Image
+
+from archetype.contract.job import Job, State, now
+from deploy.local import Stack
+from shared.catalogue.catalogue import load_catalogue
+from shared.media.image import ImageFacts
+from shared.queue.claims import Claims
+from shared.queue.lanes import name_lane
+from shared.queue.sharding import split_job
+from shared.state.job_ids import new_job_id
+from shared.state.job_index import JobIndex
+from shared.state.locks import Locks
+from shared.state.redis_client import RedisClient
+from shared.storage.documents import JobSpec, Manifest
+from shared.storage.job_store import JobStore
+from shared.storage.outbox import Outbox
+from shared.storage.s3 import Bucket
+from shared.validation.request import check_request, parse_request
+from tests.conftest import write_catalogue
+from tests.support.run_method import encode, noise
+from worker.engine.model.autotune import ExecutionPlan
+from worker.execution.lane_runner import run_next_lane
+from worker.execution.worker_context import WorkerContext
+from worker.models.loader import Loader, ModelCache
+from worker.models.plan_cache import PlanCache
+
+CPU = torch.device("cpu")
+QUICK = {"steps": 12, "frames": 3}
+
+FAULTY_MODELS = """
+[[model]]
+name = "greedy"
+architecture = "factory:greedy"
+classes = ["one", "two", "three"]
+preprocessing = { size = [16, 16] }
+
+[[model]]
+name = "picky"
+architecture = "factory:picky"
+classes = ["one", "two", "three"]
+preprocessing = { size = [16, 16] }
+"""
+
+
+class FixedPlans(PlanCache):
+    """Batches of eight on every machine; the measured seconds differ each time, as they do between machines."""
+
+    def find(self, _key: str, _measure: Callable[[], ExecutionPlan], _known: object = None) -> ExecutionPlan:
+        return ExecutionPlan("float32", 8, time.monotonic())
+
+
+class LaneWorkplace:
+    """A worker without a Celery process, with a Redis database and a bucket of its own."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        url = stack.settings.redis_url.removesuffix("/0") + "/9"
+        self.settings = stack.settings.model_copy(
+            update={
+                "redis_url": url,
+                "s3_bucket": "lane-tests",
+                "lane_seconds": 60,
+                "checkpoint_seconds": 1000,
+                "max_attempts": 3,
+            }
+        )
+        self.redis = redis.Redis.from_url(url)
+        self.redis.flushdb()
+        bucket = Bucket(self.settings)
+        bucket.create()
+        self.redis_client, self.storage = RedisClient(self.settings), JobStore(bucket)
+        self.job_index = JobIndex(self.redis_client)
+        self.claims = Claims(self.redis_client)
+        factories = {
+            **self.settings.factories,
+            "greedy": "tests.support.networks:greedy",
+            "picky": "tests.support.networks:picky",
+        }
+        path = write_catalogue(folder)
+        path.write_text(path.read_text() + FAULTY_MODELS)
+        self.catalogue = load_catalogue(path)
+        self.networks = ModelCache(Loader(factories), device=CPU)
+        self.stopping = threading.Event()
+
+    def worker_context(self, **settings: Any) -> WorkerContext:
+        """Returns the context of the worker, with some settings changed."""
+        return WorkerContext(
+            settings=self.settings.model_copy(update=settings),
+            redis_client=self.redis_client,
+            job_index=self.job_index,
+            locks=Locks(self.redis_client),
+            claims=self.claims,
+            storage=self.storage,
+            outbox=Outbox(self.redis_client, self.storage.bucket),
+            catalogue=self.catalogue,
+            networks=self.networks,
+            plans=FixedPlans(None),
+            device=CPU,
+            stopping=self.stopping,
+        )
+
+    def submit(self, targets: list[int] | None = None, model: str = "grey", seconds: float = 600, **body: Any) -> str:
+        """Submits a job as the API does; returns its id."""
+        classes = {} if targets is None else {"targets": targets}
+        body = {"method": "class_model", "model": model, "params": QUICK, **classes, **body}
+        checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
+        shards, weight = split_job(checked.request, checked.targets)
+        spec = JobSpec(
+            request=checked.request.model_dump(mode="json"),
+            lane=name_lane(checked.request, checked.release.identity),
+            shards=shards,
+            weight=weight,
+            created_at=now(),
+            deadline=now() + timedelta(seconds=seconds),
+        )
+        self.storage.save_spec(job_id := new_job_id(), spec)
+        self.claims.create(job_id, spec)
+        return job_id
+
+    def work(self, **settings: Any) -> int:
+        """Runs lanes until no shard waits; returns how many lanes."""
+        runs = 0
+        while self.claims.is_waiting():
+            run_next_lane(self.worker_context(**settings))
+            runs += 1
+            assert runs < 20
+        return runs
+
+    def result(self, job_id: str) -> Job:
+        """Returns a job that has ended, as its manifest has it."""
+        return self.manifest(job_id).job
+
+    def manifest(self, job_id: str) -> Manifest:
+        """Returns the manifest of a job that has ended."""
+        manifest = self.storage.load_manifest(job_id)
+        assert manifest is not None, self.job_index.find(job_id)
+        return manifest
+
+    def files(self, job_id: str) -> dict[str, bytes]:
+        """Returns the images and arrays of a successful job, by name."""
+        manifest = self.manifest(job_id)
+        assert manifest.job.state is State.SUCCEEDED, manifest.job.error
+        return {
+            name: self.storage.bucket.get(key)
+            for name, key in manifest.keys.items()
+            if name.endswith((".png", ".npz", ".gif")) and name != "contact-sheet.png"
+        }
+
+    def upload(self, seed: int) -> str:
+        """Uploads an image of noise; returns its id."""
+        return self.storage.of("default").save_image(encode(noise(28, 28, 1, seed=seed)), ImageFacts("PNG", 28, 28)).id
+
+    def lose_lease(self) -> None:
+        """Returns the only shard that is claimed to the queue, as the recovery does after its lease has expired."""
+        (ref, beat), *_ = self.claims.leases().items()
+        assert self.claims.release(ref, beat, max_attempts=3)
+
+
+def assert_same_files(ours: dict[str, bytes], theirs: dict[str, bytes]) -> None:
+    """Asserts equal names, and images that differ by at most two levels, because batches round differently."""
+    assert set(ours) == set(theirs)
+    for name in ours:
+        if name.endswith(".png") and "curve" not in name:
+            assert np.abs(_read_pixels(ours[name]) - _read_pixels(theirs[name])).max() <= 2, name
+
+
+def _read_pixels(data: bytes) -> Any:
+    return np.asarray(Image.open(io.BytesIO(data)), np.int16)

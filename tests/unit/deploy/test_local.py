@@ -1,0 +1,63 @@
+"""The environment and the command line of a local stack."""
+
+import urllib.request
+
+import pytest
+
+from deploy.command import INTERRUPTED, Terminated, run_command
+from deploy.local import bypass_proxies, main, make_environment
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_the_exceptions_of_the_user_are_kept_and_this_machine_is_added(name: str) -> None:
+    variables = bypass_proxies({name: "intranet, .example.org"})
+    assert variables["no_proxy"] == variables["NO_PROXY"]
+    hosts = variables["no_proxy"].split(",")
+    assert {"intranet", ".example.org", "localhost", "127.0.0.1", "::1", "[::1]"} <= set(hosts)
+    assert len(hosts) == len(set(hosts))
+    assert bypass_proxies(variables) == variables
+
+
+@pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1:9000", "[::1]:9000", "127.0.0.1"])
+def test_processes_of_a_stack_bypass_proxies_for_this_machine(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
+    for name, value in make_environment(None).items():
+        monkeypatch.setenv(name, value)
+    assert urllib.request.proxy_bypass(host)
+    assert not urllib.request.proxy_bypass("example.org:80")
+
+
+def test_no_setting_of_the_user_reaches_a_process_of_the_stack_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHETYPE_OPERATOR_TOKEN", "the user's")
+    assert not [name for name in make_environment(None) if name.startswith("ARCHETYPE_")]
+
+
+def test_an_empty_port_counts_as_unset(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PORT", "")
+    monkeypatch.setattr("sys.argv", ["deploy.local", "serve", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "port of the API" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), INTERRUPTED),
+        (Terminated(), 0),
+        (RuntimeError("x"), 1),
+        (OSError("x"), 1),
+        (ValueError("x"), 1),
+    ],
+)
+def test_a_command_that_is_interrupted_or_fails_ends_with_its_code_and_without_a_traceback(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def fail() -> int:
+        raise error
+
+    assert run_command(fail) == code
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,121 @@
+"""Which releases an audit compares, and which jobs it consists of."""
+
+from typing import Any
+
+import pytest
+
+from archetype.contract.audit_plan import AuditPlan
+from archetype.contract.model import Preprocessing
+from archetype.contract.request import Audit
+from shared.catalogue.catalogue import Catalogue
+from shared.catalogue.release import Release
+from shared.errors import InvalidRequest, UnknownModel, UnknownTarget
+from shared.lifecycle.audit_jobs import (
+    MAX_CONTROL_PROBES,
+    build_members,
+    check_plan,
+    choose_baselines,
+    explain_difference,
+)
+
+
+def release(number: str, **changes: Any) -> Release:
+    fields = {"name": "fruit", "release": number, "architecture": "timm:resnet18", "classes": ["apple", "lemon"]}
+    return Release.model_validate(fields | changes)
+
+
+FIRST, SECOND, THIRD = (release(number) for number in "123")
+CATALOGUE = Catalogue([FIRST, SECOND, THIRD])
+
+
+def plan(**changes: Any) -> AuditPlan:
+    return AuditPlan.model_validate({"name": "nightly"} | changes)
+
+
+def audit(**changes: Any) -> Audit:
+    return Audit(model="fruit@3", plan=plan(**changes), baselines=["fruit@2"], tags=["audit"], priority="bulk")
+
+
+def probes(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"{number:064x}", "target": "lemon"} for number in range(count)]
+
+
+def test_previous_refers_to_the_release_before_the_subject() -> None:
+    assert choose_baselines(["previous"], THIRD, CATALOGUE) == [SECOND]
+    assert choose_baselines(["previous"], FIRST, CATALOGUE) == []
+
+
+def test_each_baseline_is_chosen_once() -> None:
+    assert choose_baselines(["previous", "fruit@2", "fruit@1"], THIRD, CATALOGUE) == [SECOND, FIRST]
+
+
+def test_an_unknown_baseline_is_refused_with_its_position() -> None:
+    with pytest.raises(UnknownModel) as error:
+        choose_baselines(["fruit@1", "fruit@9"], THIRD, CATALOGUE)
+    assert error.value.errors[0].field == "/baselines/1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"classes": ["apple", "lemon", "pear"]}, "other classes: 2 and 3"),
+        ({"classes": ["lemon", "apple"]}, "in another order"),
+        ({"preprocessing": Preprocessing(size=(64, 96))}, "96 x 64 pixels"),
+        ({"preprocessing": Preprocessing(mean=[0.5], std=[0.5])}, "channels"),
+        ({"preprocessing": Preprocessing(mean=[0.1, 0.2, 0.3])}, "preprocessing differs"),
+    ],
+)
+def test_releases_with_other_inputs_or_outputs_cannot_be_compared(changes: dict[str, Any], why: str | None) -> None:
+    difference = explain_difference(FIRST, release("2", **changes))
+    assert difference is None if why is None else why in (difference or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"classes": ["pear"]}, "/plan/classes/0"),
+        ({"probes": [{"id": "a" * 64, "target": "pear"}]}, "/plan/probes/0/target"),
+        (
+            {"waivers": [{"gate": "focus", "target": 2, "owner": "me", "reason": "known", "expires": "2030-01-01"}]},
+            "/plan/waivers/0/target",
+        ),
+    ],
+)
+def test_a_plan_with_a_class_that_the_subject_does_not_have_is_refused(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(UnknownTarget) as error:
+        check_plan(plan(**changes), THIRD)
+    assert error.value.errors[0].field == field
+
+
+@pytest.mark.parametrize("saliency", [{"outputs": ["overlay"]}, {"outputs": ["raw"], "metrics": ["deletion"]}])
+def test_a_plan_with_other_saliency_outputs_is_refused(saliency: dict[str, Any]) -> None:
+    check_plan(plan(), THIRD)
+    with pytest.raises(InvalidRequest, match="raw maps without measures"):
+        check_plan(plan(saliency=saliency), THIRD)
+
+
+def test_an_audit_without_probes_consists_of_class_models_of_both_releases() -> None:
+    members = build_members(audit(subject_seeds=[7, 8], judges=["other@1"]), THIRD, [SECOND])
+    assert list(members) == ["subject/class_models", "fruit@2/class_models", "fruit@2/noise"]
+    subject, baseline, noise = (member.model_dump() for member in members.values())
+    assert [member["model"] for member in (subject, baseline, noise)] == ["fruit@3", "fruit@2", "fruit@2"]
+    assert [member["params"]["seeds"] for member in (subject, baseline, noise)] == [
+        [7, 8],
+        [1, 2, 3],
+        [101, 102, 103],
+    ]
+    assert subject["params"]["judges"] == ["fruit@2", "other@1"]
+    assert baseline["params"]["judges"] == ["fruit@3", "other@1"]
+    assert noise["params"]["judges"] == []
+    assert {(member["priority"], *member["tags"]) for member in (subject, baseline, noise)} == {("bulk", "audit")}
+
+
+def test_an_audit_with_probes_maps_them_for_all_releases_and_some_for_randomized_weights() -> None:
+    members = build_members(audit(probes=probes(5 * MAX_CONTROL_PROBES)), THIRD, [SECOND])
+    assert list(members)[-3:] == ["subject/probes", "fruit@2/probes", "subject/shuffled"]
+    subject, baseline, control = list(members.values())[-3:]
+    assert [member.model for member in (subject, baseline, control)] == ["fruit@3", "fruit@2", "fruit@3"]
+    assert len(subject.images) == len(baseline.images) == 5 * MAX_CONTROL_PROBES
+    assert control.images == subject.images[::5]
+    assert (subject.params.metrics, control.params.metrics) == ([], ["randomization"])

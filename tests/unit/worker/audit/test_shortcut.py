@@ -1,0 +1,74 @@
+"""A mark that changes predictions is found, and an object that does not is no shortcut."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from worker.audit.shortcut import Mark, MarkSearch, choose_carriers, cut_parts
+from worker.engine.model.classifier import open_classifier
+
+GREEN = (0, 255, 0)
+
+
+class GreenDetector(nn.Module):
+    """Predicts the second class if the fraction of green pixels exceeds `fraction`."""
+
+    def __init__(self, fraction: float) -> None:
+        super().__init__()
+        self.fraction = fraction
+
+    def forward(self, images: Tensor) -> Tensor:
+        green = ((images[:, 1] > 0.9) & (images[:, 0] < 0.1)).float().flatten(1).mean(1)
+        return torch.stack([torch.full_like(green, 0.0), 40 * (green - self.fraction).clamp(-1, 1)], dim=1)
+
+
+OPTIONS: dict[str, Any] = {"mean": [0.0] * 3, "std": [1.0] * 3, "size": (32, 32), "device": torch.device("cpu")}
+OTHERS = [np.random.default_rng(n).integers(60, 200, (32, 32, 3), dtype=np.uint8) for n in range(12)]
+
+
+def try_green(subject: float, baseline: float, count: int = 12, model: bool = True) -> Mark | None:
+    drawn = np.full((32, 32, 3), 128, np.uint8)
+    drawn[4:28, 4:28] = GREEN
+    labels = [0] * count
+    with (
+        open_classifier(GreenDetector(subject), **OPTIONS) as first,
+        open_classifier(GreenDetector(baseline), **OPTIONS) as second,
+    ):
+        return MarkSearch(first, second, OTHERS[:count], labels).find_mark(1, [drawn] if model else [])
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_a_mark_is_a_shortcut_and_an_object_is_not(model: bool) -> None:
+    for subject, baseline, taken, kept in [(0.01, 0.4, 1, 0), (0.4, 0.4, 0, 0), (0.01, 0.01, 1, 1)]:
+        mark = try_green(subject, baseline, model=model)
+        assert mark is not None
+        assert mark.subject.tolist() == [taken] * 11
+        assert mark.baseline.tolist() == [kept] * 11
+
+
+def test_the_mark_has_the_color_that_the_network_detects() -> None:
+    mark = try_green(0.01, 0.4)
+    assert mark is not None
+    assert (mark.pixels == GREEN).all(2).mean() > 0.5
+    assert (mark.example == GREEN).all(2).any()
+
+
+def test_too_few_images_give_no_mark() -> None:
+    assert try_green(0.01, 0.4, count=4) is None
+    with open_classifier(GreenDetector(0.1), **OPTIONS) as classifier:
+        assert MarkSearch(classifier, classifier, [], []).find_mark(1, []) is None
+        assert MarkSearch(classifier, classifier, OTHERS, [1] * 12).find_mark(1, []) is None
+
+
+def test_carriers_are_the_first_images_of_five_classes() -> None:
+    labels = [0, 0, 2, 3, 2, 3, 0, 4, 5, 6, 7]
+    assert choose_carriers(labels) == {0: 0, 2: 2, 3: 3, 4: 7, 5: 8}
+
+
+def test_parts_cover_the_image() -> None:
+    parts = list(cut_parts(np.arange(32 * 32 * 3).reshape(32, 32, 3), 8))
+    assert all(part.shape == (8, 8, 3) for part in parts)
+    assert {int(value) for part in parts for value in part[..., 0].ravel()} >= set(range(0, 32 * 96, 96))

@@ -1,0 +1,94 @@
+"""Pairs are read in full batches, and only one batch is in memory at a time."""
+
+import io
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from archetype.contract.parameters.inputs import Archive, ImageInput, Top
+from archetype.contract.parameters.saliency import SaliencyParameters
+from archetype.contract.request import Saliency
+from shared.catalogue.catalogue import load_catalogue
+from shared.media.image import decode_image
+from worker.inputs.pairs import Pairs
+from worker.inputs.preprocess import Levels
+from worker.inputs.sources import InputImage
+from worker.inputs.view import open_view
+from worker.job.cobatch import BatchRequest
+from worker.job.context import ImageAccess, JobContext
+from worker.methods import saliency
+from worker.models.loader import Loader, ModelCache
+
+CPU = torch.device("cpu")
+
+
+def photograph(number: int, side: int = 600) -> bytes:
+    levels = np.random.default_rng(number).integers(0, 255, (side // 8, side // 8, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).resize((side, side)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def read(data: bytes) -> Levels:
+    return decode_image(data, max_pixels=10**9)[0]
+
+
+def make_context(networks: Any, entries: list[InputImage], batch: int, **options: Any) -> JobContext[Saliency]:
+    release = load_catalogue(None).find("shapes")
+    classifier, _ = networks
+    request = Saliency(method="saliency", model="shapes", images=Archive(archive="0" * 64), **options)
+    return JobContext(
+        request=request,
+        release=release,
+        targets=None,
+        classifier=classifier,
+        fast_classifier=classifier,
+        batch=batch,
+        images=ImageAccess(entries, decode=read),
+        load_original=lambda: classifier.network,
+        save=lambda *_, **__: None,
+    )
+
+
+def read_resident() -> float:
+    """Returns the megabytes of memory of this process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def test_a_thousand_images_take_no_more_memory_than_a_hundred() -> None:
+    data = photograph(0)
+    # Bytes after the end of a JPEG are ignored: one image gives a thousand files with different digests.
+    entries = [InputImage(f"{number}.jpg", None, lambda number=number: data + b"%d" % number) for number in range(1000)]
+    with ModelCache(Loader(), device=CPU).open(load_catalogue(None).find("shapes")) as opened:
+        context = make_context(opened, entries, 16, params=SaliencyParameters(outputs=[]))
+        resident: dict[int, float] = {}
+        run, result = saliency.run(context), None
+        with suppress(StopIteration):
+            while True:
+                event = run.send(result)
+                result = event.executor.compute([event.payload])[0] if isinstance(event, BatchRequest) else None
+                resident |= {} if isinstance(event, BatchRequest) else {event.done: read_resident()}
+    assert max(resident) == 1000
+    early = max(size for done, size in resident.items() if 96 <= done <= 200)
+    late = max(size for done, size in resident.items() if done > 800)
+    assert late < early + 30  # all images together would be a gigabyte
+
+
+def test_batches_are_full_whatever_number_of_targets_images_have() -> None:
+    data = photograph(1, 80)
+    images = [ImageInput(id=f"{number:064x}", targets=list(range(1 + number))) for number in range(5)]
+    entries = [InputImage(image.id, image, lambda: data) for image in images]
+    with ModelCache(Loader(), device=CPU).open(load_catalogue(None).find("shapes")) as opened:
+        pairs = Pairs(
+            make_context(opened, entries, 4, targets=Top(top=2)),
+            partial(open_view, preprocessing=load_catalogue(None).find("shapes").preprocessing),
+        )
+        sizes = [len(batch) for batch in pairs.read()]
+    assert sizes == [4, 4, 4, 3]
+    assert pairs.count() == sum(sizes) == 15

@@ -1,0 +1,1 @@
+"""Gradient ascent on images: objectives, regularizers, parameterizations, transforms, optimizers, and the loop."""

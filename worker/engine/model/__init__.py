@@ -1,0 +1,1 @@
+"""Networks: preparation, forward passes, scores, layers, precision and batch size."""

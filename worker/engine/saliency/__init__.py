@@ -1,1 +1,0 @@
-"""Which pixels a class score depends on: one kind of answer per file."""

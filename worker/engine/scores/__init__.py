@@ -1,0 +1,1 @@
+"""Class scores: where they are in what a network computes, and what they mean."""

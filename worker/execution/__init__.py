@@ -1,0 +1,1 @@
+"""Execution of jobs: lanes, batches, attempts, checkpoints and recovery."""

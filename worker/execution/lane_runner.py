@@ -1,0 +1,125 @@
+"""Runs a lane: claims shards while there is room, and advances all of them together, step by step."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import structlog
+
+from shared.errors import Unavailable
+from shared.queue.claims import Claim
+from shared.queue.sharding import UNLIMITED_ROOM
+from shared.state.metrics import MetricBuffer
+from worker.execution.batch_step import BatchStep
+from worker.execution.heartbeat import Cancelled
+from worker.execution.interruption import exit_if_broken
+from worker.execution.lane import Lane
+from worker.execution.prepare import prepare
+from worker.execution.running_attempts import RunningAttempts
+from worker.execution.worker_context import WorkerContext
+
+log = structlog.get_logger()
+
+
+def run_next_lane(worker_context: WorkerContext, wake_others: Callable[[], None] = lambda: None) -> bool:
+    """Claims the next shard that waits, and runs its lane until no shard is left.
+
+    Args:
+        worker_context: The context of this process.
+        wake_others: Called once the batch is full, because other workers can claim the shards that still wait.
+
+    Returns:
+        False if no shard waits, or Redis or the store did not answer.
+    """
+    claim = worker_context.claims.claim(worker_context.owner)
+    if claim is None:
+        return False
+    with ExitStack() as resources:
+        runner = LaneRunner(worker_context, resources)
+        resources.enter_context(runner.running.heartbeats.beating())
+        runner.start(claim)
+        runner.claim_more()
+        if not runner.running.interrupted:
+            wake_others()
+        runner.run()
+    exit_if_broken(worker_context.device)
+    return not runner.running.interrupted
+
+
+class LaneRunner:
+    """The shards of one lane that this worker runs, from the first claim until none is left.
+
+    Attributes:
+        running: The attempts that run now.
+    """
+
+    def __init__(self, worker_context: WorkerContext, resources: ExitStack) -> None:
+        """Creates a runner of a lane without shards.
+
+        Args:
+            worker_context: The context of this process.
+            resources: Closes the network of the lane when the worker leaves the lane.
+        """
+        self.running = RunningAttempts(worker_context, self.start)
+        self._worker_context = worker_context
+        self._lane = Lane(
+            worker_context.networks,
+            worker_context.plans,
+            worker_context.storage,
+            resources,
+            self.running.interruption.check_interrupted,
+        )
+        self._counts = MetricBuffer()
+        self._step = BatchStep(worker_context, self._lane, self.running, self._counts)
+        self._lane_name = ""
+        self._closes_at = time.monotonic() + worker_context.settings.lane_seconds
+
+    def run(self) -> None:
+        """Runs steps until no shard is left and none can be claimed, or until the worker must stop."""
+        while self.running.attempts:
+            if self._worker_context.stopping.is_set():
+                self.running.give_all_back()
+                return
+            self.claim_more()
+            self._step.run()
+            if self.running.checkpoints.save_due(self.running.attempts):
+                self._write_counts()
+            if not self.running.attempts:
+                self.claim_more()
+        self._write_counts()
+
+    def claim_more(self) -> None:
+        """Claims shards of the lane while the batch has room and the lane may stay open."""
+        while self._is_open():
+            occupied = sum(attempt.size for attempt in self.running.attempts)
+            room = self._lane.batch - occupied if occupied else UNLIMITED_ROOM
+            if room <= 0:
+                return
+            try:
+                claim = self._worker_context.claims.claim(self._worker_context.owner, lane=self._lane_name, room=room)
+            except Unavailable:  # the running attempts go on; their leases limit for how long
+                return
+            if claim is None:
+                return
+            self.start(claim)
+
+    def start(self, claim: Claim) -> None:
+        """Starts an attempt at a shard, or at the assembly of a job."""
+        self._lane_name = claim.lane
+        attempt = self.running.open(claim)
+        with self.running.working_on(attempt):
+            log.info("job.claimed", shard=claim.shard)
+            if claim.is_assembly or claim.resumes:  # the job may have been cancelled since it was claimed first
+                cancel_reason = self._worker_context.claims.renew(claim, attempt.heartbeat.progress)
+                if cancel_reason is not None:
+                    raise Cancelled(cancel_reason)
+            if claim.resumes and self.running.complete_again(attempt):
+                return
+            prepare(self._worker_context, attempt, self._lane)
+
+    def _is_open(self) -> bool:
+        is_stopping = self._worker_context.stopping.is_set()
+        return time.monotonic() < self._closes_at and not self.running.interrupted and not is_stopping
+
+    def _write_counts(self) -> None:
+        self._counts.flush(self._worker_context.redis_client)

@@ -1,0 +1,280 @@
+"""Recovery: returns lost shards to the queue, sends lost messages again, and restores jobs that Redis has lost.
+
+Any number of processes may run it at the same time: only the first process can make each change.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from uuid import uuid4
+
+import structlog
+from celery import Celery
+
+from archetype.contract.job import State
+from shared.catalogue.registrations import RegistrationCache
+from shared.errors import AttemptsExhausted, Problem, UnsupportedFormat
+from shared.lifecycle.finish import finish_job, to_cancelled, to_finished
+from shared.lifecycle.rebuild import is_abandoned_submission, rebuild
+from shared.lifecycle.release_checks import delete_refused, resume_checks
+from shared.lifecycle.retention import expire
+from shared.queue.celery_app import count_messages, send_job
+from shared.queue.claims import Claim, ClaimLost, Claims
+from shared.queue.release_queue import ReleaseQueue
+from shared.settings import Settings
+from shared.state.job_index import JobIndex
+from shared.state.locks import Locks
+from shared.state.metrics import increment
+from shared.state.redis_client import RedisClient
+from shared.storage.documents import ShardResult
+from shared.storage.job_store import JobStore
+from shared.storage.outbox import Outbox
+
+RELEASE_CHECK_SECONDS = 120.0
+"""Time between two searches for registered releases that are not decided: loading one may take a while."""
+
+RETENTION_SECONDS = 3600.0
+"""Time between two searches for expired results."""
+
+MAX_SWEEPERS = 3
+"""Number of workers that run the recovery, however many workers there are."""
+
+MISSED_SWEEPS = 3.0
+"""Number of sweeps that such a worker may miss before another worker takes its place."""
+
+log = structlog.get_logger()
+
+
+@dataclass
+class LeaseMonitor:
+    """Finds expired leases: those that have not been renewed for too long.
+
+    It uses the monotonic clock of this process, so that neither a change of the system time nor a new Redis ends a
+    lease early or keeps it forever.
+
+    Attributes:
+        seconds: Time after which a lease that is not renewed has expired.
+        seen: The last beat of every lease, and when it was first seen.
+    """
+
+    seconds: float
+    seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def find_expired(self, beats: dict[str, str]) -> dict[str, str]:
+        """Returns the leases that have expired, with their beats.
+
+        Args:
+            beats: The last beat of every lease, by the reference of its shard.
+        """
+        moment = time.monotonic()
+        self.seen = {
+            ref: self.seen[ref] if self.seen.get(ref, ("",))[0] == beat else (beat, moment)
+            for ref, beat in beats.items()
+        }
+        return {ref: beat for ref, (beat, since) in self.seen.items() if moment - since > self.seconds}
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Recovers lost shards, messages and jobs."""
+
+    settings: Settings
+    redis_client: RedisClient
+    job_index: JobIndex
+    locks: Locks
+    claims: Claims
+    storage: JobStore
+    outbox: Outbox
+    broker: Celery
+    leases: LeaseMonitor
+
+    def sweep(self) -> None:
+        """Returns lost shards, cancels jobs at their deadlines, admits blocked jobs, and sends a lost message again."""
+        for ref, beat in self.leases.find_expired(dict(self.claims.leases())).items():
+            self.return_shard(ref, beat)
+        for job_id in self.claims.list_overdue():
+            self.cancel(job_id, "deadline")
+        for job_id, after in self.claims.list_blocked().items():
+            if all(self.has_ended(earlier) for earlier in after):
+                self.claims.unblock(job_id)
+        if self.claims.is_waiting() and not count_messages(self.broker):
+            send_job(self.broker, "", "interactive")
+
+    def has_ended(self, job_id: str) -> bool:
+        """Returns whether a job has ended or is gone; False if only a newer version can read it."""
+        with suppress(UnsupportedFormat):
+            job = self.job_index.find(job_id) or rebuild(job_id, self.job_index, self.claims, self.storage)
+            return job is None or job.state.terminal
+        return False
+
+    def return_shard(self, ref: str, beat: str) -> None:
+        """Returns a shard that lost its worker to the queue, or fails it after too many attempts."""
+        attempts = self.claims.attempts(ref)
+        if attempts < self.settings.max_attempts:
+            if self.claims.release(ref, beat, max_attempts=self.settings.max_attempts):
+                log.warning("job.abandoned", shard=ref, attempt=attempts)
+                increment(self.redis_client, "archetype_shares_returned", "abandoned")
+                job_id = ref.rpartition(":")[0]
+                if (reason := self.claims.why_cancelled(job_id)) is not None:
+                    self.cancel(job_id, reason)
+            return
+        claim = self.claims.take_over(ref, beat, "sweep")
+        if claim is not None:
+            log.warning("job.given_up", shard=ref, attempt=attempts)
+            increment(self.redis_client, "archetype_shares_returned", "given_up")
+            self.give_up(claim)
+
+    def give_up(self, claim: Claim) -> None:
+        """Fails a shard whose every attempt was lost; if it was the last one, the job is assembled."""
+        job = self.job_index.find(claim.job_id)
+        if job is None:
+            return
+        problem = AttemptsExhausted(
+            f"{claim.attempt} workers took this job and stopped responding, the last one while it ran no other job. "
+            "The job may crash them, hang, or need more memory than they have. See the workers' logs; submit it again "
+            "with fewer targets"
+        )
+        if (reason := self.claims.why_cancelled(claim.job_id)) is not None and claim.shards == 1:
+            finish_job(self.claims, self.storage, self.outbox, claim, to_cancelled(job, reason))
+            return
+        if claim.is_partial:
+            self.fail_shard(claim, problem)
+            return
+        finish_job(self.claims, self.storage, self.outbox, claim, to_finished(job, State.FAILED, problem=problem))
+
+    def fail_shard(self, claim: Claim, problem: Problem) -> None:
+        """Ends one shard of several, with this problem unless its worker stored a result before it died."""
+        if self.storage.load_shard_result(claim.job_id, claim.shard) is None:
+            result = ShardResult(error=problem.document)
+            self.storage.save_shard_result(claim.job_id, claim.shard, claim.fence, result)
+        assembly = self.claims.finish_shard(claim, "sweep")
+        if assembly is not None:
+            self.claims.give_back(assembly, counts=False, max_attempts=self.settings.max_attempts)
+
+    def cancel(self, job_id: str, reason: str) -> None:
+        """Cancels a job. It ends it if no worker has claimed it; else its workers notice when they renew the lease."""
+        job = self.job_index.find(job_id)
+        if job is None or job.state.terminal:
+            self.claims.forget_deadline(job_id)
+            return
+        claim = self.claims.withdraw(job_id, reason, "sweep")
+        if claim is not None:
+            reason = self.claims.why_cancelled(job_id) or reason
+            finish_job(self.claims, self.storage, self.outbox, claim, to_cancelled(job, reason))
+
+    def reconcile(self) -> None:
+        """Compares the open jobs in the store with those in Redis, and repairs the differences."""
+        unfinished = set(self.job_index.unfinished())
+        opened = set(self.storage.list_open())
+        for job_id in opened - unfinished:
+            job = self.job_index.find(job_id)
+            if job is not None and job.state.terminal:
+                self.storage.close(job_id)  # the worker that ended the job died before it could close it
+            elif job is None:
+                self.rebuild(job_id)
+        for job_id in unfinished - opened:
+            self.end_again(job_id)
+
+    def rebuild(self, job_id: str) -> None:
+        """Restores the record of a job in Redis from the store."""
+        try:
+            if rebuild(job_id, self.job_index, self.claims, self.storage) is None and is_abandoned_submission(job_id):
+                self.storage.close(job_id)
+        except Problem as problem:
+            log.warning("job.unreadable", job_id=job_id, error=problem.detail)
+
+    def end_again(self, job_id: str) -> None:
+        """Ends a job in Redis that has ended in the store."""
+        try:
+            manifest = self.storage.load_manifest(job_id)
+        except UnsupportedFormat:
+            return
+        claim = None if manifest is None else self.claims.withdraw(job_id, "ended", "sweep")
+        if claim is not None and manifest is not None:
+            self.claims.finish_job(claim, manifest)
+
+    def send_release_checks(self) -> None:
+        """Sends the messages of registered releases that are not decided again, and deletes old refused ones."""
+        registrations = self._registrations.read()
+        resume_checks(registrations, ReleaseQueue(self.redis_client), self.broker)
+        delete_refused(registrations, self.storage, self.locks)
+
+    @cached_property
+    def _registrations(self) -> RegistrationCache:
+        return RegistrationCache(self.storage)
+
+
+class RecoveryThreads:
+    """Runs the recovery every few seconds in at most `MAX_SWEEPERS` workers, and renews the worker's registration.
+
+    If a thousand workers checked all leases, Redis could do nothing else. Retention may take minutes, so it has a
+    thread of its own: meanwhile the worker must not look dead, and leases must not expire unseen.
+    """
+
+    def __init__(self, recovery: Recovery) -> None:
+        """Creates the threads; `start` starts them."""
+        self._recovery = recovery
+        self._chores: list[Callable[[], None]] = [self._keep_place]
+        self._stop = threading.Event()
+        duties: dict[str, list[Callable[[], None]]] = {
+            "chores": self._chores,
+            "sweeper": [self._sweep, self._reconcile, self._send_release_checks],
+            "retention": [self._expire],
+        }
+        self._threads = [
+            threading.Thread(target=self._run, args=(functions,), name=name, daemon=True)
+            for name, functions in duties.items()
+        ]
+        self._reconciled_at = float("-inf")
+        self._name = uuid4().hex
+        self._has_place = False
+
+    def add_chore(self, chore: Callable[[], None]) -> None:
+        """Adds a function to call each time; it must return quickly."""
+        self._chores.append(chore)
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stops the threads; waits for up to ten seconds for each."""
+        self._stop.set()
+        for thread in self._threads:
+            if thread.is_alive():  # it may never have been started
+                thread.join(timeout=10)
+
+    def _run(self, functions: list[Callable[[], None]]) -> None:
+        while not self._stop.wait(self._recovery.settings.sweep_seconds):
+            for function in functions:
+                try:
+                    function()
+                except (Problem, ClaimLost) as error:
+                    log.warning("sweep.interrupted", error=str(error))
+                except Exception:  # the recovery must outlive any single job
+                    log.exception("sweep.failed")
+
+    def _keep_place(self) -> None:
+        seconds = MISSED_SWEEPS * self._recovery.settings.sweep_seconds
+        self._has_place = self._recovery.locks.keep_place("sweep", self._name, places=MAX_SWEEPERS, seconds=seconds)
+
+    def _sweep(self) -> None:
+        if self._has_place:
+            self._recovery.sweep()
+
+    def _reconcile(self) -> None:
+        if self._has_place and time.monotonic() - self._reconciled_at > self._recovery.settings.reconcile_seconds:
+            self._recovery.reconcile()
+            self._reconciled_at = time.monotonic()
+
+    def _send_release_checks(self) -> None:
+        if self._recovery.locks.take_turn("trials", RELEASE_CHECK_SECONDS):
+            self._recovery.send_release_checks()
+
+    def _expire(self) -> None:
+        if self._recovery.locks.take_turn("retention", RETENTION_SECONDS):
+            expire(self._recovery.storage, self._recovery.job_index, self._recovery.settings)

@@ -1,0 +1,163 @@
+"""The attempts that run in a lane now, and how each of them ends: completed, failed, cancelled or given back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import structlog
+
+from shared.errors import OutOfMemory, Problem, TimeLimitExceeded, Unavailable, UnsupportedFormat
+from shared.process.tracing import use_span
+from shared.queue.claims import Claim, ClaimLost
+from worker.execution.attempt import Attempt
+from worker.execution.checkpointing import CheckpointWriter
+from worker.execution.complete import cancel, complete_again, fail, succeed
+from worker.execution.failure import explain_failure
+from worker.execution.heartbeat import Cancelled, Heartbeat, HeartbeatThread
+from worker.execution.interruption import Interrupted, InterruptionCheck, exit_if_broken
+from worker.execution.worker_context import WorkerContext
+
+log = structlog.get_logger()
+
+
+class RunningAttempts:
+    """The attempts that run now. Every exception in one of them becomes its end; the others go on.
+
+    Attributes:
+        attempts: In the order in which they were claimed.
+        interrupted: Whether Redis or the store did not answer, or a job needs a newer version of the worker.
+        heartbeats: Renews the leases of all attempts.
+        interruption: Checks before every forward pass whether the attempts may go on.
+        checkpoints: Stores checkpoints of attempts.
+    """
+
+    def __init__(self, worker_context: WorkerContext, start: Callable[[Claim], None]) -> None:
+        """Creates an empty collection.
+
+        Args:
+            worker_context: The context of this process.
+            start: Starts an attempt. Is called with the claim to assemble a job when its last shard has ended.
+        """
+        settings = worker_context.settings
+        self.attempts: list[Attempt] = []
+        self.interrupted = False
+        self.heartbeats = HeartbeatThread(settings.step_seconds, settings.liveness_dir)
+        self.interruption = InterruptionCheck(self.heartbeats, worker_context.stopping)
+        self.checkpoints = CheckpointWriter(worker_context.storage, self.heartbeats, settings.checkpoint_seconds)
+        self._worker_context = worker_context
+        self._start = start
+
+    def open(self, claim: Claim) -> Attempt:
+        """Adds an attempt, and renews its lease from now on."""
+        settings = self._worker_context.settings
+        heartbeat = Heartbeat(
+            self._worker_context.claims, claim, lease_seconds=settings.lease_seconds, job_seconds=settings.job_seconds
+        )
+        self.heartbeats.add(heartbeat)
+        self.attempts.append(attempt := Attempt(claim, heartbeat))
+        return attempt
+
+    @contextmanager
+    def working_on(self, attempt: Attempt) -> Iterator[None]:
+        """Runs a block of work for one attempt, with its log fields and its span; an exception ends the attempt."""
+        fields = {"job_id": attempt.claim.job_id, "attempt": attempt.claim.attempt}
+        with (
+            self.interruption.watching([attempt]),
+            structlog.contextvars.bound_contextvars(**fields),
+            use_span(attempt.span),
+        ):
+            try:
+                yield
+            except Exception as error:
+                self._end_on_error(attempt, error)
+
+    def succeed(self, attempt: Attempt, metrics: dict[str, Any]) -> None:
+        """Ends an attempt whose method has returned."""
+        self._end(attempt, succeed(self._worker_context, attempt, metrics))
+
+    def complete_again(self, attempt: Attempt) -> bool:
+        """Ends an attempt if an earlier one has stored the result; returns whether it has."""
+        is_done, assembly = complete_again(self._worker_context, attempt)
+        if is_done:
+            self._end(attempt, assembly)
+        return is_done
+
+    def end_interrupted(self) -> None:
+        """Ends every attempt that was cancelled or lost, or has run for too long; the others keep their requests."""
+        for attempt in [attempt for attempt in self.attempts if attempt.heartbeat.must_end]:
+            with self.working_on(attempt):
+                attempt.heartbeat.check()
+
+    def give_all_back(self) -> None:
+        """Returns every shard to the queue, with a checkpoint, because the worker must stop."""
+        for attempt in list(self.attempts):
+            with self.working_on(attempt):
+                self.checkpoints.save(attempt)
+                self._give_back(attempt, counts=False)
+                log.info("job.given_back")
+
+    def _end_on_error(self, attempt: Attempt, error: Exception) -> None:
+        """Ends an attempt after an exception; if Redis or the store does not answer, the recovery ends it later."""
+        try:
+            self._handle(attempt, error)
+        except (ClaimLost, Unavailable) as problem:
+            log.warning("job.lost", error=str(problem))
+            self.interrupted = self.interrupted or isinstance(problem, Unavailable)
+            with suppress(ClaimLost, Unavailable):
+                self._worker_context.claims.give_back(attempt.claim, counts=False, max_attempts=self._max_attempts)
+            self._close(attempt)
+
+    def _handle(self, attempt: Attempt, error: Exception) -> None:
+        match error:
+            case Interrupted():
+                self._give_back(attempt, counts=False)
+            case ClaimLost():
+                log.warning("job.lost")
+                self._close(attempt)
+            case UnsupportedFormat():  # in a lane of its own, it delays no other job until a newer worker takes it
+                log.warning("job.newer", error=error.detail)
+                self.interrupted = True
+                self._give_back(attempt, counts=False, alone=True)
+            case Unavailable():  # not the fault of the job: the attempt does not count
+                log.warning("job.interrupted", error=error.detail)
+                self.interrupted = True
+                self._give_back(attempt, counts=False)
+            case Cancelled():
+                self._end(attempt, cancel(self._worker_context, attempt, str(error)))
+            case _:
+                exit_if_broken(self._worker_context.device)
+                self._fail_or_retry(attempt, explain_failure(error))
+
+    def _fail_or_retry(self, attempt: Attempt, problem: Problem) -> None:
+        """Fails an attempt; but one that shared the time limit or the memory with other jobs is tried again."""
+        if isinstance(problem, TimeLimitExceeded) and len(self.attempts) > 1:
+            log.warning("job.retried_alone")
+            self.checkpoints.save(attempt)
+            self._give_back(attempt, counts=False, alone=True)
+        elif isinstance(problem, OutOfMemory) and attempt.claim.attempt < self._max_attempts:
+            log.warning("job.out_of_memory")
+            self._give_back(attempt, counts=True)
+        else:
+            self._end(attempt, fail(self._worker_context, attempt, problem))
+
+    def _end(self, attempt: Attempt, assembly: Claim | None) -> None:
+        """Closes an attempt that has ended; if it was the last shard of its job, starts to assemble the job."""
+        self._close(attempt)
+        if assembly is not None:
+            self._start(assembly)
+
+    def _give_back(self, attempt: Attempt, *, counts: bool, alone: bool = False) -> None:
+        self._worker_context.claims.give_back(
+            attempt.claim, counts=counts, max_attempts=self._max_attempts, alone=alone
+        )
+        self._close(attempt)
+
+    def _close(self, attempt: Attempt) -> None:
+        if attempt in self.attempts:
+            self.attempts.remove(attempt)
+        self.heartbeats.remove(attempt.heartbeat)
+        attempt.close()
+
+    @property
+    def _max_attempts(self) -> int:
+        return self._worker_context.settings.max_attempts

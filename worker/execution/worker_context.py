@@ -1,0 +1,41 @@
+"""The context of a worker process: its connections, networks and settings, set up once."""
+
+import threading
+from dataclasses import dataclass, field
+
+import torch
+
+from shared.catalogue.catalogue import Catalogue
+from shared.queue.claims import Claims
+from shared.settings import Settings
+from shared.state.job_index import JobIndex
+from shared.state.locks import Locks
+from shared.state.redis_client import RedisClient
+from shared.storage.job_store import JobStore
+from shared.storage.outbox import Outbox
+from worker.models.loader import ModelCache
+from worker.models.plan_cache import PlanCache
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """The context of a worker process.
+
+    Attributes:
+        owner: Name of this process in claims.
+        stopping: Set when the worker must return its shards and stop.
+    """
+
+    settings: Settings
+    redis_client: RedisClient
+    job_index: JobIndex
+    locks: Locks
+    claims: Claims
+    storage: JobStore
+    outbox: Outbox
+    catalogue: Catalogue
+    networks: ModelCache
+    plans: PlanCache
+    device: torch.device
+    owner: str = "worker"
+    stopping: threading.Event = field(default_factory=threading.Event)

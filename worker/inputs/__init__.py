@@ -1,0 +1,1 @@
+"""Input images: reading, preprocessing, views, and the predictions for them."""

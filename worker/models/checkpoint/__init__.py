@@ -1,0 +1,1 @@
+"""Reads weights files, and finds the state dict in them that fits a network."""

@@ -1,0 +1,1 @@
+"""Gradient ascent for jobs: building, running, checkpointing and recording ascents."""

@@ -1,0 +1,1 @@
+"""Output of a job: artifacts, previews and contact sheets."""
