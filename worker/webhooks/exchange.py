@@ -23,7 +23,7 @@ CONNECT_SECONDS, MAX_ADDRESSES = 4.0, 3
 """Time for each address of a receiver, and how many of its addresses are tried."""
 
 MAX_ANSWER_BYTES = 65_536
-"""No read begins after so many bytes of an answer, so that at most twice as many are read."""
+"""How many bytes of an answer are read; its head must end within them."""
 
 
 class ExchangeFailed(Exception):
@@ -172,9 +172,10 @@ class _CountedStream(httpcore2.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         self._progress.stage = "the answer"
-        if self._progress.received >= MAX_ANSWER_BYTES:
+        left = MAX_ANSWER_BYTES - self._progress.received
+        if left <= 0:
             raise ExchangeFailed(f"the head of the answer has more than {MAX_ANSWER_BYTES} bytes")
-        data = await self._stream.read(max_bytes, timeout)
+        data = await self._stream.read(min(max_bytes, left), timeout)
         self._progress.received += len(data)
         return data
 
