@@ -15,7 +15,7 @@ FOLDER ?= ../shared/images/wallaby
 
 # Several processes, each with its own stack, because tests with servers wait; one thread each. Slow files come first.
 TEST_PROCESSES ?= 3
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
 
 .DEFAULT_GOAL := help
 

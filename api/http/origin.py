@@ -12,6 +12,7 @@ from flask import request
 
 from shared.errors import Forbidden
 from shared.process.peer import is_own_account
+from shared.process.socket_owner import End
 from shared.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -81,7 +82,8 @@ def _is_of_own_account() -> bool:
     port = request.environ.get("REMOTE_PORT")
     if port is None:  # the request did not come over a connection: a test, for example
         return True
-    return is_own_account(_read_peer(), int(port), int(request.environ["SERVER_PORT"]))
+    server = End(request.environ["SERVER_NAME"], int(request.environ["SERVER_PORT"]))
+    return is_own_account(End(_read_peer(), int(port)), server)
 
 
 def _is_followed_link() -> bool:

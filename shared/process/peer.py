@@ -2,10 +2,13 @@
 
 import ipaddress
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from shared.process.socket_owner import End, find_owner
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 """The TCP sockets of this machine, on Linux (proc(5))."""
@@ -25,23 +28,28 @@ class Socket(NamedTuple):
     user: int
 
 
-def is_own_account(host: str, port: int, server_port: int) -> bool:
+def is_own_account(peer: End, server: End) -> bool:
     """Whether the program that opened a connection runs as the account of this process, or as root.
 
     Args:
-        host: Address from which the connection comes.
-        port: Port from which it comes.
-        server_port: Port of this process.
+        peer: The end of the program.
+        server: The end of this process.
 
     Returns:
-        True also on systems without such a table, where this cannot be known. False if the connection is not in the
-        table: the program has closed it, and Linux no longer says whose it was.
+        True also on systems that do not tell, where this cannot be known. False if the program has closed the
+        connection, because Linux no longer says whose it was.
     """
     if not TABLES[0].exists():
         return True
-    wanted = _simplify(ipaddress.ip_address(host))
-    users = [end.user for end in _list_sockets() if (end.host, end.port, end.peer_port) == (wanted, port, server_port)]
-    return bool(users) and set(users) <= {os.geteuid(), ROOT}
+    host = _simplify(ipaddress.ip_address(peer.host))
+    family = socket.AF_INET if host.version == 4 else socket.AF_INET6
+    owner = find_owner(family, End(str(host), peer.port), server)
+    if owner is not None:
+        return owner in (os.geteuid(), ROOT)
+    users = {
+        end.user for end in _list_sockets() if (end.host, end.port, end.peer_port) == (host, peer.port, server.port)
+    }
+    return bool(users) and users <= {os.geteuid(), ROOT}
 
 
 def _list_sockets() -> Iterator[Socket]:
