@@ -15,7 +15,9 @@ FOLDER ?= ../shared/images/wallaby
 
 # Several processes, each with its own stack, because tests with servers wait; one thread each. Slow files come first.
 TEST_PROCESSES ?= 3
-PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+ALONE := $(PYTEST) --last-failed --last-failed-no-failures none -rA
+PYTEST += --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
 
 .DEFAULT_GOAL := help
 
@@ -42,7 +44,7 @@ serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
 	@$(BIN)/python -m deploy.local serve --port $(or $(PORT),8080)
 
 test: install ## Run all tests, against a real Redis and a real S3 server that they start
-	$(PYTEST)
+	@$(PYTEST) || { [ $$? -eq 1 ] && echo 'Tests that failed run once more, alone; those that pass now depend on time:' && $(ALONE); }
 
 test-fast: install ## Run the tests that need no server
 	$(PYTEST) -m "not server"

@@ -1,6 +1,6 @@
 """Asks Linux which account holds a TCP socket of this machine, in microseconds: sock_diag(7).
 
-The tables in `/proc/net`, which say the same, take milliseconds to read, because Linux visits every bucket of its table.
+The tables in `/proc/net` say the same, but reading one takes milliseconds, because Linux visits every bucket of it.
 """
 
 import socket
