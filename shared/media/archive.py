@@ -2,7 +2,6 @@
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import IO
 
@@ -80,7 +79,7 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
         check_method(info)
         with archive.open(info) as member:
             data = member.read(MAX_MEMBER_BYTES + 1)
-    except (*READ_ERRORS, zlib.error) as error:
+    except READ_ERRORS as error:
         raise UnreadableImage(f"{name} cannot be read from the archive: {error}; create the archive again") from error
     if len(data) > MAX_MEMBER_BYTES:
         raise UnreadableImage(f"{name} unpacks to more than {MAX_MEMBER_BYTES} bytes; send a smaller image")

@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+import zlib
 from typing import IO
 
 MAX_DIRECTORY_BYTES = 32_000_000
@@ -20,7 +21,10 @@ COMPRESSORS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz
 BIG_END_BYTES = 76
 """Size of the two records that precede the end of a directory in the ZIP64 format."""
 
-READ_ERRORS = (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, ValueError, EOFError, struct.error)
+READ_ERRORS = (
+    *(zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, struct.error, zlib.error),
+    ValueError,  # among them UnicodeDecodeError, for a name
+)
 """What `zipfile` raises for damaged and encrypted files."""
 
 

@@ -67,7 +67,9 @@ class StandIns:
     by_name: dict[str, type] = field(default_factory=dict)
 
     def add(self, name: str) -> None:
-        """Adds an empty stand-in for a class. Raises `UnreadableWeights` if the name is that of code."""
+        """Adds an empty stand-in for a class. Raises `UnreadableWeights` for a damaged name, and for that of code."""
+        if not name.isprintable():
+            raise UnreadableWeights(TRUNCATED)
         if name in CODE or name.partition(".")[0] in CODE_PACKAGES:
             raise UnreadableWeights(f"refers to `{name}`, which is code and not weights; {SAVE_AGAIN}")
         path = name if "." in name else f"builtins.{name}"

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from archetype.contract.strict_json import JsonLimits, load_json
-from shared.media.zip_file import TooManyMembers, UnusualCompression, open_zip
+from shared.media.zip_file import READ_ERRORS, TooManyMembers, open_zip
 
 MAX_MEMBERS = 1_000
 MAX_CONFIG_BYTES = 10_000_000
@@ -32,7 +32,6 @@ CHUNK_BYTES = 1 << 20
 JSON_LIMITS = JsonLimits(elements=500_000)
 """Limits of a JSON file: a hundred thousand class names, in two tables."""
 
-ZIP_ERRORS = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, UnusualCompression, zlib.error)
 TAR_ERRORS = (tarfile.TarError, zlib.error, lzma.LZMAError)
 
 CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
@@ -90,9 +89,11 @@ def _open(path: Path) -> Iterator[list[_Member]]:
         else:
             with tarfile.open(path) as packed:
                 yield list(_list_tar(packed))
+    except UnreadableFolder:
+        raise
     except TooManyMembers as error:
         raise UnreadableFolder(f"contains more than {MAX_MEMBERS} files; {PACK_AGAIN}") from error
-    except (*ZIP_ERRORS, *TAR_ERRORS) as error:
+    except (*READ_ERRORS, *TAR_ERRORS) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # the disk, not the archive, which may name a place before its start
         raise UnreadableFolder(

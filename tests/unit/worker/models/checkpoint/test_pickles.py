@@ -98,6 +98,14 @@ def test_a_damaged_file_is_refused_as_damaged(tmp_path: Path) -> None:
             read_pickle(path)
 
 
+@pytest.mark.parametrize("damage", [b"argpa\x00se", b"argpa\nse", b"argpa\x7fse", "argpa\u200bse".encode()])
+def test_a_damaged_name_of_a_class_is_refused(tmp_path: Path, damage: bytes) -> None:
+    path = write(tmp_path / "x", {"options": argparse.Namespace()}, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"argparse", damage))
+    with pytest.raises(UnreadableWeights):
+        read_pickle(path)
+
+
 def test_a_pickle_protocol_that_is_not_read_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = write(tmp_path / "w", {"a": torch.zeros(1)}, pickle_protocol=4)
     with pytest.raises(UnreadableWeights, match="without `pickle_protocol`"):

@@ -57,6 +57,18 @@ def test_the_needed_files_of_a_folder_are_unpacked_wherever_it_lies(tmp_path: Pa
     assert "model.safetensors" not in read(path, weights=False)
 
 
+@pytest.mark.parametrize("places", [1, 2], ids=["in the file", "in the file and the directory"])
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path, places: int) -> None:
+    path = write_zip(tmp_path / "x", FILES | {"cönfig": b""})
+    data = path.read_bytes()
+    path.write_bytes(data.replace("cönfig".encode(), b"c\xff\xffnfig", places))
+    if places == 1:
+        assert "config.json" in read(path)
+    else:
+        with pytest.raises(UnreadableFolder, match="cannot be unpacked"):
+            read(path)
+
+
 def test_split_weights_are_unpacked_as_their_index_says(tmp_path: Path) -> None:
     shards = {f"model-{number}-of-2.safetensors": bytes([number]) for number in (1, 2)}
     index = {"weight_map": {f"w{number}": name for number, name in enumerate(shards)}}
