@@ -112,8 +112,11 @@ class GuardedCalls:
         future: Future[T] = Future()
         context = copy_context()
         context.run(_current.set, deadline)
-        # A daemon, so that a call that hangs does not keep the process from ending.
-        Thread(target=context.run, args=(self._execute, function, future), name=self._name, daemon=True).start()
+        try:  # a daemon, so that a call that hangs does not keep the process from ending
+            Thread(target=context.run, args=(self._execute, function, future), name=self._name, daemon=True).start()
+        except RuntimeError as error:
+            self._threads.release()
+            raise Unavailable(f"{self._name} cannot be called, because this machine has no thread left") from error
         while not future.done() and deadline.left > 0:
             _wait_briefly(future, deadline.left)
         if future.done():

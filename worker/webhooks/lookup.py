@@ -39,7 +39,11 @@ class Lookups:
         self._begin(tenant)
         result: Future[list[str]] = Future()
         result.set_running_or_notify_cancel()  # a lookup that no delivery waits for any more still ends by itself
-        threading.Thread(target=self._run, args=(result, tenant, host, port), name="lookup", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(result, tenant, host, port), name="lookup", daemon=True).start()
+        except RuntimeError as error:  # the machine has no thread left
+            self._end(tenant)
+            raise LookupsBusy("no lookup can start, because this machine has no thread left") from error
         return await asyncio.wrap_future(result)
 
     def _begin(self, tenant: str) -> None:
@@ -57,10 +61,13 @@ class Lookups:
         except Exception as error:
             result.set_exception(OSError(f"{type(error).__name__}: {error}"))
         finally:
-            with self._lock:
-                self._active[tenant] -= 1
-                if not self._active[tenant]:
-                    del self._active[tenant]
+            self._end(tenant)
+
+    def _end(self, tenant: str) -> None:
+        with self._lock:
+            self._active[tenant] -= 1
+            if not self._active[tenant]:
+                del self._active[tenant]
 
 
 def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

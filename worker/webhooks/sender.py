@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +12,7 @@ import structlog
 
 from archetype.contract.job import now
 from archetype.contract.webhook import DeliveryAttempt
-from shared.errors import Problem
+from shared.errors import Problem, Unavailable
 from shared.process.liveness import touch_liveness_file
 from shared.settings import Settings
 from shared.state.delivery_queue import DeliveryName
@@ -22,10 +24,16 @@ from shared.validation.webhook_url import parse_url
 from worker.webhooks.exchange import Exchanges
 from worker.webhooks.message import make_message
 from worker.webhooks.outcome import has_expired, next_delivery_state, read_retry_after
-from worker.webhooks.slots import MAX_CONCURRENT, Slots
+from worker.webhooks.slots import MAX_CONCURRENT, Slot, Slots
 
 RESERVED_SECONDS = 60.0
-"""How long a delivery belongs to the sender that took it: longer than one attempt can take."""
+"""How long a delivery belongs to the sender that took it: longer than one attempt usually takes."""
+
+POSTPONED_SECONDS = 10.0
+"""Wait after the store or Redis did not answer before anything was sent."""
+
+STUCK_SECONDS = 420.0
+"""After this time a delivery will not end: longer than an exchange, four calls of the store and three of Redis."""
 
 IDLE_SECONDS = 0.5
 RECONCILE_SECONDS = 30.0
@@ -67,13 +75,14 @@ class WebhookSender:
         outbox: Outbox,
         secrets: SecretStore,
         exchanges: Exchanges | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._redis_client = redis_client
         self._outbox = outbox
         self._secrets = secrets
         self._exchanges = exchanges or Exchanges(loopback=settings.keyless_loopback, networks=settings.webhook_networks)
-        self._slots = Slots()
+        self._slots = Slots(clock)
         self._is_stopping = False
         self._changed = threading.Event()
 
@@ -86,10 +95,18 @@ class WebhookSender:
         threading.Thread(target=self._reconcile, name="reconcile", daemon=True).start()
         with ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="delivery") as pool:
             while not self._is_stopping:
-                touch_liveness_file(self._settings.liveness_dir, LIVENESS_FILE)
+                self._show_liveness()
                 self._changed.clear()
                 if not self._start_next(pool):
                     self._changed.wait(IDLE_SECONDS)
+
+    def _show_liveness(self) -> None:
+        """Touches the liveness file, unless a delivery has hung: its slot is lost, which only a restart repairs.
+
+        Without Redis or the store nothing is delivered, but calls end, and a restart does not help.
+        """
+        if self._slots.measure_oldest() < STUCK_SECONDS:
+            touch_liveness_file(self._settings.liveness_dir, LIVENESS_FILE)
 
     def _reconcile(self) -> None:
         """Runs in a thread of its own, because a listing of the store can take long."""
@@ -108,49 +125,55 @@ class WebhookSender:
             name = self._outbox.take_due(RESERVED_SECONDS, self._slots.list_full_tenants())
             if name is None:
                 return False
-            self._slots.take(name.tenant)
+            slot = self._slots.take(name.tenant)
             try:
-                pool.submit(self._deliver, name)
+                pool.submit(self._deliver, slot, name)
             except RuntimeError:  # the machine has no thread left
-                self._slots.give_back(name.tenant)
+                self._slots.give_back(slot)
                 raise
             return True
         except Exception as error:
             _log_interruption("webhook_sender.interrupted", error)
             return False
 
-    def _deliver(self, name: DeliveryName) -> None:
+    def _deliver(self, slot: Slot, name: DeliveryName) -> None:
         try:
-            delivery = self._outbox.load(name)
-            if delivery is not None:
-                self._attempt(name, delivery)
+            ended = self._attempt(slot, name)
+            if ended is not None:
+                self._record(*ended)
         except Exception as error:  # the delivery is due again after `RESERVED_SECONDS`
             _log_interruption("webhook.unnoted", error, tenant=name.tenant, delivery=name.id)
         finally:
-            self._slots.give_back(name.tenant)
+            self._slots.give_back(slot)
             self._changed.set()
 
-    def _attempt(self, name: DeliveryName, delivery: StoredDelivery) -> None:
+    def _attempt(self, slot: Slot, name: DeliveryName) -> tuple[StoredDelivery, Sent] | None:
+        """Makes an attempt; returns None if there was none, because the delivery has to wait or needs none."""
+        try:
+            delivery = self._outbox.load(name)
+            return None if delivery is None else self._attempt_loaded(slot, name, delivery)
+        except Unavailable as problem:  # not the fault of the receiver, and nothing was sent
+            _log_interruption("webhook.postponed", problem, tenant=name.tenant, delivery=name.id)
+            with suppress(Unavailable):
+                self._outbox.delay(name, now() + timedelta(seconds=POSTPONED_SECONDS))
+            return None
+
+    def _attempt_loaded(
+        self, slot: Slot, name: DeliveryName, delivery: StoredDelivery
+    ) -> tuple[StoredDelivery, Sent] | None:
         try:
             receiver = parse_url(delivery.url).origin
         except ValueError as error:  # an entry of an earlier version
-            self._record(delivery, Sent.failed(error, final=True))
-            return
+            return delivery, Sent.failed(error, final=True)
         if has_expired(delivery):
-            self._record(delivery, Sent.failed("the time for attempts is over; a replay sends it again", final=True))
-        elif wait := self._slots.enter(name.tenant, receiver):
+            return delivery, Sent.failed("the time for attempts is over; a replay sends it again", final=True)
+        if wait := self._slots.enter(slot, receiver):
             self._outbox.delay(name, now() + timedelta(seconds=wait))
-        else:
-            self._record(delivery, self._send_and_leave(delivery, receiver))
-
-    def _send_and_leave(self, delivery: StoredDelivery, receiver: str) -> Sent:
-        sent = Sent.failed("the sender was interrupted")
-        try:
-            sent = self.send(delivery)
-        finally:
-            seconds, failed = sent.attempt.seconds, sent.attempt.error is not None
-            self._slots.leave(delivery.tenant, receiver, seconds=seconds, failed=failed, pause=sent.wait)
-        return sent
+            return None
+        sent = self.send(delivery)
+        failed = sent.attempt.error is not None
+        self._slots.leave(slot, seconds=sent.attempt.seconds, failed=failed, pause=sent.wait)
+        return delivery, sent
 
     def _record(self, delivery: StoredDelivery, sent: Sent) -> None:
         outcome = "failed" if sent.attempt.error is not None else "delivered"
@@ -158,7 +181,11 @@ class WebhookSender:
         self._outbox.record_attempt(next_delivery_state(delivery, sent.attempt, wait=sent.wait, final=sent.final))
 
     def send(self, delivery: StoredDelivery) -> Sent:
-        """Makes one attempt. Whatever goes wrong is the error of the attempt."""
+        """Makes one attempt. Whatever goes wrong is the error of the attempt.
+
+        Raises:
+            Unavailable: The secrets of the tenant cannot be read, so that nothing was sent.
+        """
         began, clock = now(), time.monotonic()
         status, error, wait = None, None, 0.0
         try:
@@ -166,6 +193,8 @@ class WebhookSender:
             answer = self._exchanges.post(delivery.tenant, parse_url(delivery.url), body, headers)
             status, wait = answer.status, read_retry_after(answer.retry_after, answer.status)
             error = None if 200 <= status < 300 else f"the receiver answered {status}"
+        except Unavailable:
+            raise
         except Exception as problem:
             error = describe_error(problem)
         seconds = round(time.monotonic() - clock, 3)

@@ -44,12 +44,28 @@ class ReceiverState:
     booked_until: float = 0.0
 
 
+@dataclass(eq=False)
+class Slot:
+    """A delivery that is under way. With it, its place at a receiver is given back, whatever happened.
+
+    Attributes:
+        tenant: Tenant of the delivery.
+        since: When it was taken.
+        receiver: Host and port of the receiver at which it has a place; None if it has none.
+    """
+
+    tenant: str
+    since: float
+    receiver: str | None = None
+
+
 class Slots:
     """The deliveries that are under way in this process. All methods can be called from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._taken: set[Slot] = set()
         self._of_tenant: Counter[str] = Counter()
         self._of_receiver: Counter[str] = Counter()
         self._of_both: Counter[tuple[str, str]] = Counter()
@@ -67,44 +83,57 @@ class Slots:
             limit = max(1, min(MAX_OF_TENANT, free // FREE_SHARE))
             return [tenant for tenant, active in self._of_tenant.items() if active >= limit]
 
-    def take(self, tenant: str) -> None:
+    def measure_oldest(self) -> float:
+        """The age in seconds of the delivery that has been under way the longest; 0 if there is none."""
+        with self._lock:
+            return max((self._clock() - slot.since for slot in self._taken), default=0.0)
+
+    def take(self, tenant: str) -> Slot:
         """Takes a slot for a tenant."""
         with self._lock:
+            slot = Slot(tenant, self._clock())
+            self._taken.add(slot)
             self._of_tenant[tenant] += 1
+            return slot
 
-    def give_back(self, tenant: str) -> None:
-        """Gives a slot of a tenant back."""
+    def give_back(self, slot: Slot) -> None:
+        """Gives a slot back, with its place at a receiver if it still has one. A second call does nothing."""
         with self._lock:
-            _decrease(self._of_tenant, tenant)
+            self._leave(slot)
+            if slot in self._taken:
+                self._taken.remove(slot)
+                _decrease(self._of_tenant, slot.tenant)
 
-    def enter(self, tenant: str, receiver: str) -> float:
+    def enter(self, slot: Slot, receiver: str) -> float:
         """Takes a place at a receiver.
+
+        Args:
+            slot: The slot of the delivery.
+            receiver: Host and port.
 
         Returns:
             0 if there was a place, otherwise the seconds after which the delivery should be tried again.
         """
         with self._lock:
-            state, time_now = self._get_state(tenant, receiver), self._clock()
-            if state.paused_until <= time_now and self._has_place(tenant, receiver):
+            state, time_now = self._get_state(slot.tenant, receiver), self._clock()
+            if state.paused_until <= time_now and self._has_place(slot.tenant, receiver):
+                slot.receiver = receiver
                 self._of_receiver[receiver] += 1
-                self._of_both[tenant, receiver] += 1
+                self._of_both[slot.tenant, receiver] += 1
                 return 0.0
             return _book(state, time_now)
 
-    def leave(self, tenant: str, receiver: str, *, seconds: float, failed: bool, pause: float = 0.0) -> None:
+    def leave(self, slot: Slot, *, seconds: float, failed: bool, pause: float = 0.0) -> None:
         """Gives a place at a receiver back. After a failure it is paused for this tenant, longer each time.
 
         Args:
-            tenant: Tenant of the delivery.
-            receiver: Host and port.
+            slot: The slot of the delivery, which has a place.
             seconds: Duration of the exchange.
             failed: Whether the delivery failed.
             pause: Least pause after a failure in seconds, as the receiver asked for it.
         """
         with self._lock:
-            _decrease(self._of_receiver, receiver)
-            _decrease(self._of_both, (tenant, receiver))
-            state = self._get_state(tenant, receiver)
+            state = self._get_state(slot.tenant, self._leave(slot))
             state.spacing = max(MIN_SPACING_SECONDS, seconds / MAX_OF_TENANT_AND_RECEIVER)
             if failed:
                 usual = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(state.failures, 16))
@@ -112,6 +141,14 @@ class Slots:
                 state.failures += 1
             else:
                 state.failures, state.paused_until, state.booked_until = 0, 0.0, 0.0
+
+    def _leave(self, slot: Slot) -> str:
+        receiver, slot.receiver = slot.receiver, None
+        if receiver is None:
+            return ""
+        _decrease(self._of_receiver, receiver)
+        _decrease(self._of_both, (slot.tenant, receiver))
+        return receiver
 
     def _has_place(self, tenant: str, receiver: str) -> bool:
         is_free = self._of_receiver[receiver] < MAX_OF_RECEIVER

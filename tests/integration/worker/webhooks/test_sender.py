@@ -1,11 +1,8 @@
 """The sender with a real Redis, a real store and real receivers: no tenant and no message stops the others."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import redis
@@ -15,90 +12,15 @@ from archetype.contract.job import now
 from deploy.local import Stack, free_port
 from shared.errors import Unavailable
 from shared.settings import Settings
-from shared.state.job_ids import new_job_id
-from shared.state.redis_client import RedisClient
 from shared.storage import layout
-from shared.storage.outbox import Outbox, StoredDelivery
+from shared.storage.outbox import StoredDelivery
 from shared.storage.s3 import Bucket
 from shared.storage.webhook_secrets import SecretStore
 from tests.support.hostile_receiver import answer, drip, hostile_receiver
 from tests.support.receiver import Receiver
+from tests.support.sender_workplace import Workplace
 from tests.support.waiting import wait_until
-from worker.webhooks.exchange import Exchanges
-from worker.webhooks.sender import WebhookSender
 from worker.webhooks.slots import MAX_OF_TENANT
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@dataclass
-class FixedSecret:
-    """The same secret for every tenant, or an error."""
-
-    error: Exception | None = None
-
-    def list_signing_secrets(self, _tenant: str) -> list[str]:
-        if self.error is not None:
-            raise self.error
-        return [SECRET]
-
-
-@dataclass
-class Workplace:
-    """A sender with a Redis database and a bucket of its own.
-
-    Attributes:
-        secrets: The signing secrets.
-        exchange_seconds: Deadline of an exchange.
-    """
-
-    settings: Settings
-    bucket: Bucket
-    secrets: FixedSecret = field(default_factory=FixedSecret)
-    exchange_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        self.redis_client = RedisClient(self.settings)
-        self.outbox = Outbox(self.redis_client, self.bucket)
-
-    def place(self, url: str, tenant: str = "tenant", **changes: Any) -> StoredDelivery:
-        """Stores a message that is due now."""
-        moment = now()
-        delivery = StoredDelivery(
-            id=new_job_id(), tenant=tenant, url=url, event="job.failed", data={}, created_at=moment, begun_at=moment
-        ).model_copy(update=changes)
-        self.outbox.put(delivery)
-        self.outbox.schedule(delivery, now())
-        return delivery
-
-    def wait_for(self, delivery: StoredDelivery, condition: Callable[[StoredDelivery], object]) -> StoredDelivery:
-        """Waits until a delivery meets the condition and returns it."""
-
-        def find() -> StoredDelivery | None:
-            found = self.outbox.find(delivery.tenant, delivery.id)
-            return found if found is not None and condition(found) else None
-
-        found = wait_until(find, 60, message=lambda: str(self.outbox.find(delivery.tenant, delivery.id)))
-        assert found is not None
-        return found
-
-    def make_sender(self) -> WebhookSender:
-        exchanges = Exchanges(loopback=True, networks=[], seconds=self.exchange_seconds)
-        secrets: Any = self.secrets
-        return WebhookSender(self.settings, self.redis_client, self.outbox, secrets, exchanges)
-
-    @contextmanager
-    def running(self) -> Iterator[WebhookSender]:
-        """Runs a sender for the length of a `with` block."""
-        sender = self.make_sender()
-        thread = threading.Thread(target=sender.run, daemon=True)
-        thread.start()
-        try:
-            yield sender
-        finally:
-            sender.stop()
-            thread.join(120)
-            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +116,7 @@ def test_an_impossible_url_is_a_failed_attempt_that_ends(workplace: Workplace, u
     for _ in [workplace.place(url) for _ in range(3)]:
         name = workplace.outbox.take_due(600)
         assert name is not None
-        sender._deliver(name)
+        sender._deliver(sender._slots.take(name.tenant), name)
         found = workplace.outbox.find(*name)
         assert found is not None
         assert (found.state, len(found.tries), found.tries[0].status) == ("given_up", 1, None)
@@ -209,7 +131,6 @@ def test_an_impossible_url_is_a_failed_attempt_that_ends(workplace: Workplace, u
         KeyError("x"),
         RuntimeError(),
         MemoryError(),
-        Unavailable("down"),
         StopIteration(),
     ],
     ids=lambda error: type(error).__name__,
@@ -222,8 +143,7 @@ def test_any_exception_is_a_failed_attempt_that_frees_its_slot(
     failing = workplace.place(receiver.url)
     name = workplace.outbox.take_due(600)
     assert name is not None
-    sender._slots.take(name.tenant)
-    sender._deliver(name)
+    sender._deliver(sender._slots.take(name.tenant), name)
     found = workplace.outbox.find(*name)
     assert found is not None
     assert (found.state, len(found.tries)) == ("waiting", 1)
@@ -231,6 +151,26 @@ def test_any_exception_is_a_failed_attempt_that_frees_its_slot(
     assert not sender._slots._of_tenant
     assert not sender._slots._of_receiver
     assert failing.id == found.id
+
+
+def test_secrets_that_cannot_be_read_now_are_not_the_fault_of_the_receiver(
+    workplace: Workplace, receiver: Receiver
+) -> None:
+    sender = workplace.make_sender()
+    workplace.secrets.error = Unavailable("down")
+    workplace.place(receiver.url)
+    name = workplace.outbox.take_due(3600)
+    assert name is not None
+    sender._deliver(sender._slots.take(name.tenant), name)
+    found = workplace.outbox.find(*name)
+    assert found is not None
+    assert (found.state, found.tries) == ("waiting", [])
+    assert not sender._slots._of_tenant
+    assert not sender._slots._of_receiver
+    workplace.secrets.error = None
+    taken = wait_until(lambda: workplace.outbox.take_due(3600), 60)  # long before the reservation has ended
+    sender._deliver(sender._slots.take(name.tenant), taken)
+    assert receiver.ids() == [name.id]  # at once: the receiver is not paused
 
 
 def test_a_message_that_cannot_be_read_does_not_stop_the_others(workplace: Workplace, receiver: Receiver) -> None:
@@ -253,7 +193,9 @@ def test_the_time_that_a_receiver_asks_for_is_honored(workplace: Workplace, stat
         assert delivery.next_at is not None
         assert delivery.next_at - delivery.tries[0].at >= timedelta(seconds=899)
         # further messages of the tenant wait as well, without an attempt
-        wait_until(lambda: sender._slots.enter("tenant", f"127.0.0.1:{port}") > 800, 60)
+        slot = sender._slots.take("tenant")
+        wait_until(lambda: sender._slots.enter(slot, f"127.0.0.1:{port}") > 800, 60)
+        sender._slots.give_back(slot)
 
 
 def test_a_receiver_that_is_gone_ends_the_delivery(workplace: Workplace) -> None:

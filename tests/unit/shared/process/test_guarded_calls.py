@@ -9,7 +9,7 @@ import pytest
 from shared.errors import LimitReached, Refused, Unavailable
 from shared.isolation.places import current_tenant
 from shared.process.circuit_breaker import FAILURES, CircuitBreaker
-from shared.process.guarded_calls import Deadline, GuardedCalls, is_abandoned
+from shared.process.guarded_calls import MAX_ABANDONED, Deadline, GuardedCalls, is_abandoned
 from tests.support.waiting import wait_until
 
 
@@ -111,3 +111,17 @@ def test_calls_of_one_tenant_leave_a_place_to_others(hang: Callable[[], bool]) -
 def _call_as(tenant: str, calls: GuardedCalls, function: Callable[[], bool]) -> bool:
     current_tenant.set(tenant)
     return calls.run(function, Deadline(3, 1))
+
+
+def test_calls_that_cannot_start_do_not_count_as_calls_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = GuardedCalls("the store", running=1, waiting=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse_thread)
+        for _ in range(1 + MAX_ABANDONED):
+            with pytest.raises(Unavailable, match="no thread left"):
+                calls.run(lambda: 1, later())
+    assert calls.run(lambda: 1, later()) == 1
+
+
+def refuse_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -54,3 +54,17 @@ def test_a_resolver_that_hangs_delays_its_own_tenant_alone(hanging: threading.Ev
     hanging.set()
     wait_until(lambda: not lookups._active, 30)
     assert look_up(lookups, "slow", "fast") == ["1.1.1.1"]
+
+
+def test_a_lookup_that_cannot_start_keeps_no_place(monkeypatch: pytest.MonkeyPatch, hanging: threading.Event) -> None:
+    lookups = Lookups()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse_thread)
+        for _ in range(MAX_LOOKUPS_OF_TENANT):
+            with pytest.raises(OSError, match="thread"):
+                look_up(lookups, "t", "fast")
+    assert look_up(lookups, "t", "fast") == ["1.1.1.1"]
+
+
+def refuse_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -47,7 +47,7 @@ def fill(slots: Slots, tenant: str) -> int:
 def test_a_tenant_gets_only_its_slots(slots: Slots) -> None:
     assert fill(slots, "a") == MAX_OF_TENANT
     assert slots.list_full_tenants() == ["a"]
-    slots.give_back("a")
+    slots.give_back(next(iter(slots._taken)))
     assert slots.list_full_tenants() == []
 
 
@@ -70,58 +70,87 @@ def test_there_are_never_more_deliveries_than_slots(slots: Slots) -> None:
     assert not slots.has_free()
 
 
+def enter(slots: Slots, tenant: str, receiver: str = "r:443") -> float:
+    return slots.enter(slots.take(tenant), receiver)
+
+
+def enter_and_leave(slots: Slots, tenant: str, *, failed: bool, receiver: str = "r:443", **times: float) -> None:
+    slot = slots.take(tenant)
+    assert slots.enter(slot, receiver) == 0.0
+    slots.leave(slot, failed=failed, **{"seconds": 0.1, **times})
+    slots.give_back(slot)
+
+
 def test_a_tenant_gets_two_places_at_a_receiver(slots: Slots) -> None:
-    waits = [slots.enter("a", "r:443") for _ in range(MAX_OF_TENANT_AND_RECEIVER + 1)]
+    taken = [slots.take("a") for _ in range(MAX_OF_TENANT_AND_RECEIVER + 1)]
+    waits = [slots.enter(slot, "r:443") for slot in taken]
     assert waits[:-1] == [0.0] * MAX_OF_TENANT_AND_RECEIVER
     assert waits[-1] > 0
-    assert slots.enter("a", "other:443") == slots.enter("b", "r:443") == 0.0
-    slots.leave("a", "r:443", seconds=1, failed=False)
-    assert slots.enter("a", "r:443") == 0.0
+    assert enter(slots, "a", "other:443") == enter(slots, "b") == 0.0
+    slots.leave(taken[0], seconds=1, failed=False)
+    assert enter(slots, "a") == 0.0
 
 
 def test_all_tenants_together_get_eight_places_at_a_receiver(slots: Slots) -> None:
-    waits = [slots.enter(f"t{number}", "r:443") for number in range(MAX_OF_RECEIVER + 1)]
+    waits = [enter(slots, f"t{number}") for number in range(MAX_OF_RECEIVER + 1)]
     assert [wait > 0 for wait in waits] == [False] * MAX_OF_RECEIVER + [True]
+
+
+def test_a_slot_that_is_given_back_has_no_place_at_a_receiver_left(slots: Slots) -> None:
+    slot = slots.take("a")
+    slots.enter(slot, "r:443")
+    for _ in range(2):  # a second call changes nothing
+        slots.give_back(slot)
+        assert not any((slots._of_tenant, slots._of_receiver, slots._of_both))
+    assert slots.measure_oldest() == 0
+    assert enter(slots, "a") == 0.0  # and the receiver is not paused for it
+
+
+def test_the_age_of_the_oldest_delivery_is_known(slots: Slots, clock: Clock) -> None:
+    assert slots.measure_oldest() == 0
+    first = slots.take("a")
+    clock.time += 10
+    second = slots.take("b")
+    clock.time += 1
+    assert slots.measure_oldest() == 11
+    slots.give_back(first)
+    assert slots.measure_oldest() == 1
+    slots.give_back(second)
+    assert slots.measure_oldest() == 0
 
 
 def test_a_receiver_that_fails_is_paused_longer_each_time_for_this_tenant_alone(slots: Slots, clock: Clock) -> None:
     pauses = []
     for _ in range(6):
-        assert slots.enter("a", "r:443") == 0.0
-        slots.leave("a", "r:443", seconds=0.1, failed=True)
-        pauses.append(round(slots.enter("a", "r:443")))
-        assert slots.enter("b", "r:443") == 0.0
-        slots.leave("b", "r:443", seconds=0.1, failed=False)
+        enter_and_leave(slots, "a", failed=True)
+        pauses.append(round(enter(slots, "a")))
+        enter_and_leave(slots, "b", failed=False)
         clock.time += pauses[-1]
     assert pauses == [5, 10, 20, 40, MAX_PAUSE_SECONDS, MAX_PAUSE_SECONDS]
-    assert slots.enter("a", "r:443") == 0.0
-    slots.leave("a", "r:443", seconds=0.1, failed=False)
-    assert slots.enter("a", "r:443") == 0.0
+    enter_and_leave(slots, "a", failed=False)
+    assert enter(slots, "a") == 0.0
 
 
 def test_a_receiver_is_paused_as_long_as_it_asks(slots: Slots, clock: Clock) -> None:
-    slots.enter("a", "r:443")
-    slots.leave("a", "r:443", seconds=0.1, failed=True, pause=600)
+    enter_and_leave(slots, "a", failed=True, pause=600)
     clock.time += 599
-    assert slots.enter("a", "r:443") > 0
+    assert enter(slots, "a") > 0
     clock.time += 2
-    assert slots.enter("a", "r:443") == 0.0
+    assert enter(slots, "a") == 0.0
 
 
 def test_delayed_deliveries_to_a_slow_receiver_are_spread_over_time(slots: Slots) -> None:
-    slots.enter("a", "r:443")
-    slots.leave("a", "r:443", seconds=10, failed=False)
+    enter_and_leave(slots, "a", failed=False, seconds=10)
     for _ in range(MAX_OF_TENANT_AND_RECEIVER):
-        slots.enter("a", "r:443")
-    waits = [slots.enter("a", "r:443") for _ in range(1000)]
+        enter(slots, "a")
+    waits = [enter(slots, "a") for _ in range(1000)]
     assert waits[:3] == [5.0, 10.0, 15.0]
     assert max(waits) == MAX_DELAY_SECONDS
 
 
 def test_the_memory_of_receivers_is_limited(slots: Slots) -> None:
     for number in range(MAX_REMEMBERED + 100):
-        slots.enter("a", f"r{number}:443")
-        slots.leave("a", f"r{number}:443", seconds=1, failed=True)
+        enter_and_leave(slots, "a", failed=True, receiver=f"r{number}:443")
     assert len(slots._states) == MAX_REMEMBERED
     assert not slots._of_receiver
     assert not slots._of_both
