@@ -99,7 +99,7 @@ REDIS_NAMES: dict[Role, tuple[str, ...]] = {
 COMMANDS = """
     auth hello select ping multi exec watch unwatch evalsha script|load script|exists
     get set mget incr incrby decrby expire pexpire pttl exists del time
-    hget hset hsetnx hmget hgetall hdel hincrby hincrbyfloat sadd srem smembers
+    hget hset hsetnx hmget hgetall hdel hincrby hincrbyfloat sadd srem smembers srandmember
     zadd zrem zcard zscore zmscore zincrby zrange zrevrange zrangebyscore zremrangebyrank
     lpush rpush brpop rpop llen lindex ltrim publish psubscribe punsubscribe unsubscribe xadd xread xrevrange
 """
