@@ -17,6 +17,7 @@ from archetype.contract.job import Progress, now
 from shared.queue.sharding import UNLIMITED_ROOM
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
 from shared.state.redis_client import RedisClient
+from shared.state.memory import RUNS_IF_FULL
 from shared.storage.documents import JobSpec, Manifest
 
 MAX_BULK_WAIT_SECONDS = 600
@@ -38,6 +39,9 @@ BLOCKED = "held"
 """Name of the list of jobs that wait for other jobs. Stored under its earlier name."""
 
 LOST = -1
+NEW_WORK = frozenset({"create"})
+"""Scripts that need memory for more work. All others also run if the memory of Redis is full, so that work ends."""
+
 """Answer of a script if the caller no longer holds the claim."""
 
 
@@ -95,7 +99,10 @@ class Claims:
         states = (folder / "states.lua").read_text()
         with redis_client.connection() as redis:
             self._scripts = {
-                name: redis.register_script(states + (folder / f"{name}.lua").read_text()) for name in SCRIPTS
+                name: redis.register_script(
+                    ("" if name in NEW_WORK else RUNS_IF_FULL) + states + (folder / f"{name}.lua").read_text()
+                )
+                for name in SCRIPTS
             }
 
     @property
