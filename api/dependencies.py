@@ -26,6 +26,7 @@ from shared.state.events import Events
 from shared.state.idempotency import IdempotencyKeys
 from shared.state.job_index import JobIndex
 from shared.state.locks import Locks
+from shared.state.memory import RedisMemory
 from shared.state.redis_client import PROBE, RedisClient
 from shared.state.redis_client import QUICK as QUICK_REDIS
 from shared.state.worker_registry import WorkerRegistry
@@ -51,6 +52,7 @@ class Services:
     Attributes:
         settings: The settings.
         redis_client: The connection pool of Redis.
+        redis_memory: How much of its memory Redis uses.
         job_index: The records of jobs in Redis.
         locks: Locks in Redis.
         idempotency: Idempotency keys in Redis.
@@ -78,6 +80,7 @@ class Services:
 
     settings: Settings
     redis_client: RedisClient
+    redis_memory: RedisMemory
     job_index: JobIndex
     locks: Locks
     idempotency: IdempotencyKeys
@@ -112,6 +115,7 @@ def connect(settings: Settings) -> Services:
     return Services(
         settings=settings,
         redis_client=redis_client,
+        redis_memory=RedisMemory(redis_client),
         job_index=JobIndex(redis_client),
         locks=Locks(redis_client),
         idempotency=IdempotencyKeys(redis_client),

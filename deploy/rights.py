@@ -97,13 +97,14 @@ REDIS_NAMES: dict[Role, tuple[str, ...]] = {
 """The keys of a role: each is the part after `archetype:`, up to the next colon. Other roles have all keys."""
 
 COMMANDS = """
-    auth hello select ping multi exec watch unwatch evalsha script|load script|exists
+    auth hello select ping info multi exec watch unwatch evalsha script|load script|exists
     get set mget incr incrby decrby expire pexpire pttl exists del time
     hget hset hsetnx hmget hgetall hdel hincrby hincrbyfloat sadd srem smembers srandmember
     zadd zrem zcard zscore zmscore zincrby zrange zrevrange zrangebyscore zremrangebyrank
     lpush rpush brpop rpop llen lindex ltrim publish psubscribe punsubscribe unsubscribe xadd xread xrevrange
 """
-"""Commands that the service and its libraries call. None of them empties, stops, configures or monitors the server."""
+"""Commands that the service and its libraries call. None of them empties, stops or configures the server, or shows the
+commands of others."""
 
 
 HELD_BY_THE_API = "only the API has the token"

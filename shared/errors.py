@@ -250,6 +250,15 @@ class Unavailable(Problem):
     status, slug, retry_after = 503, "unavailable", 5
 
 
+class MemoryFull(Unavailable):
+    """Queue memory full.
+
+    The memory of Redis is used up to the watermark above which no new work is accepted.
+    """
+
+    slug, retry_after = "memory-full", 30
+
+
 class Refused(Unavailable):
     """Service unavailable.
 

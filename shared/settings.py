@@ -105,6 +105,13 @@ class Settings(BaseSettings):
         default="redis://127.0.0.1:6379/0",
         description="URL of the Redis for job records and messages. Use `rediss://` for TLS.",
     )
+    redis_memory_watermark: float = Field(
+        default=0.85,
+        gt=0,
+        le=1,
+        description="Share of the memory of Redis (`maxmemory`) above which new jobs and audits are refused with 503. "
+        "The rest is for jobs that were accepted before. Without `maxmemory`, none is refused.",
+    )
     s3_endpoint: str | None = Field(
         default=None, description="URL of the S3-compatible store. If not set, AWS S3 is used."
     )

@@ -26,7 +26,6 @@ from shared.state.job_index import JobIndex
 from shared.state.metrics import HISTOGRAM_BOUNDS, METRICS, Labels, Metric, read_metrics
 from shared.state.queue_depth import read_queue_depth
 from shared.state.redis_client import RedisClient
-from shared.state.worker_registry import WorkerRegistry
 
 REQUESTS = prometheus_client.Counter(
     "archetype_http_requests", "Requests by route, method and status.", ("route", "method", "status")
@@ -44,6 +43,8 @@ LIVE = {
     "archetype_webhooks_overdue_seconds": Metric(
         "gauge", "Time that a due webhook waits while no sender looks for it."
     ),
+    "archetype_redis_memory_ratio": Metric("gauge", "Used memory of Redis divided by maxmemory; 0 without maxmemory."),
+    "archetype_redis_memory_watermark_ratio": Metric("gauge", "The same ratio above which new jobs are refused."),
     "archetype_workers": Metric("gauge", "Connected workers.", ("busy",)),
     "archetype_gpu_memory_bytes": Metric("gauge", "GPU memory that a worker has allocated.", ("worker",)),
 }
@@ -55,9 +56,11 @@ Values = list[tuple[Labels, float]]
 class LiveCollector(Collector):
     """Reads the current state of queue and workers at every scrape."""
 
-    def __init__(self, redis_client: RedisClient, worker_registry: WorkerRegistry) -> None:
-        self._redis_client = redis_client
-        self._worker_registry = worker_registry
+    def __init__(self, services: Services) -> None:
+        self._redis_client = services.redis_client
+        self._redis_memory = services.redis_memory
+        self._worker_registry = services.worker_registry
+        self._watermark = services.settings.redis_memory_watermark
 
     def collect(self) -> Iterator[Family]:
         """Yields the metrics of `LIVE`."""
@@ -75,6 +78,8 @@ class LiveCollector(Collector):
             "archetype_job_oldest_seconds": [((state,), age) for state, age in depth.unfinished.items()],
             "archetype_job_late_seconds": [((), depth.late)],
             "archetype_webhooks_overdue_seconds": [((), depth.overdue)],
+            "archetype_redis_memory_ratio": [((), self._redis_memory.read_share())],
+            "archetype_redis_memory_watermark_ratio": [((), self._watermark)],
             "archetype_workers": [((label,), busy[label]) for label in ("true", "false")],
             "archetype_gpu_memory_bytes": [((worker,), entry.memory) for worker, entry in workers.items()],
         }
@@ -123,10 +128,10 @@ def _make_histogram(name: str, metric: Metric, counts: dict[Labels, dict[str, fl
     return family
 
 
-def render_metrics(redis_client: RedisClient, worker_registry: WorkerRegistry) -> bytes:
+def render_metrics(services: Services) -> bytes:
     """Returns all metrics in the text format of Prometheus."""
     shared_registry = CollectorRegistry()
-    for collector in (LiveCollector(redis_client, worker_registry), CountCollector(redis_client)):
+    for collector in (LiveCollector(services), CountCollector(services.redis_client)):
         shared_registry.register(collector)
     return generate_latest(shared_registry) + generate_latest(REGISTRY)
 

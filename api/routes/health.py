@@ -46,5 +46,5 @@ def metrics() -> Response:
     """
     services = get_services()
     check_access(services)
-    content = render_metrics(services.redis_client, services.worker_registry)
+    content = render_metrics(services)
     return Response(content, content_type=CONTENT_TYPE_LATEST)

@@ -42,6 +42,8 @@ ENDED = "archetype_jobs_ended_total"
 RETURNED = "archetype_shares_returned_total"
 TRIGGERED = "archetype_audits_triggered_total"
 LAST_POLL = shared("archetype_scheduler_looked_timestamp_seconds")
+MEMORY = shared("archetype_redis_memory_ratio")
+WATERMARK = shared("archetype_redis_memory_watermark_ratio")
 WORKERS = f"sum({shared('archetype_workers')})"
 
 ALERTS = (
@@ -88,6 +90,20 @@ ALERTS = (
         "5m",
         "page",
         "A job is {{ $value | humanizeDuration }} past its deadline and has not ended.",
+    ),
+    Alert(
+        "RedisMemoryFull",
+        f"{MEMORY} > {WATERMARK}",
+        "1m",
+        "page",
+        "Redis uses {{ $value | humanizePercentage }} of its memory: new jobs are refused.",
+    ),
+    Alert(
+        "RedisMemoryFills",
+        f"{MEMORY} > 0.8 * {WATERMARK}",
+        "15m",
+        "ticket",
+        "Redis uses {{ $value | humanizePercentage }} of its memory. Above the watermark, new jobs are refused.",
     ),
     Alert(
         "JobsFail",

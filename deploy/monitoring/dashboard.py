@@ -91,6 +91,7 @@ ROWS: dict[str, list[Panel]] = {
             "{{outcome}}",
             growth("archetype_webhook_tries_total", "outcome"),
         ),
+        Panel("Used memory of Redis", "percentunit", "", shared("archetype_redis_memory_ratio")),
         Panel("Age of the oldest job", "s", "{{state}}", shared("archetype_job_oldest_seconds")),
     ],
     "API": [

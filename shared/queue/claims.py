@@ -16,6 +16,7 @@ from typing import Any, cast
 from archetype.contract.job import Progress, now
 from shared.queue.sharding import UNLIMITED_ROOM
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
+from shared.state.memory import RUNS_IF_FULL
 from shared.state.redis_client import RedisClient
 from shared.storage.documents import JobSpec, Manifest
 
@@ -39,6 +40,9 @@ BLOCKED = "held"
 
 LOST = -1
 """Answer of a script if the caller no longer holds the claim."""
+
+NEW_WORK = frozenset({"create"})
+"""Scripts that need memory for more work. All others also run if the memory of Redis is full, so that work ends."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,10 @@ class Claims:
         states = (folder / "states.lua").read_text()
         with redis_client.connection() as redis:
             self._scripts = {
-                name: redis.register_script(states + (folder / f"{name}.lua").read_text()) for name in SCRIPTS
+                name: redis.register_script(
+                    ("" if name in NEW_WORK else RUNS_IF_FULL) + states + (folder / f"{name}.lua").read_text()
+                )
+                for name in SCRIPTS
             }
 
     @property

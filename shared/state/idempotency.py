@@ -76,11 +76,11 @@ class IdempotencyKeys:
         """
         name = _redis_key(tenant, idempotency_key)
         with self._redis_client.connection() as redis:
-            for _ in range(MAX_TRIES):  # again only if the earlier binding expires between the two calls
+            for _ in range(MAX_TRIES):  # again only if another process binds the key between the two calls
+                if bound := cast("str | None", redis.get(name)):  # first, because a full Redis refuses the other call
+                    return bound
                 if redis.set(name, value, nx=True, ex=seconds):
                     return value
-                if bound := cast("str | None", redis.get(name)):
-                    return bound
         raise Unavailable("the idempotency key could not be reserved; try again")
 
 

@@ -18,11 +18,22 @@ from shared.state.keys import (
     lists_of,
     states_of,
 )
+from shared.state.memory import RUNS_IF_FULL
 from shared.state.redis_client import RedisClient
 from shared.storage.documents import Manifest
 
 MAX_CHUNKS = 20
 """Pages of the first list that are read for one page of filtered jobs. After that, the page is returned as it is."""
+
+DELETE = """
+local bytes = redis.call('HGET', KEYS[1], 'bytes')
+redis.call('DEL', KEYS[1]) -- the first write frees memory, so that a full Redis refuses none of the others
+for list = 3, #KEYS do redis.call('ZREM', KEYS[list], ARGV[1]) end
+if bytes then redis.call('DECRBY', KEYS[2], bytes) end
+"""
+"""Removes a finished job. KEYS: record, stored bytes of the tenant, lists   ARGV: id"""
+
+SET_ALL = RUNS_IF_FULL + "for number, name in ipairs(KEYS) do redis.call('SET', name, ARGV[number]) end"
 
 NOT_IN_RECORDS: dict[str, Any] = {"artifacts": [], "metrics": {}, "error": None, "provenance": {}}
 """Fields of a finished job that only its manifest has; the error has a field of its own in the record."""
@@ -47,6 +58,8 @@ class JobIndex:
 
     def __init__(self, redis_client: RedisClient) -> None:
         self._redis_client = redis_client
+        with redis_client.connection() as redis:
+            self._delete, self._set_all = redis.register_script(DELETE), redis.register_script(SET_ALL)
 
     def find(self, job_id: str) -> Job | None:
         """A job without artifacts, metrics and provenance, which only the manifest has; None if there is no record."""
@@ -71,13 +84,10 @@ class JobIndex:
             pipe.execute()
 
     def delete(self, job: Job) -> None:
-        """Removes the record of a finished job, and the job from all lists."""
-        with self._redis_client.connection() as redis, redis.pipeline(transaction=True) as pipe:
-            pipe.decrby(key_of_stored(job.tenant), int(redis.hget(key_of_job(job.id), "bytes") or 0))
-            pipe.delete(key_of_job(job.id))
-            for name in [*lists_of(job), *states_of(job, *TERMINAL)]:
-                pipe.zrem(name, job.id)
-            pipe.execute()
+        """Removes the record of a finished job, and the job from all lists; also if the memory of Redis is full."""
+        keys = [key_of_job(job.id), key_of_stored(job.tenant), *lists_of(job), *states_of(job, *TERMINAL)]
+        with self._redis_client.connection():
+            self._delete(keys, [job.id])
 
     def page(
         self, tenant: str, *, filters: dict[str, str], limit: int, after: str | None
@@ -144,11 +154,9 @@ class JobIndex:
             redis.incrby(key_of_stored(tenant), count)
 
     def set_stored(self, stored: Mapping[str, int]) -> None:
-        """Sets the number of stored bytes of each tenant."""
-        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
-            for tenant, count in stored.items():
-                pipe.set(key_of_stored(tenant), count)
-            pipe.execute()
+        """Sets the number of stored bytes of each tenant; also if the memory of Redis is full."""
+        with self._redis_client.connection():
+            self._set_all([key_of_stored(tenant) for tenant in stored], list(stored.values()))
 
     def tenants(self, job_ids: Sequence[str]) -> list[str | None]:
         """The tenant of each of these jobs; None for a job without a record."""

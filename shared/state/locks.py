@@ -9,6 +9,7 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.state.keys import key
+from shared.state.memory import RUNS_IF_FULL
 from shared.state.redis_client import RedisClient
 
 COUNTER_SECONDS = 3600
@@ -20,6 +21,9 @@ RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIR
 """Renews a key if it has this value: only its owner may, because it can have expired and belong to another process."""
 
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end"
+
+TAKE = RUNS_IF_FULL + "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])"
+"""Sets a key that does not exist. It expires, so a few of them do no harm to a full Redis, and retention needs one."""
 
 log = structlog.get_logger()
 
@@ -49,6 +53,7 @@ class Locks:
         self._redis_client = redis_client
         with redis_client.connection() as redis:
             self._renew, self._release = redis.register_script(RENEW), redis.register_script(RELEASE)
+            self._set_new = redis.register_script(TAKE)
 
     def count_attempt(self, what: str) -> int:
         """Counts an attempt at something and returns the number of recent attempts, including this one."""
@@ -65,8 +70,8 @@ class Locks:
 
     def take_turn(self, what: str, seconds: float) -> bool:
         """Whether this process should do something that one process does once in so many seconds."""
-        with self._redis_client.connection() as redis:
-            return bool(redis.set(key(f"turn:{what}"), "1", nx=True, px=int(seconds * 1000)))
+        with self._redis_client.connection():
+            return bool(self._set_new([key(f"turn:{what}")], ["1", int(seconds * 1000)]))
 
     def keep_place(self, what: str, owner: str, *, places: int, seconds: float) -> bool:
         """Renews the place of an owner, or takes a free place. Limits how many processes do something.
@@ -135,7 +140,7 @@ class Locks:
     def _take(self, name: str, owner: str, seconds: float) -> bool:
         with self._redis_client.connection() as redis:
             # The client repeats a call whose answer was lost; the first one may have set the key already.
-            is_set = redis.set(name, owner, nx=True, px=int(seconds * 1000))
+            is_set = self._set_new([name], [owner, int(seconds * 1000)])
             return bool(is_set) or redis.get(name) == owner
 
     def _give_back(self, what: str, token: str) -> None:

@@ -36,6 +36,14 @@ FIRES = {
     "InteractiveJobsWait": {'archetype_queue_oldest_seconds{priority="interactive"}': "301x60"},
     "BulkJobsWait": {'archetype_queue_oldest_seconds{priority="bulk"}': "21601x60"},
     "JobsStuck": {"archetype_job_late_seconds": "901x60"},
+    "RedisMemoryFull": {
+        "archetype_redis_memory_ratio": "0.9x60",
+        "archetype_redis_memory_watermark_ratio": "0.85x60",
+    },
+    "RedisMemoryFills": {
+        "archetype_redis_memory_ratio": "0.7x60",
+        "archetype_redis_memory_watermark_ratio": "0.85x60",
+    },
     "JobsFail": {
         'archetype_jobs_ended_total{state="failed"}': "0+1x60",
         'archetype_jobs_ended_total{state="succeeded"}': "0+5x60",

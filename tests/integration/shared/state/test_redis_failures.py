@@ -1,39 +1,23 @@
 """The Redis client, in front of servers that hang, refuse, or have become replicas."""
 
-import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import redis
 
-from deploy.processes import ProcessGroup
-from deploy.servers import find_redis, free_port
 from shared.errors import Refused, Unavailable
 from shared.process.circuit_breaker import FAILURES
 from shared.settings import Settings
 from shared.state.redis_client import PROBE, QUICK, RedisClient, RedisPatience, exit_if_cluster
+from tests.support.redis_servers import run_redis
 from tests.support.waiting import wait_until
 
 HASTY = RedisPatience(seconds=0.5, connect_seconds=0.5, total_seconds=1, retries=0, remembers=True)
-
-
-@contextmanager
-def run_redis(folder: Path, *options: str) -> Iterator[tuple[str, ProcessGroup]]:
-    """Runs a Redis server; yields its URL."""
-    folder.mkdir(exist_ok=True)
-    (folder / "log").mkdir(exist_ok=True)
-    port = free_port()
-    processes = ProcessGroup(folder, dict(os.environ))
-    command = [find_redis(), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "", *options]
-    with processes.run("redis", command):
-        processes.wait_for("redis", lambda: socket.create_connection(("127.0.0.1", port)).close())
-        yield f"redis://127.0.0.1:{port}/0", processes
 
 
 def test_a_redis_that_hangs_is_unavailable_and_remembered(tmp_path: Path) -> None:
