@@ -1,7 +1,8 @@
 """Builds the Flask application."""
 
+from functools import cache
+
 from flask import Flask, request
-from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.dependencies import connect
@@ -87,7 +88,9 @@ def create_app(settings: Settings) -> Flask:
     register_metrics(app)
     register_request_ids(app)
     register_auth(app)
-    app.extensions["openapi"] = describe_api(app, build_examples())
+    app.extensions["openapi"] = cache(lambda: describe_api(app, build_examples()))
     if configure_tracing(settings, "archetype-api"):
+        from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
         FlaskInstrumentor().instrument_app(app)  # type: ignore[no-untyped-call]
     return app

@@ -36,10 +36,10 @@ START = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", deepLinking: tr
 
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
-    """Returns the OpenAPI document, which is written once: it takes longer than most requests."""
+    """Returns the OpenAPI document, which is made when it is first asked for: it takes longer than most requests."""
     stored = current_app.extensions
     if "openapi_text" not in stored:
-        stored["openapi_text"] = dump_json(stored["openapi"])
+        stored["openapi_text"] = dump_json(stored["openapi"]())
     return Response(stored["openapi_text"], mimetype="application/json")
 
 

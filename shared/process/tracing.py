@@ -1,28 +1,14 @@
 """OpenTelemetry traces: one trace contains the request, the worker's computation and the calls to the store."""
 
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-import requests
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.propagate import extract, inject
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span
-from requests.adapters import HTTPAdapter
 
 from archetype.version import VERSION
-from shared.process.loopback import is_loopback
 from shared.settings import Settings
-
-EXPORT_SECONDS = 5
-"""Time limit of one export to the collector."""
 
 tracer = trace.get_tracer("archetype", VERSION)
 """Creates spans. They are not exported before `configure_tracing` was called with a collector."""
@@ -40,42 +26,10 @@ def configure_tracing(settings: Settings, name: str) -> bool:
     """
     if settings.otlp_endpoint is None:
         return False
-    provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": VERSION}))
-    url = f"{settings.otlp_endpoint.rstrip('/')}/v1/traces"
-    exporter = OTLPSpanExporter(url, timeout=EXPORT_SECONDS, session=open_session(url, settings.ca_bundle))
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    BotocoreInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    from shared.process.trace_export import export_traces  # loads as much as all else
+
+    export_traces(settings, settings.otlp_endpoint, name)
     return True
-
-
-def open_session(url: str, ca_bundle: Path | None) -> requests.Session:
-    """Returns an HTTP session for a collector.
-
-    Args:
-        url: The address of the collector. If it is on this machine, no proxy is used, whatever the environment says.
-        ca_bundle: File with CA certificates that are accepted besides those of the system.
-    """
-    session = requests.Session()
-    session.trust_env = not is_loopback(url)
-    if ca_bundle is not None:
-        session.mount("https://", _Adapter(ca_bundle))
-    return session
-
-
-class _Adapter(HTTPAdapter):
-    """Accepts the certificates of a file in addition to those of the system."""
-
-    def __init__(self, ca_bundle: Path) -> None:
-        self._context = ssl.create_default_context()
-        self._context.load_verify_locations(ca_bundle)
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, ssl_context=self._context)
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        return super().proxy_manager_for(*args, **options, ssl_context=self._context)
 
 
 def inject_trace() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from boto3.exceptions import Boto3Error
@@ -22,6 +22,7 @@ from shared.storage.s3_errors import MISSING, explain, read_code
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
 
 D = TypeVar("D", bound=BaseModel)
 T = TypeVar("T")
@@ -52,17 +53,24 @@ class Bucket:
     def __init__(self, settings: Settings, patience: Patience = PATIENT) -> None:
         self._name, self._endpoint, self._patience = settings.s3_bucket, settings.s3_endpoint, patience
         attempt = min(15, patience.seconds)
+        self._settings = settings
         self._client = connect(settings, settings.s3_endpoint, seconds=attempt, attempts=patience.attempts)
-        # A part of a large file may take long on a slow connection.
-        self._uploader = connect(settings, settings.s3_endpoint, seconds=PART_SECONDS, attempts=3)
-        # The host is part of a presigned URL's signature, so those need a client of their own.
-        public = settings.s3_public_endpoint or settings.s3_endpoint
-        self._public = connect(settings, public, seconds=attempt, attempts=1)
         breaker = CircuitBreaker() if patience.remembers else None
         self._calls = GuardedCalls(
             "the object store", running=patience.running, waiting=patience.waiting, breaker=breaker
         )
         self._uploads = GuardedCalls("the object store", running=UPLOADS, waiting=UPLOADS, breaker=breaker)
+
+    @cached_property
+    def _uploader(self) -> "S3Client":
+        """A client for large files: a part of one may take long on a slow connection."""
+        return connect(self._settings, self._endpoint, seconds=PART_SECONDS, attempts=3)
+
+    @cached_property
+    def _public(self) -> "S3Client":
+        """A client for presigned URLs, whose signature contains the host."""
+        public = self._settings.s3_public_endpoint or self._endpoint
+        return connect(self._settings, public, seconds=self._patience.seconds, attempts=1)
 
     def _run(self, key: str, function: Callable[[], T]) -> T:
         return self._run_until(key, function, self._start())

@@ -2,6 +2,8 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -61,17 +63,26 @@ def connect(settings: Settings, endpoint: str | None, *, seconds: float, attempt
         seconds: How long one attempt waits for the store.
         attempts: How often a call is tried.
     """
-    create = cast("Any", boto3.session.Session().client)
-    client: S3Client = create(
-        "s3",
-        endpoint_url=endpoint,
-        verify=str(settings.ca_bundle) if settings.ca_bundle else None,
-        region_name=settings.s3_region,
-        config=_configure(endpoint, seconds, attempts),
-        **settings.s3_credentials,
-    )
+    with _lock:  # a session is not safe for several threads
+        client: S3Client = cast("Any", _session().client)(
+            "s3",
+            endpoint_url=endpoint,
+            verify=str(settings.ca_bundle) if settings.ca_bundle else None,
+            region_name=settings.s3_region,
+            config=_configure(endpoint, seconds, attempts),
+            **settings.s3_credentials,
+        )
     client.meta.events.register("before-send.s3", _refuse_abandoned)
     return client
+
+
+_lock = Lock()
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """Returns the session of this process, which reads the description of S3 once; each session would read it again."""
+    return boto3.session.Session()
 
 
 def _configure(endpoint: str | None, seconds: float, attempts: int) -> Config:

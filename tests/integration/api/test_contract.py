@@ -19,7 +19,7 @@ EXAMPLES = 25
 EXCLUDED_CHECKS = [positive_data_acceptance, negative_data_rejection]
 """Checks that need more than the schema: whether a model, an image or a class exists."""
 
-DESCRIBED = create_app(Settings()).extensions["openapi"]["paths"]
+DESCRIBED = create_app(Settings()).extensions["openapi"]()["paths"]
 CALLS = [
     (method, path)
     for path, methods in DESCRIBED.items()

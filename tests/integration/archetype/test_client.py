@@ -29,7 +29,7 @@ SENDING = ("read", "read_fields", "request", "pages")
 
 
 def test_the_client_has_every_call_of_the_api() -> None:
-    paths = create_app(Settings()).extensions["openapi"]["paths"]
+    paths = create_app(Settings()).extensions["openapi"]()["paths"]
     described = {(method.upper(), _blank(path)) for path, methods in paths.items() for method in methods}
     assert _list_calls() == described - FOR_ORCHESTRATORS - FOR_REGISTRIES - FOLLOWED_LINKS
 
