@@ -1,10 +1,10 @@
 """Idempotency keys: what a key is bound to, and the keys in Redis."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import cast
 
+from archetype.contract.strict_json import dump_json
 from shared.errors import Unavailable
 from shared.state.keys import key
 from shared.state.redis_client import RedisClient
@@ -53,7 +53,7 @@ class Binding:
 
 def digest_body(body: object) -> str:
     """Digest of a body of decoded JSON. The order of keys and the white space of the JSON do not count."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(dump_json(body, sort_keys=True).encode()).hexdigest()
 
 
 class IdempotencyKeys:

@@ -66,6 +66,7 @@ def test_a_full_redis_refuses_new_work_but_not_reading_and_deleting(stack: Stack
     job_id = submit(http, "before").json["id"]
     end_job(settings, job_id)
     with filled(url):
+        http = make_app_client(stack, redis_url=url)  # which has not yet read how much memory is used
         check_refusal(submit(http, "new"))
         check_refusal(http.post("/v1/jobs", json=QUICK))
         check_refusal(http.post("/v1/audits", json={"model": "shapes", "plan": PLAN}))
