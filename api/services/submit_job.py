@@ -23,6 +23,7 @@ from shared.queue.celery_app import send_job
 from shared.queue.lanes import name_lane
 from shared.queue.sharding import split_job
 from shared.settings import Settings
+from shared.state.idempotency import Binding, digest_body
 from shared.state.job_ids import new_job_id
 from shared.state.metrics import increment
 from shared.state.worker_registry import name_queue
@@ -62,7 +63,11 @@ def submit(
     Raises:
         Problem: The request is not accepted, and nothing is enqueued.
     """
-    request = parse_request(body)
+    request, body_digest = parse_request(body), digest_body(body)
+    bound = None if idempotency_key is None else find_binding(idempotency_key, caller.tenant, services)
+    if bound is not None and bound.body_digest == body_digest:
+        with suppress(NotFound):  # the first submission with the key was interrupted
+            return find_job(bound.job_id, caller.tenant, services)
     check_webhook(request.webhook, services.settings)
     checked = check_request(
         request,
@@ -76,12 +81,8 @@ def submit(
     spec = spec.model_copy(update={"retry_of": retry_of, "in_audit": False, "work": work})
     if idempotency_key is None:
         return accept(new_job_id(), spec, caller, services)
-    job_id, binding, is_new = reserve_id(checked.request, caller.tenant, services, idempotency_key)
-    if not is_new:
-        with suppress(NotFound):  # the first submission with the key was interrupted
-            return find_job(job_id, caller.tenant, services)
-    services.storage.save_idempotency_key(caller.tenant, idempotency_key, binding)
-    return accept(job_id, spec, caller, services)
+    proposed = Binding(new_job_id(), digest_request(checked.request), body_digest)
+    return accept_once(idempotency_key, bound, proposed, spec, caller, services)
 
 
 def count_unlisted(checked: CheckedRequest, services: Services) -> int:
@@ -171,27 +172,54 @@ def check_queue(services: Services) -> None:
         raise QueueFull(f"{limit} jobs are queued, which is the maximum; try again later")
 
 
-def reserve_id(request: AnyRequest, tenant: str, services: Services, key: str) -> tuple[str, str, bool]:
-    """Returns the job id that an idempotency key stands for, the value that it is bound to, and whether it is new.
+def find_binding(key: str, tenant: str, services: Services) -> Binding | None:
+    """Returns what an idempotency key is bound to in the store, which also knows it after Redis has lost it.
 
     Raises:
         InvalidRequest: The key is not 1 to 255 printable characters.
-        IdempotencyConflict: The key was used with another body.
     """
     if not IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidRequest(
             "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces",
             FieldError(field="Idempotency-Key", detail="not 1 to 255 printable characters", given=key[:80]),
         )
-    digest = hashlib.sha256(dump_with_old_names(request)).hexdigest()
-    # The store also knows the key after Redis has lost it.
-    known = services.idempotency.find_reserved(tenant, key) or services.storage.find_idempotency_key(tenant, key)
-    proposal = known or f"{new_job_id()} {digest}"
-    binding = services.idempotency.reserve(tenant, key, proposal, services.settings.idempotency_seconds)
-    job_id, _, bound_digest = binding.partition(" ")
-    if bound_digest != digest:
+    text = services.storage.find_idempotency_key(tenant, key)
+    return None if text is None else Binding.read(text)
+
+
+def digest_request(request: AnyRequest) -> str:
+    """Returns the digest of a checked request, which earlier versions compare."""
+    return hashlib.sha256(dump_with_old_names(request)).hexdigest()
+
+
+def accept_once(
+    key: str, known: Binding | None, proposed: Binding, spec: JobSpec, caller: Caller, services: Services
+) -> Job:
+    """Accepts a job with an idempotency key, or returns the job that another request with the key has submitted.
+
+    Args:
+        key: The idempotency key.
+        known: What the key is bound to in the store.
+        proposed: What to bind the key to, if it is not bound.
+        spec: The checked request.
+        caller: The caller.
+        services: The services.
+
+    Raises:
+        IdempotencyConflict: The key was used with another body.
+    """
+    wanted, seconds = known or proposed, services.settings.idempotency_seconds
+    reserved = Binding.read(services.idempotency.reserve(caller.tenant, key, wanted.short_text, seconds))
+    bound = wanted if wanted.job_id == reserved.job_id else reserved
+    if not bound.has_same_body(proposed):
         raise IdempotencyConflict(
-            f"Idempotency-Key {key!r} was used for job {job_id} with another body; use a new key for a new request",
+            f"Idempotency-Key {key!r} was used for job {bound.job_id} with another body; use a new key for a new "
+            "request",
             FieldError(field="Idempotency-Key", detail="used with another body", given=key),
         )
-    return job_id, binding, known is None and binding == proposal
+    if bound != proposed:
+        with suppress(NotFound):  # the first submission with the key was interrupted
+            return find_job(bound.job_id, caller.tenant, services)
+    complete = Binding(bound.job_id, bound.request_digest, proposed.body_digest)
+    services.storage.save_idempotency_key(caller.tenant, key, complete.text)
+    return accept(bound.job_id, spec, caller, services)

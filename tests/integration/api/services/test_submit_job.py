@@ -2,17 +2,36 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
 
 import httpx2
+import pytest
 import redis
+from flask.testing import FlaskClient
 
 from api.app import create_app
 from archetype.client import Client
 from archetype.contract.job import Job, State
+from archetype.contract.parameters.types import dump_with_old_names
 from archetype.contract.problem import ProblemDocument
 from deploy.local import Stack
 from shared.errors import MEDIA_TYPE
+from shared.storage.job_store import JobStore
+from shared.storage.s3 import Bucket
+from shared.validation.request import parse_request
 from tests.support.api_requests import LONG, OTHER_LANE, QUICK, Submit
+
+GREY = {"method": "class_model", "model": "grey", "targets": ["one"], "params": {"steps": 4}}
+NEWER_GREY = """
+[[model]]
+name = "grey"
+release = "2"
+architecture = "factory:small"
+arguments = { channels = 1 }
+classes = ["four", "five", "six"]
+preprocessing = { size = [28, 28], mean = [0.5], std = [0.25] }
+"""
 
 
 def test_the_same_idempotency_key_and_body_return_the_same_job(submit: Submit) -> None:
@@ -58,6 +77,57 @@ def test_an_idempotency_key_completes_a_submission_that_was_stored_but_not_recor
     database.delete(f"archetype:job:{job_id}")
     again = submit(LONG, Idempotency_Key="interrupted")
     assert (again.status_code, again.json()["id"]) == (202, job_id)
+
+
+@pytest.fixture
+def after_release(stack: Stack, tmp_path: Path) -> FlaskClient:
+    """A client of the API as it answers after `grey` has got a newer release, with other classes."""
+    older = stack.settings.catalogue
+    assert older is not None
+    newer = tmp_path / "models.toml"
+    newer.write_text(older.read_text() + NEWER_GREY)
+    return create_app(stack.settings.model_copy(update={"catalogue": newer})).test_client()
+
+
+@pytest.mark.parametrize("lost", [(), ("archetype:idempotency:default:{key}",)], ids=["redis", "store"])
+def test_an_idempotency_key_returns_its_job_after_a_newer_release(
+    stack: Stack, submit: Submit, after_release: FlaskClient, lost: tuple[str, ...]
+) -> None:
+    key = f"release-{time.time()}"
+    first = submit(GREY, Idempotency_Key=key).json()["id"]
+    for name in lost:
+        assert redis.Redis.from_url(stack.settings.redis_url).delete(name.format(key=key))
+    again = after_release.post("/v1/jobs", json=GREY, headers={"Idempotency-Key": key})
+    assert (again.status_code, again.get_json()["id"]) == (202, first)
+    reordered = dict(reversed(GREY.items()))
+    again = after_release.post("/v1/jobs", json=reordered, headers={"Idempotency-Key": key})
+    assert (again.status_code, again.get_json()["id"]) == (202, first)
+    other = after_release.post("/v1/jobs", json=GREY | {"targets": ["four"]}, headers={"Idempotency-Key": key})
+    assert (other.status_code, other.get_json()["type"]) == (422, "/problems/idempotency-conflict")
+
+
+def test_a_submission_that_was_refused_for_a_while_keeps_its_idempotency_key_after_a_newer_release(
+    stack: Stack, submit: Submit, after_release: FlaskClient
+) -> None:
+    key = {"Idempotency-Key": f"refused-{time.time()}"}
+    body = GREY | {"targets": [0]}
+    full = create_app(stack.settings.model_copy(update={"max_queued_jobs": 0})).test_client()
+    assert full.post("/v1/jobs", json=body, headers=key).status_code == 429
+    accepted = after_release.post("/v1/jobs", json=body, headers=key)
+    assert accepted.status_code == 202, accepted.get_json()
+    assert submit(body, Idempotency_Key=key["Idempotency-Key"]).json()["id"] == accepted.get_json()["id"]
+
+
+def test_an_idempotency_key_that_an_earlier_version_bound_returns_its_job(stack: Stack, submit: Submit) -> None:
+    """Earlier versions compare the text in Redis, and store the same text."""
+    key, store = f"earlier-{time.time()}", JobStore(Bucket(stack.settings))
+    first = submit(QUICK, Idempotency_Key=key).json()["id"]
+    bound = redis.Redis.from_url(stack.settings.redis_url).get(f"archetype:idempotency:default:{key}")
+    request = parse_request(QUICK | {"model": "shapes@1"})
+    assert bound.decode() == f"{first} {sha256(dump_with_old_names(request)).hexdigest()}"
+    store.save_idempotency_key("default", key, bound.decode())
+    assert submit(QUICK, Idempotency_Key=key).json()["id"] == first
+    assert submit(QUICK | {"targets": ["bee"]}, Idempotency_Key=key).status_code == 422
 
 
 def test_a_full_queue_answers_429(stack: Stack, submit: Submit) -> None:
