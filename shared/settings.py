@@ -3,7 +3,7 @@
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -296,6 +296,11 @@ class Settings(BaseSettings):
         description="Limits of a tenant for callers without limits of their own, which are the users of the OpenID "
         "Connect issuer, as a JSON object with the fields of a key's `limits`. All users of a tenant share them. "
         "Fields that are left out keep their default values; `null` means no limit.",
+    )
+    tenant_shares: dict[Tenant, Annotated[float, Field(ge=0.001, le=1000)]] = Field(
+        default={},
+        description="Shares of the workers that tenants get while several of them wait, as a JSON object, for example "
+        '`{"vision": 3}`. A tenant that is left out has 1. A new share applies to new jobs.',
     )
     session_seconds: int = Field(
         default=86_400,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deploy.local import Stack
 
 SERVER_FOLDERS = (ROOT / "tests" / "e2e", ROOT / "tests" / "chaos")
-SERVER_STARTERS = ("run_stack", "open_stage", "ProcessGroup")
+SERVER_STARTERS = ("run_stack", "open_stage", "run_redis", "ProcessGroup")
 """A module that imports one of these starts server processes itself."""
 
 

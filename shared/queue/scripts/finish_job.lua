@@ -15,7 +15,7 @@ local fields = redis.call('HMGET', job, 'tenant', 'targets')
 local tenant, targets = fields[1] or 'default', fields[2] or 0
 redis.call('DECRBY', prefix .. 'targets:' .. tenant, targets)
 redis.call('INCRBY', prefix .. 'stored:' .. tenant, bytes)
-redis.call('HDEL', job, 'cancel', 'left', 'running', 'size', 'targets')
+redis.call('HDEL', job, 'cancel', 'left', 'running', 'size', 'targets', 'tenant_share')
 redis.call('ZREM', leases, ref)
 redis.call('ZREM', deadlines, id)
 move(prefix, id, final_state)
