@@ -221,7 +221,16 @@ class Settings(BaseSettings):
 
     # API
     max_queued_jobs: int = Field(
-        default=10_000, ge=1, description="Maximum number of queued jobs. Above it, new jobs are refused with 429."
+        default=10_000,
+        ge=1,
+        description="Maximum number of queued jobs. Above it, new jobs are refused with 429. One tenant can use nine "
+        "tenths of it; several that fill the queue leave less for others, but always a part.",
+    )
+    max_tenant_shards: int = Field(
+        default=100_000,
+        ge=1,
+        description="Maximum number of shards in the unfinished jobs of one tenant. Above it, its new jobs are refused "
+        "with 429.",
     )
     max_wait_seconds: int = Field(
         default=60, ge=0, description="Longest time in seconds that a request with `Prefer: wait` waits for its job."

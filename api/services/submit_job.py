@@ -8,6 +8,7 @@ from itertools import islice
 
 import structlog
 
+from api.adapters.queue_room import hold_room
 from api.adapters.rate_limits import check_submit
 from api.dependencies import Services
 from api.services.find_job import find_job
@@ -16,7 +17,7 @@ from archetype.contract.parameters.inputs import StorePrefix
 from archetype.contract.parameters.types import dump_with_old_names
 from archetype.contract.problem import FieldError
 from archetype.contract.request import AnyRequest, ImageRequest
-from shared.errors import IdempotencyConflict, InvalidRequest, NotFinished, NotFound, QueueFull, Unavailable
+from shared.errors import IdempotencyConflict, InvalidRequest, NotFinished, NotFound, Unavailable
 from shared.lifecycle.rebuild import load_spec
 from shared.process.tracing import inject_trace
 from shared.queue.celery_app import send_job
@@ -136,8 +137,8 @@ def build_spec(checked: CheckedRequest, caller: Caller, settings: Settings, *, s
 
 def accept(job_id: str, spec: JobSpec, caller: Caller, services: Services) -> Job:
     """Enqueues a job if the queue and the caller's limits have room. Raises `QueueFull` and `LimitReached`."""
-    check_queue(services)
-    with services.admission.hold(caller.tenant, spec.counted_targets) as others:
+    held_targets = services.admission.hold(caller.tenant, spec.counted_targets)
+    with hold_room(caller.tenant, len(spec.shards), services), held_targets as others:
         check_submit(caller, spec.counted_targets + others, services.job_index, services.submit_limiter)
         return enqueue(job_id, spec, services)
 
@@ -162,13 +163,6 @@ def choose_queue(job: Job, services: Services) -> str:
     release = services.catalogue.of(job.tenant).find(job.model)
     worker = services.worker_registry.find_idle(release.identity)
     return job.priority if worker is None else name_queue(worker)
-
-
-def check_queue(services: Services) -> None:
-    """Raises `QueueFull` if the maximum number of jobs is queued."""
-    limit = services.settings.max_queued_jobs
-    if services.job_index.count(State.QUEUED) >= limit:
-        raise QueueFull(f"{limit} jobs are queued, which is the maximum; try again later")
 
 
 def reserve_id(request: AnyRequest, tenant: str, services: Services, key: str) -> tuple[str, str, bool]:

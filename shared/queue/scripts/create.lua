@@ -31,7 +31,7 @@ if left == 0 then -- all shards have ended: only the assembly is left
 end
 redis.call('HSET', job, 'format', format, 'job', document, 'tenant', tenant, 'targets', targets, 'fence', fence, 'attempt', 0,
   'shares', shards, 'left', left, 'running', 0, 'size', size, 'lane', lane, 'priority', priority,
-  'tenant_share', tenant_share)
+  'tenant_share', tenant_share, 'counted_shards', left)
 redis.call('ZADD', deadlines, deadline, id)
 if after == '' then
   redis.call('ZADD', lanes, 'NX', redis.call('INCR', prefix .. 'served'), lane)
@@ -41,5 +41,10 @@ else -- cannot be claimed before `unblock`
 end
 for list = FIXED_KEYS + 1, #KEYS do redis.call('ZADD', KEYS[list], 0, id) end
 redis.call('INCRBY', prefix .. 'targets:' .. tenant, targets)
+local states, shards_of_tenant = prefix .. 'list:' .. tenant .. ':state:', prefix .. 'targets:' .. tenant .. ':shards'
+if redis.call('ZCARD', states .. 'queued') + redis.call('ZCARD', states .. 'running') == 0 then
+  redis.call('DEL', shards_of_tenant) -- workers of an earlier version do not count the shards of jobs that end
+end
+redis.call('INCRBY', shards_of_tenant, left)
 move(prefix, id, 'queued')
 return 1
