@@ -81,9 +81,10 @@ bench: install .venv-bench/.installed ## Measure class visualizations, maps and 
 	@.venv-bench/bin/python -m benchmarks.saliency
 	@$(BIN)/python -m benchmarks.service
 
-bench-service: install ## Measure shared batches, long queues, latency and many clients; some minutes
+bench-service: install ## Measure shared batches, long queues, latency, many clients and fairness; some minutes
 	@$(BIN)/python -m benchmarks.service
 	@$(BIN)/python -m benchmarks.load
+	@$(BIN)/python -m benchmarks.queue.fairness
 
 bench-quality: install ## Measure whether other networks recognize class visualizations; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)

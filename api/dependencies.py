@@ -119,7 +119,7 @@ def connect(settings: Settings) -> Services:
         job_index=JobIndex(redis_client),
         locks=Locks(redis_client),
         idempotency=IdempotencyKeys(redis_client),
-        claims=Claims(redis_client),
+        claims=Claims(redis_client, settings.tenant_shares),
         worker_registry=WorkerRegistry(redis_client),
         storage=storage,
         manifests=ManifestCache(storage),

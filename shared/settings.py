@@ -3,7 +3,7 @@
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -228,7 +228,16 @@ class Settings(BaseSettings):
 
     # API
     max_queued_jobs: int = Field(
-        default=10_000, ge=1, description="Maximum number of queued jobs. Above it, new jobs are refused with 429."
+        default=10_000,
+        ge=1,
+        description="Maximum number of queued jobs. Above it, new jobs are refused with 429. One tenant can use nine "
+        "tenths of it; several that fill the queue leave less for others, but always a part.",
+    )
+    max_tenant_shards: int = Field(
+        default=100_000,
+        ge=1,
+        description="Maximum number of shards in the unfinished jobs of one tenant. Above it, its new jobs are refused "
+        "with 429.",
     )
     max_wait_seconds: int = Field(
         default=60, ge=0, description="Longest time in seconds that a request with `Prefer: wait` waits for its job."
@@ -303,6 +312,11 @@ class Settings(BaseSettings):
         description="Limits of a tenant for callers without limits of their own, which are the users of the OpenID "
         "Connect issuer, as a JSON object with the fields of a key's `limits`. All users of a tenant share them. "
         "Fields that are left out keep their default values; `null` means no limit.",
+    )
+    tenant_shares: dict[Tenant, Annotated[float, Field(ge=0.001, le=1000)]] = Field(
+        default={},
+        description="Shares of the workers that tenants get while several of them wait, as a JSON object, for example "
+        '`{"vision": 3}`. A tenant that is left out has 1. A new share applies to new jobs.',
     )
     session_seconds: int = Field(
         default=86_400,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from api.adapters.queue_room import hold_room
 from api.adapters.rate_limits import check_submit
 from api.dependencies import Services
 from api.services.find_job import find_job
-from api.services.submit_job import build_spec, check_queue, check_webhook, enqueue
+from api.services.submit_job import build_spec, check_webhook, enqueue
 from archetype.contract.audit import NewAudit
 from archetype.contract.job import Job, State
 from archetype.contract.request import AnyRequest, Audit
@@ -54,6 +55,11 @@ class PreparedAudit:
         """Number of targets of the jobs to enqueue, as limits count them."""
         return sum(spec.counted_targets for spec in self.specs.values())
 
+    @property
+    def shards(self) -> int:
+        """Number of shards of the jobs to enqueue and of the audit itself."""
+        return sum(len(spec.shards) for spec in self.specs.values()) + 1
+
 
 def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
     """Accepts an audit, or returns the existing audit of the same releases under the same plan.
@@ -67,8 +73,8 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
     if not new.again and (existing := find_existing(digest, caller.tenant, services)) is not None:
         return existing
     prepared = prepare_audit(audit, digest, services, caller, again=new.again)
-    check_queue(services)
-    with services.admission.hold(caller.tenant, prepared.targets) as others:
+    held_targets = services.admission.hold(caller.tenant, prepared.targets)
+    with hold_room(caller.tenant, prepared.shards, services), held_targets as others:
         targets, jobs = prepared.targets + others, len(prepared.specs) + 1
         check_submit(caller, targets, services.job_index, services.submit_limiter, jobs=jobs)
         if new.again:

@@ -8,6 +8,7 @@ from itertools import islice
 
 import structlog
 
+from api.adapters.queue_room import check_memory, hold_room
 from api.adapters.rate_limits import check_submit
 from api.dependencies import Services
 from api.services.find_job import find_job
@@ -16,7 +17,7 @@ from archetype.contract.parameters.inputs import StorePrefix
 from archetype.contract.parameters.types import dump_with_old_names
 from archetype.contract.problem import FieldError
 from archetype.contract.request import AnyRequest, ImageRequest
-from shared.errors import IdempotencyConflict, InvalidRequest, MemoryFull, NotFinished, NotFound, QueueFull, Unavailable
+from shared.errors import IdempotencyConflict, InvalidRequest, NotFinished, NotFound, Unavailable
 from shared.lifecycle.rebuild import load_spec
 from shared.process.tracing import inject_trace
 from shared.queue.celery_app import send_job
@@ -137,8 +138,8 @@ def build_spec(checked: CheckedRequest, caller: Caller, settings: Settings, *, s
 
 def accept(job_id: str, spec: JobSpec, caller: Caller, services: Services) -> Job:
     """Enqueues a job if queue, memory and limits have room. Raises `QueueFull`, `MemoryFull` and `LimitReached`."""
-    check_queue(services)
-    with services.admission.hold(caller.tenant, spec.counted_targets) as others:
+    held_targets = services.admission.hold(caller.tenant, spec.counted_targets)
+    with hold_room(caller.tenant, len(spec.shards), services), held_targets as others:
         check_submit(caller, spec.counted_targets + others, services.job_index, services.submit_limiter)
         return enqueue(job_id, spec, services)
 
@@ -163,24 +164,6 @@ def choose_queue(job: Job, services: Services) -> str:
     release = services.catalogue.of(job.tenant).find(job.model)
     worker = services.worker_registry.find_idle(release.identity)
     return job.priority if worker is None else name_queue(worker)
-
-
-def check_queue(services: Services) -> None:
-    """Raises `QueueFull` if the maximum number of jobs is queued, and `MemoryFull` as `check_memory` does."""
-    check_memory(services)
-    limit = services.settings.max_queued_jobs
-    if services.job_index.count(State.QUEUED) >= limit:
-        raise QueueFull(f"{limit} jobs are queued, which is the maximum; try again later")
-
-
-def check_memory(services: Services) -> None:
-    """Raises `MemoryFull` if so much of the memory of Redis is used that the rest is kept for accepted jobs."""
-    share, limit = services.redis_memory.read_share(), services.settings.redis_memory_watermark
-    if share > limit:
-        raise MemoryFull(
-            f"{share:.0%} of the memory of the queue (Redis) is used, and new work is accepted up to {limit:.0%}; try "
-            "again later, or delete jobs; operators: raise maxmemory, or lower ARCHETYPE_RETENTION_SECONDS"
-        )
 
 
 def find_binding(key: str, tenant: str, services: Services) -> Binding | None:

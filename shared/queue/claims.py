@@ -14,7 +14,8 @@ from importlib import resources
 from typing import Any, cast
 
 from archetype.contract.job import Progress, now
-from shared.queue.sharding import UNLIMITED_ROOM
+from shared.queue.lanes import name_tenant_lane
+from shared.queue.sharding import SHARD_SLOTS, UNLIMITED_ROOM
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
 from shared.state.memory import RUNS_IF_FULL
 from shared.state.redis_client import RedisClient
@@ -22,6 +23,12 @@ from shared.storage.documents import JobSpec, Manifest
 
 MAX_BULK_WAIT_SECONDS = 600
 """A bulk job that has waited longer than this is claimed before interactive jobs, at every second claim."""
+
+TURN_SECONDS = 3
+"""A worker that has had a lane for longer leaves it if another tenant has waited for longer."""
+
+MAX_COST = SHARD_SLOTS
+"""Largest cost of a shard for its tenant, in batch slots. The size of a larger shard does not say how long it takes."""
 
 SCRIPTS = (
     "claim",
@@ -93,17 +100,17 @@ class ClaimLost(Exception):
 class Claims:
     """Claims on shards in Redis. Every call raises `Unavailable` if Redis does not answer."""
 
-    def __init__(self, redis_client: RedisClient) -> None:
+    def __init__(self, redis_client: RedisClient, tenant_shares: Mapping[str, float] | None = None) -> None:
+        """Registers the scripts.
+
+        Args:
+            redis_client: The Redis that contains the claims.
+            tenant_shares: Shares of tenants that are not 1.
+        """
         self._redis_client = redis_client
-        folder = resources.files("shared.queue") / "scripts"
-        states = (folder / "states.lua").read_text()
+        self._tenant_shares = tenant_shares or {}
         with redis_client.connection() as redis:
-            self._scripts = {
-                name: redis.register_script(
-                    ("" if name in NEW_WORK else RUNS_IF_FULL) + states + (folder / f"{name}.lua").read_text()
-                )
-                for name in SCRIPTS
-            }
+            self._scripts = {name: redis.register_script(_read_script(name)) for name in SCRIPTS}
 
     @property
     def redis_client(self) -> RedisClient:
@@ -129,7 +136,8 @@ class Claims:
             False, without any change, if the job already has a record.
         """
         job = spec.job(job_id)
-        lanes, pending = key(f"lanes:{job.priority}"), key(f"pending:{job.priority}:{spec.lane}")
+        lane = name_tenant_lane(spec.lane, job.tenant)
+        lanes, pending = key(f"lanes:{job.priority}"), key(f"pending:{job.priority}:{lane}")
         keys = [key_of_job(job_id), key("deadlines"), lanes, pending, key(BLOCKED), *lists_of(job)]
         arguments: list[str | int] = [
             PREFIX,
@@ -138,13 +146,14 @@ class Claims:
             job.model_dump_json(),
             int(spec.created_at.timestamp() * 1000),
             int(spec.deadline.timestamp() * 1000),
-            spec.lane,
+            lane,
             job.priority,
             fence,
             spec.weight,
             ",".join(spec.after),
             RECORD_FORMAT,
             spec.counted_targets,
+            str(self._tenant_shares.get(job.tenant, 1)),
             *_describe_shards(spec.shards, ended),
         ]
         return bool(self._run("create", keys, arguments))
@@ -160,16 +169,28 @@ class Claims:
         """Makes the shards of a blocked job claimable; False if the job is not blocked."""
         return bool(self._run("unblock", [key_of_job(job_id), key(BLOCKED)], [PREFIX, job_id]))
 
-    def claim(self, owner: str, *, lane: str = "", room: int = UNLIMITED_ROOM) -> Claim | None:
+    def claim(self, owner: str, *, lane: str = "", room: int = UNLIMITED_ROOM, leaves: bool = False) -> Claim | None:
         """Claims the next shard; None if there is none.
 
         Args:
-            owner: Name of the worker, for logs.
-            lane: Claim only from this lane, and only while no other lane is before it; empty for any lane.
+            owner: Name of the worker.
+            lane: Claim only from this lane, and only while no lane of a higher priority is before it; empty for any
+                lane.
             room: Number of free slots in the worker's batch. A shard of the given lane that is larger is not claimed.
+            leaves: Claim nothing from the given lane if another tenant, whose turn it is, has waited in other lanes for
+                `TURN_SECONDS`. One worker at a time leaves its lane for a tenant.
         """
         keys = [key("leases"), key("lanes:interactive"), key("lanes:bulk")]
-        arguments: list[str | int] = [PREFIX, owner, now().isoformat(), lane, room, MAX_BULK_WAIT_SECONDS * 1000]
+        arguments: list[str | int] = [
+            PREFIX,
+            owner,
+            now().isoformat(),
+            lane,
+            room,
+            MAX_BULK_WAIT_SECONDS * 1000,
+            MAX_COST,
+            TURN_SECONDS * 1000 if leaves else "",
+        ]
         fields = cast("list[Any] | None", self._run("claim", keys, arguments))
         return Claim(*fields) if fields else None
 
@@ -356,6 +377,14 @@ class Claims:
 
     def _keys(self, claim: Claim) -> list[str]:
         return [key_of_job(claim.job_id), key_of_shard(claim.ref), key("leases")]
+
+
+def _read_script(name: str) -> str:
+    """Source of a script with the parts that it has in common with others."""
+    folder = resources.files("shared.queue") / "scripts"
+    parts = ["states", "turns", name] if name == "claim" else ["states", name]
+    source = "".join((folder / f"{part}.lua").read_text() for part in parts)
+    return source if name in NEW_WORK else RUNS_IF_FULL + source
 
 
 def _describe_shards(shards: list[int], ended: Collection[int]) -> Iterator[str | int]:

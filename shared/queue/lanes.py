@@ -22,3 +22,8 @@ def name_lane(request: AnyRequest, release: str | None = None) -> str:
         return f"{name}/{request.method}"
     digest = hashlib.sha256(dump_json(shape, sort_keys=True).encode()).hexdigest()
     return f"{name}/{request.family}/{digest[:16]}"
+
+
+def name_tenant_lane(lane: str, tenant: str) -> str:
+    """The name in Redis of a tenant's part of a lane. The script `turns` takes it apart."""
+    return f"{lane}/~{tenant}"

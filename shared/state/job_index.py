@@ -140,6 +140,19 @@ class JobIndex:
         with self._redis_client.connection() as redis:
             return redis.zcard(key_of_state(state))
 
+    def count_queued(self, tenant: str) -> tuple[int, int]:
+        """Number of queued jobs of all tenants, and of one tenant."""
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.zcard(key_of_state(State.QUEUED))
+            pipe.zcard(key_of_list(tenant, "state", State.QUEUED))
+            total, own = pipe.execute()
+        return total, own
+
+    def count_shards(self, tenant: str) -> int:
+        """Number of shards of a tenant's jobs that have not finished; those of earlier versions do not count."""
+        with self._redis_client.connection() as redis:
+            return int(redis.get(key(f"targets:{tenant}:shards")) or 0)
+
     def usage(self, tenant: str) -> Usage:
         """How much a tenant uses at the moment."""
         with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:

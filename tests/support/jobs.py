@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from archetype.contract.job import Job, now
+from archetype.contract.job import DEFAULT_TENANT, Job, now
 from deploy.local import Stack
 from shared.queue.claims import Claims
 from shared.state.job_ids import new_job_id
@@ -27,12 +27,21 @@ def make_spec(
     shards: tuple[int, ...] = (1,),
     weight: int = 1,
     seconds: float = 3600,
+    tenant: str = DEFAULT_TENANT,
     **request: Any,
 ) -> JobSpec:
     """An accepted request that no worker reads."""
     fields = {"method": "class_model", "model": "shapes@1", "priority": "interactive", "tags": []} | request
     deadline = now() + timedelta(seconds=seconds)
-    return JobSpec(request=fields, lane=lane, shards=list(shards), weight=weight, created_at=now(), deadline=deadline)
+    return JobSpec(
+        tenant=tenant,
+        request=fields,
+        lane=lane,
+        shards=list(shards),
+        weight=weight,
+        created_at=now(),
+        deadline=deadline,
+    )
 
 
 def place_delivery(stack: Stack, url: str) -> StoredDelivery:

@@ -111,13 +111,21 @@ class LaneWorkplace:
             stopping=self.stopping,
         )
 
-    def submit(self, targets: list[int] | None = None, model: str = "grey", seconds: float = 600, **body: Any) -> str:
+    def submit(
+        self,
+        targets: list[int] | None = None,
+        model: str = "grey",
+        seconds: float = 600,
+        tenant: str = "default",
+        **body: Any,
+    ) -> str:
         """Submits a job as the API does; returns its id."""
         classes = {} if targets is None else {"targets": targets}
         body = {"method": "class_model", "model": model, "params": QUICK, **classes, **body}
         checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
         shards, weight = split_job(checked.request, checked.targets)
         spec = JobSpec(
+            tenant=tenant,
             request=checked.request.model_dump(mode="json"),
             lane=name_lane(checked.request, checked.release.identity),
             shards=shards,

@@ -1,5 +1,6 @@
 """Runs a lane: claims shards while there is room, and advances all of them together, step by step."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from contextlib import ExitStack
 import structlog
 
 from shared.errors import Unavailable
-from shared.queue.claims import Claim
+from shared.queue.claims import TURN_SECONDS, Claim
 from shared.queue.sharding import UNLIMITED_ROOM
 from shared.state.metrics import MetricBuffer
 from worker.execution.batch_step import BatchStep
@@ -73,9 +74,11 @@ class LaneRunner:
         self._step = BatchStep(worker_context, self._lane, self.running, self._counts)
         self._lane_name = ""
         self._closes_at = time.monotonic() + worker_context.settings.lane_seconds
+        self._turn_ends_at = math.inf
 
     def run(self) -> None:
         """Runs steps until no shard is left and none can be claimed, or until the worker must stop."""
+        self._turn_ends_at = time.monotonic() + TURN_SECONDS  # the first batch is filled by now
         while self.running.attempts:
             if self._worker_context.stopping.is_set():
                 self.running.give_all_back()
@@ -89,14 +92,17 @@ class LaneRunner:
         self._write_counts()
 
     def claim_more(self) -> None:
-        """Claims shards of the lane while the batch has room and the lane may stay open."""
+        """Claims shards of the lane while the batch has room, unless the lane must close or another tenant waits."""
         while self._is_open():
             occupied = sum(attempt.size for attempt in self.running.attempts)
             room = self._lane.batch - occupied if occupied else UNLIMITED_ROOM
             if room <= 0:
                 return
+            leaves = time.monotonic() > self._turn_ends_at
             try:
-                claim = self._worker_context.claims.claim(self._worker_context.owner, lane=self._lane_name, room=room)
+                claim = self._worker_context.claims.claim(
+                    self._worker_context.owner, lane=self._lane_name, room=room, leaves=leaves
+                )
             except Unavailable:  # the running attempts go on; their leases limit for how long
                 return
             if claim is None:

@@ -2,11 +2,12 @@
 -- a record already: a repeated request must not reset a job.
 -- KEYS: job, deadlines, lanes of its priority, pending shards of its lane, blocked jobs, then all lists that contain the job
 -- ARGV: prefix, id, tenant, job as JSON, created at in ms, deadline in ms, lane, priority, fence, slots per item, ids of the
--- jobs that it waits for separated by commas, format of the record, number of targets that limits count, then for each
--- shard its number of items and its state, 'pending' or 'ended'
-local FIXED_KEYS, FIXED_ARGUMENTS = 5, 13
+-- jobs that it waits for separated by commas, format of the record, number of targets that limits count, share of the tenant,
+-- then for each shard its number of items and its state, 'pending' or 'ended'
+local FIXED_KEYS, FIXED_ARGUMENTS = 5, 14
 local job, deadlines, lanes, pending, blocked = unpack(KEYS)
-local prefix, id, tenant, document, created, deadline, lane, priority, fence, weight, after, format, counted = unpack(ARGV)
+local prefix, id, tenant, document, created, deadline, lane, priority, fence, weight, after, format, counted, tenant_share =
+  unpack(ARGV)
 if redis.call('EXISTS', job) == 1 then return 0 end
 local shards = (#ARGV - FIXED_ARGUMENTS) / 2
 local left, size, pending_items, all_items = 0, 0, 0, 0
@@ -29,7 +30,8 @@ if left == 0 then -- all shards have ended: only the assembly is left
   redis.call('ZADD', pending, created, id .. ':' .. shards)
 end
 redis.call('HSET', job, 'format', format, 'job', document, 'tenant', tenant, 'targets', targets, 'fence', fence, 'attempt', 0,
-  'shares', shards, 'left', left, 'running', 0, 'size', size, 'lane', lane, 'priority', priority)
+  'shares', shards, 'left', left, 'running', 0, 'size', size, 'lane', lane, 'priority', priority,
+  'tenant_share', tenant_share, 'counted_shards', left)
 redis.call('ZADD', deadlines, deadline, id)
 if after == '' then
   redis.call('ZADD', lanes, 'NX', redis.call('INCR', prefix .. 'served'), lane)
@@ -39,5 +41,10 @@ else -- cannot be claimed before `unblock`
 end
 for list = FIXED_KEYS + 1, #KEYS do redis.call('ZADD', KEYS[list], 0, id) end
 redis.call('INCRBY', prefix .. 'targets:' .. tenant, targets)
+local states, shards_of_tenant = prefix .. 'list:' .. tenant .. ':state:', prefix .. 'targets:' .. tenant .. ':shards'
+if redis.call('ZCARD', states .. 'queued') + redis.call('ZCARD', states .. 'running') == 0 then
+  redis.call('DEL', shards_of_tenant) -- workers of an earlier version do not count the shards of jobs that end
+end
+redis.call('INCRBY', shards_of_tenant, left)
 move(prefix, id, 'queued')
 return 1

@@ -11,11 +11,12 @@ for number = 0, shards do redis.call('DEL', prefix .. 'share:' .. id .. ':' .. n
 redis.call('HSET', job, 'finished_at', now, 'manifest', manifest, 'bytes', bytes, 'done', done,
   'total', total, 'unit', unit)
 if problem ~= '' then redis.call('HSET', job, 'error', problem) end
-local fields = redis.call('HMGET', job, 'tenant', 'targets')
-local tenant, targets = fields[1] or 'default', fields[2] or 0
+local fields = redis.call('HMGET', job, 'tenant', 'targets', 'counted_shards')
+local tenant, targets, counted_shards = fields[1] or 'default', fields[2] or 0, fields[3] or 0
 redis.call('DECRBY', prefix .. 'targets:' .. tenant, targets)
+redis.call('DECRBY', prefix .. 'targets:' .. tenant .. ':shards', counted_shards)
 redis.call('INCRBY', prefix .. 'stored:' .. tenant, bytes)
-redis.call('HDEL', job, 'cancel', 'left', 'running', 'size', 'targets')
+redis.call('HDEL', job, 'cancel', 'left', 'running', 'size', 'targets', 'counted_shards', 'tenant_share')
 redis.call('ZREM', leases, ref)
 redis.call('ZREM', deadlines, id)
 move(prefix, id, final_state)

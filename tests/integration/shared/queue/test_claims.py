@@ -8,6 +8,7 @@ import redis
 
 from archetype.contract.job import Progress, State
 from shared.queue.claims import MAX_BULK_WAIT_SECONDS, Claim, ClaimLost, Claims
+from shared.queue.lanes import name_tenant_lane
 from shared.settings import Settings
 from shared.state.job_ids import new_job_id
 from shared.state.job_index import JobIndex
@@ -180,7 +181,11 @@ def test_a_bulk_job_that_has_waited_too_long_is_claimed_first(claims: Claims, re
     job = place(claims, lane="a", priority="bulk")
     place(claims, lane="b")
     with redis_client.connection() as connection:
-        connection.zincrby("archetype:pending:bulk:a", -(MAX_BULK_WAIT_SECONDS + 60) * 1000, f"{job.id}:0")
+        connection.zincrby(
+            f"archetype:pending:bulk:{name_tenant_lane('a', 'default')}",
+            -(MAX_BULK_WAIT_SECONDS + 60) * 1000,
+            f"{job.id}:0",
+        )
     assert claims.claim("me").job_id == job.id
 
 
@@ -192,7 +197,9 @@ def test_bulk_jobs_that_have_waited_too_long_are_claimed_at_every_second_claim(
     with redis_client.connection() as connection:
         for number, job_id in enumerate(bulk):
             old = -(MAX_BULK_WAIT_SECONDS + 60) * 1000
-            connection.zincrby(f"archetype:pending:bulk:a{number}", old, f"{job_id}:0")
+            connection.zincrby(
+                f"archetype:pending:bulk:{name_tenant_lane(f'a{number}', 'default')}", old, f"{job_id}:0"
+            )
     taken = [claims.claim("me").job_id for _ in range(6)]
     assert taken == [bulk[0], interactive[0], bulk[1], interactive[1], bulk[2], interactive[2]]
 

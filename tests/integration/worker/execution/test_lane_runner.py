@@ -35,6 +35,33 @@ def test_a_lane_that_was_open_for_long_claims_no_more_and_another_lane_runs_next
     assert all(lanes.result(job_id).state is State.SUCCEEDED for job_id in popular)
 
 
+def test_a_worker_leaves_its_lane_when_another_tenant_has_waited(
+    lanes: LaneWorkplace, at_step: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("worker.execution.lane_runner.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    popular = [lanes.submit([0], model="slow")]
+    lonely: list[str] = []
+
+    def take_a_step() -> None:
+        seconds[0] += 1
+        if len(popular) < 60:
+            popular.append(lanes.submit([0], model="slow"))
+        if not lonely:
+            lonely.append(lanes.submit([0], tenant="other"))
+        elif lanes.redis.hexists("archetype:turns:interactive:times", "other"):
+            lanes.redis.hincrby("archetype:turns:interactive:times", "other", -10_000)  # it has waited
+
+    for step in range(1, 600):
+        at_step(step, take_a_step)
+    run_next_lane(lanes.worker_context(lane_seconds=10_000))
+    served = [lanes.job_index.find(job_id).state for job_id in popular]
+    assert set(served) == {State.SUCCEEDED, State.QUEUED}
+    assert served.count(State.SUCCEEDED) < 30
+    run_next_lane(lanes.worker_context(lane_seconds=0))
+    assert lanes.result(lonely[0]).state is State.SUCCEEDED
+
+
 def test_a_job_of_a_newer_version_returns_to_the_queue_without_counting_an_attempt(lanes: LaneWorkplace) -> None:
     job_id = lanes.submit([1])
     newer = json.loads(lanes.storage.load_spec(job_id)) | {"format": 3, "shape": "unknown"}

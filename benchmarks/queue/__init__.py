@@ -1,0 +1,1 @@
+"""Benchmarks of the queue, with simulated workers."""
