@@ -1,4 +1,4 @@
-"""Room in the queue: how many jobs may wait in total and of one tenant, how many shards a tenant may have, and memory."""
+"""Room in the queue: how many jobs may wait in total and of one tenant, shards of a tenant, and memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,6 @@
 """Locks, places and counters in Redis that all processes share. All of them expire."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,6 +133,25 @@ class Locks:
                 raise Unavailable(f"another request is changing {what}; try again in a moment")
             time.sleep(POLL_SECONDS)
 
+    @contextmanager
+    def try_renewed_lock(self, what: str, seconds: float) -> Iterator[HeldLock | None]:
+        """Tries to lock something, as `try_lock` does, and extends the lock until the block ends.
+
+        If Redis does not answer for `seconds`, another process may get the lock meanwhile.
+        """
+        with self.try_lock(what, seconds) as held:
+            if held is None:
+                yield None
+                return
+            ended = threading.Event()
+            thread = threading.Thread(target=_extend, args=(held, seconds, ended), name=f"lock-{what}", daemon=True)
+            thread.start()
+            try:
+                yield held
+            finally:
+                ended.set()
+                thread.join()
+
     def renew(self, name: str, owner: str, seconds: float) -> bool:
         """Makes a key of this owner expire only after so many seconds; returns False if the owner does not have it."""
         with self._redis_client.connection():
@@ -150,6 +170,15 @@ class Locks:
                 self._release([_lock_key(what)], [token])
         except Unavailable as problem:
             log.warning("lock.unreleased", lock=what, error=problem.detail)
+
+
+def _extend(held: HeldLock, seconds: float, ended: threading.Event) -> None:
+    """Extends a lock several times before it can expire."""
+    while not ended.wait(seconds / 4):
+        try:
+            held.extend(seconds)
+        except Unavailable as problem:
+            log.warning("lock.unextended", error=problem.detail)
 
 
 def _lock_key(what: str) -> str:
