@@ -118,7 +118,8 @@ def write_catalogue(folder: Path) -> Path:
 
     real = (ROOT / "benchmarks" / "models.toml").read_text().replace("../../shared", str(SHARED))
     path = folder / "models.toml"
-    path.write_text(SMALL + describe_releases(folder) + (real if SHARED.is_dir() else ""))
+    small = SMALL + (ROOT / "tests" / "support" / "slow.toml").read_text()
+    path.write_text(small + describe_releases(folder) + (real if SHARED.is_dir() else ""))
     return path
 
 
@@ -135,12 +136,6 @@ architecture = "timm:vit_tiny_patch16_224"
 arguments = { img_size = 64 }
 classes = ["one", "two", "three"]
 preprocessing = { size = [64, 64], interpolation = "bicubic" }
-
-[[model]]
-name = "slow"
-architecture = "factory:slow"
-classes = ["one", "two", "three"]
-preprocessing = { size = [16, 16] }
 
 [[model]]
 name = "grey"

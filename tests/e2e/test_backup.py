@@ -15,15 +15,16 @@ from deploy.local import Stack, run_stack
 from shared.errors import Unavailable
 from shared.settings import Settings
 from tests.support.paths import PICTURES
+from tests.support.slow_network import SLOW, draw_slowly
 from tests.support.waiting import wait_until
 
-SETTINGS = Settings(checkpoint_seconds=1, lease_seconds=3, sweep_seconds=0.5, reconcile_seconds=1)
+SETTINGS = Settings(**SLOW, checkpoint_seconds=1, lease_seconds=3, sweep_seconds=0.5, reconcile_seconds=1)
 IMAGE = PICTURES / "bee.png"
 
 
-def make_request(steps: int) -> ClassModel:
-    params = ClassModelParameters(steps=steps, extras=False)
-    return ClassModel(method="class_model", model="shapes", targets=["lemon"], params=params)
+QUICK = ClassModel(
+    method="class_model", model="shapes", targets=["lemon"], params=ClassModelParameters(steps=8, extras=False)
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
     folder = tmp_path_factory.mktemp("lost")
     with run_stack(folder / "stack", SETTINGS) as stack, Client(stack.url, timeout=60) as client:
         image = client.upload(IMAGE.read_bytes()).id
-        ended = client.wait(client.submit(make_request(8)).id, timeout=120)
+        ended = client.wait(client.submit(QUICK).id, timeout=120)
         files = [client.fetch(artifact) for artifact in ended.artifacts]
         save(stack.settings, folder / "backup")
-        running = client.submit(make_request(1200))
-        wait_until(lambda: client.job(running.id).progress.done >= 50, 60)
+        running = client.submit(draw_slowly(200))
+        wait_until(lambda: client.job(running.id).progress.done >= 10, 120)
         save(stack.settings, folder / "backup")
         shutil.copytree(folder / "stack" / "redis", folder / "redis")
     return Lost(folder / "backup", folder / "redis", ended, files, running, image)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,10 +17,12 @@ from archetype.contract.request import ClassModel, ClassModelParameters
 from deploy.local import free_port, run_stack
 from shared.settings import Settings
 from tests.support.paths import ROOT
+from tests.support.slow_network import ENVIRONMENT, draw_slowly
 from tests.support.waiting import wait_until
 
-QUICK = ClassModel(method="class_model", model="shapes", targets=["bee"], params=ClassModelParameters(steps=8))
-LONG = ClassModel(method="class_model", model="shapes", targets="all", params=ClassModelParameters(steps=200))
+QUICK = ClassModel(
+    method="class_model", model="shapes", targets=["bee"], params=ClassModelParameters(steps=8, extras=False)
+)
 
 
 def list_process_tree(pid: int) -> set[int]:
@@ -102,9 +105,11 @@ def test_a_second_stack_in_the_same_folder_has_the_results_of_the_first(tmp_path
 def test_a_job_succeeds_although_the_whole_stack_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHETYPE_LEASE_SECONDS", "2")
     monkeypatch.setenv("ARCHETYPE_SWEEP_SECONDS", "0.5")
+    for name, text in ENVIRONMENT.items():
+        monkeypatch.setenv(name, text)
     process = serve(tmp_path, port := free_port())
     with Client(f"http://127.0.0.1:{port}") as client:
-        job_id = client.submit(LONG).id
+        job_id = client.submit(draw_slowly(80)).id
         for job in client.watch(job_id, timeout=60):
             if job.progress.done > 5:
                 break
@@ -121,17 +126,17 @@ def test_a_job_succeeds_although_the_whole_stack_was_killed(tmp_path: Path, monk
 
 def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with (
-        run_stack(tmp_path, Settings()),
+        run_stack(tmp_path, Settings(), workers=0),
         pytest.raises(RuntimeError, match="another stack runs"),
-        run_stack(tmp_path, Settings()),
+        run_stack(tmp_path, Settings(), workers=0),
     ):
         pass
 
 
 def test_serve_reports_a_port_that_is_in_use(tmp_path: Path) -> None:
-    with run_stack(tmp_path / "one", Settings()) as stack:
-        port = stack.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "deploy.local", "serve", "--folder", str(tmp_path / "two"), "--port", port]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        command = [sys.executable, "-m", "deploy.local", "serve", "--folder", str(tmp_path), "--port", port]
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert f"port {port} is in use" in refused.stderr
