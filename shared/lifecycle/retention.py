@@ -22,7 +22,8 @@ from shared.storage import layout
 from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_REINDEXED = 1000
 """Jobs without a record in Redis that get one in a single run."""
