@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from archetype.contract.job import now
+from archetype.contract.job import Job, now
 from shared.errors import UnsupportedFormat
 from shared.lifecycle.audit_membership import AuditMembership
 from shared.settings import Settings
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[str]:
     """Deletes results that are older than the retention time, and the oldest ones of tenants that store too much.
+
+    The retention time begins when a job ends, however long it waited and ran.
 
     A tenant stores too much if its results exceed the maximum of one tenant, or if all results exceed the maximum of
     all tenants and its results exceed an equal share. Results of other tenants are not deleted for it.
@@ -51,9 +53,11 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
     for job_id in sorted(sizes):
         is_over_limit = job_id in owners and usage[owners[job_id]] > limit
         if not is_over_limit and _find_creation_time(job_id) > oldest:
-            continue
+            continue  # saves reading the manifest: a job does not end before it is accepted
         manifest = _find_manifest(job_id, storage)
-        if manifest is None or membership.includes(manifest.job):
+        if manifest is None or not (is_over_limit or _find_end(manifest.job) <= oldest):
+            continue
+        if membership.includes(manifest.job):
             continue
         storage.expire_job(job_id, manifest.job.tenant)
         job_index.delete(manifest.job)
@@ -93,6 +97,10 @@ def _find_creation_time(job_id: str) -> datetime:
         return created_at(job_id)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
+
+
+def _find_end(job: Job) -> datetime:
+    return job.finished_at or job.created_at
 
 
 def measure_jobs(storage: JobStore) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Old results are deleted, by age and by size of a tenant; those of audits are kept, whatever clients call theirs."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from ulid import ULID
@@ -35,23 +35,51 @@ def storage(stack: Stack) -> Iterator[JobStore]:
 
 @pytest.fixture
 def place(storage: JobStore, job_index: JobIndex) -> Place:
-    """A function that stores a job that ended some days ago, with ten kilobytes of artifacts."""
+    """A function that stores a job that ended some days ago, with ten kilobytes of artifacts; it waited some days."""
 
-    def store(days: float, *, tenant: str = "default", mark: bool | None = False, **request: object) -> str:
-        job_id = str(ULID.from_datetime(now() - timedelta(days=days))).lower()
+    def store(
+        days: float, *, tenant: str = "default", mark: bool | None = False, waited: float = 0, **request: object
+    ) -> str:
+        job_id = str(ULID.from_datetime(now() - timedelta(days=days + waited))).lower()
         spec = make_spec(**request).model_copy(update={"tenant": tenant, "in_audit": mark})
-        save(job_id, spec)
+        save(job_id, spec, now() - timedelta(days=days))
         return job_id
 
-    def save(job_id: str, spec: JobSpec) -> None:
+    def save(job_id: str, spec: JobSpec, ended: datetime) -> None:
         storage.save_spec(job_id, spec)
         storage.save_artifact(job_id, 1, "a.png", bytes(SIZE), media_type="image/png")
-        manifest = Manifest(job=to_finished(spec.job(job_id), State.SUCCEEDED), fence=1)
+        finished = to_finished(spec.job(job_id), State.SUCCEEDED).model_copy(update={"finished_at": ended})
+        manifest = Manifest(job=finished, fence=1)
         storage.save_manifest(manifest)
         storage.close(job_id)
         job_index.save_finished(manifest)
 
     return store
+
+
+def test_the_retention_time_begins_when_a_job_ends(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+) -> None:
+    waited, old = place(20, waited=20), place(31, waited=20)
+    assert expire(storage, job_index, settings) == [old]
+    assert storage.load_manifest(waited)
+    assert not storage.has_expired(waited, "default")
+    a_day = settings.model_copy(update={"retention_seconds": 86_400})
+    assert expire(storage, job_index, a_day) == [waited]
+
+
+def test_a_result_without_the_time_of_its_end_expires_by_its_acceptance(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+) -> None:
+    old, fresh = (place(days) for days in (40, 20))
+    for job_id in (old, fresh):
+        manifest = storage.load_manifest(job_id)
+        assert manifest is not None
+        accepted = now() - timedelta(days=40 if job_id == old else 20)
+        job = manifest.job.model_copy(update={"finished_at": None, "created_at": accepted})
+        storage.save_manifest(manifest.model_copy(update={"job": job}))
+    assert expire(storage, job_index, settings) == [old]
+    assert storage.load_manifest(fresh)
 
 
 def test_a_tag_does_not_keep_a_result(place: Place, storage: JobStore, job_index: JobIndex, settings: Settings) -> None:

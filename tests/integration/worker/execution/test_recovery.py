@@ -262,7 +262,8 @@ def finished(lab: RecoveryLab, days: float = 0, **changes: object) -> str:
     job = place(lab.claims, job_id)
     claim = lab.claims.claim("a worker")
     lab.storage.save_artifact(job_id, claim.fence, "a.png", bytes(10_000), media_type="image/png")
-    lab.claims.finish_job(claim, lab.end(job.id, claim, **changes))
+    ended = {"finished_at": now() - timedelta(days=days), **changes}
+    lab.claims.finish_job(claim, lab.end(job.id, claim, **ended))
     return job_id
 
 
