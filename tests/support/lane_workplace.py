@@ -17,9 +17,11 @@ from archetype.contract.job import Job, State, now
 from deploy.local import Stack
 from shared.catalogue.catalogue import load_catalogue
 from shared.media.image import ImageFacts
+from shared.queue.celery_app import create_broker
 from shared.queue.claims import Claims
 from shared.queue.lanes import name_lane
 from shared.queue.sharding import split_job
+from shared.settings import Settings
 from shared.state.job_ids import new_job_id
 from shared.state.job_index import JobIndex
 from shared.state.locks import Locks
@@ -33,6 +35,7 @@ from tests.conftest import write_catalogue
 from tests.support.run_method import encode, noise
 from worker.engine.model.autotune import ExecutionPlan
 from worker.execution.lane_runner import run_next_lane
+from worker.execution.recovery import LeaseMonitor, Recovery
 from worker.execution.worker_context import WorkerContext
 from worker.models.loader import Loader, ModelCache
 from worker.models.plan_cache import PlanCache
@@ -109,6 +112,21 @@ class LaneWorkplace:
             plans=FixedPlans(None),
             device=CPU,
             stopping=self.stopping,
+        )
+
+    def recovery(self, settings: Settings) -> Recovery:
+        """Returns a recovery of the same jobs with its own connections."""
+        redis_client, bucket = RedisClient(settings), Bucket(settings)
+        return Recovery(
+            settings=settings,
+            redis_client=redis_client,
+            job_index=JobIndex(redis_client),
+            locks=Locks(redis_client),
+            claims=Claims(redis_client),
+            storage=JobStore(bucket),
+            outbox=Outbox(redis_client, bucket),
+            broker=create_broker(settings),
+            leases=LeaseMonitor(settings.lease_seconds),
         )
 
     def submit(self, targets: list[int] | None = None, model: str = "grey", seconds: float = 600, **body: Any) -> str:

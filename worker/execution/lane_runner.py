@@ -97,7 +97,7 @@ class LaneRunner:
                 return
             try:
                 claim = self._worker_context.claims.claim(self._worker_context.owner, lane=self._lane_name, room=room)
-            except Unavailable:  # the running attempts go on; their leases limit for how long
+            except Unavailable:  # the running attempts go on
                 return
             if claim is None:
                 return

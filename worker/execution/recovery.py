@@ -45,6 +45,9 @@ MAX_SWEEPERS = 3
 MISSED_SWEEPS = 3.0
 """Number of sweeps that such a worker may miss before another worker takes its place."""
 
+MAX_COUNTED = 0.4
+"""Part of a lease that counts at most of the time between two looks: an expired lease was seen four times."""
+
 log = structlog.get_logger()
 
 
@@ -53,15 +56,18 @@ class LeaseMonitor:
     """Finds expired leases: those that have not been renewed for too long.
 
     It uses the monotonic clock of this process, so that neither a change of the system time nor a new Redis ends a
-    lease early or keeps it forever.
+    lease early or keeps it forever. A worker cannot renew its lease while Redis does not answer, or while the machine
+    stands still, and this process cannot look then. So of the time between two looks only a part of a lease counts.
 
     Attributes:
         seconds: Time after which a lease that is not renewed has expired.
-        seen: The last beat of every lease, and when it was first seen.
+        seen: The last beat of every lease, and for how many seconds it was seen unchanged.
+        looked_at: When the leases were seen last, in seconds of the monotonic clock.
     """
 
     seconds: float
     seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+    looked_at: float = field(default_factory=time.monotonic)
 
     def find_expired(self, beats: dict[str, str]) -> dict[str, str]:
         """Returns the leases that have expired, with their beats.
@@ -70,11 +76,14 @@ class LeaseMonitor:
             beats: The last beat of every lease, by the reference of its shard.
         """
         moment = time.monotonic()
-        self.seen = {
-            ref: self.seen[ref] if self.seen.get(ref, ("",))[0] == beat else (beat, moment)
-            for ref, beat in beats.items()
-        }
-        return {ref: beat for ref, (beat, since) in self.seen.items() if moment - since > self.seconds}
+        passed = min(moment - self.looked_at, self.seconds * MAX_COUNTED)
+        self.looked_at = moment
+        self.seen = {ref: (beat, self._count(ref, beat, passed)) for ref, beat in beats.items()}
+        return {ref: beat for ref, (beat, unchanged) in self.seen.items() if unchanged > self.seconds}
+
+    def _count(self, ref: str, beat: str, passed: float) -> float:
+        last_beat, unchanged = self.seen.get(ref, ("", 0.0))
+        return unchanged + passed if beat == last_beat else 0.0
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,10 @@ class RecoveryLab:
         return claim
 
     def expire(self) -> None:
-        """Runs the recovery before and after all leases expire."""
-        self.recovery.sweep()
-        time.sleep(LEASE * 1.3)
+        """Runs the recovery until all leases have expired that are not renewed meanwhile."""
+        for _ in range(4):
+            self.recovery.sweep()
+            time.sleep(LEASE * 0.5)
         self.recovery.sweep()
 
     def state(self, job_id: str) -> State:
