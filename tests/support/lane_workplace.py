@@ -3,7 +3,7 @@
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -135,10 +135,17 @@ class LaneWorkplace:
         body = {"method": "class_model", "model": model, "params": QUICK, **classes, **body}
         checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
         shards, weight = split_job(checked.request, checked.targets)
+        lane = name_lane(checked.request, checked.release.identity)
+        return self.place(checked.request.model_dump(mode="json"), lane, shards=shards, weight=weight, seconds=seconds)
+
+    def place(
+        self, request: dict[str, Any], lane: str, *, shards: Sequence[int] = (1,), weight: int = 1, seconds: float = 600
+    ) -> str:
+        """Stores and queues a request as it is; returns the id of its job."""
         spec = JobSpec(
-            request=checked.request.model_dump(mode="json"),
-            lane=name_lane(checked.request, checked.release.identity),
-            shards=shards,
+            request=request,
+            lane=lane,
+            shards=list(shards),
             weight=weight,
             created_at=now(),
             deadline=now() + timedelta(seconds=seconds),

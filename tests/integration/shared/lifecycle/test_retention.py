@@ -9,6 +9,7 @@ from ulid import ULID
 from archetype.contract.job import State, now
 from archetype.contract.request import Audit
 from deploy.local import Stack
+from shared.errors import Unavailable
 from shared.lifecycle.finish import to_finished
 from shared.lifecycle.retention import expire
 from shared.settings import Settings
@@ -125,6 +126,20 @@ def test_members_of_audits_of_an_earlier_version_are_found_by_the_records_of_the
     storage.save_member_id("default", "digest", listed)
     assert expire(storage, job_index, settings) == [tagged]
     assert all(storage.load_manifest(job_id) for job_id in (recorded, listed, repeated))
+
+
+def test_a_request_that_cannot_be_read_for_a_while_does_not_delete_a_member_of_an_audit(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = place(40, mark=True)
+    monkeypatch.setattr(JobStore, "load_spec", lambda *_: (_ for _ in ()).throw(Unavailable("away")))
+    with pytest.raises(Unavailable):
+        expire(storage, job_index, settings)
+    monkeypatch.undo()
+    assert expire(storage, job_index, settings) == []
+    newer = storage.bucket.get(f"jobs/{member}/request.json").replace(b'"format":2', b'"format":99')
+    storage.bucket.put(f"jobs/{member}/request.json", newer, media_type="application/json")
+    assert expire(storage, job_index, settings) == []
 
 
 def test_jobs_that_may_be_members_are_kept_until_redis_knows_all_audits(
