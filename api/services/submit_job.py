@@ -11,7 +11,7 @@ import structlog
 from api.adapters.rate_limits import check_submit
 from api.dependencies import Services
 from api.services.find_job import find_job
-from archetype.contract.job import Job, State, now
+from archetype.contract.job import Job, State
 from archetype.contract.parameters.inputs import StorePrefix
 from archetype.contract.parameters.types import dump_with_old_names
 from archetype.contract.problem import FieldError
@@ -76,12 +76,12 @@ def submit(
         services.storage.of(caller.tenant),
         prefixes=expand_prefixes(services.settings.picture_prefixes, caller.tenant),
     )
-    spec = build_spec(checked, caller, services.settings, seconds=seconds)
+    spec = build_spec(checked, caller, services, seconds=seconds)
     work = checked.work * count_unlisted(checked, services)
     spec = spec.model_copy(update={"retry_of": retry_of, "in_audit": False, "work": work})
     if idempotency_key is None:
-        return accept(new_job_id(), spec, caller, services)
-    proposed = Binding(new_job_id(), digest_request(checked.request), body_digest)
+        return accept(new_job_id(spec.created_at), spec, caller, services)
+    proposed = Binding(new_job_id(spec.created_at), digest_request(checked.request), body_digest)
     return accept_once(idempotency_key, bound, proposed, spec, caller, services)
 
 
@@ -117,10 +117,10 @@ def check_webhook(url: str | None, settings: Settings) -> None:
         check_url(url, loopback=settings.keyless_loopback, networks=settings.webhook_networks)
 
 
-def build_spec(checked: CheckedRequest, caller: Caller, settings: Settings, *, seconds: int | None = None) -> JobSpec:
+def build_spec(checked: CheckedRequest, caller: Caller, services: Services, *, seconds: int | None = None) -> JobSpec:
     """Builds the stored form of a request, from which the job's record can be rebuilt if Redis loses it."""
     shards, weight = split_job(checked.request, checked.targets)
-    accepted_at = now()
+    accepted_at, longest = services.redis_client.now(), services.settings.deadline_seconds
     return JobSpec(
         tenant=caller.tenant,
         request=checked.request.model_dump(mode="json"),
@@ -129,7 +129,7 @@ def build_spec(checked: CheckedRequest, caller: Caller, settings: Settings, *, s
         weight=weight,
         work=checked.work,
         created_at=accepted_at,
-        deadline=accepted_at + timedelta(seconds=min(seconds or settings.deadline_seconds, settings.deadline_seconds)),
+        deadline=accepted_at + timedelta(seconds=min(seconds or longest, longest)),
         request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
         trace=inject_trace(),
     )

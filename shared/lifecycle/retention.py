@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from archetype.contract.job import Job, now
+from archetype.contract.job import Job
 from shared.errors import UnsupportedFormat
 from shared.lifecycle.audit_membership import AuditMembership
 from shared.settings import Settings
@@ -48,7 +48,8 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
     usage = add_up(sizes, owners)
     is_complete = len(sizes) - len(owners) < MAX_REINDEXED
     membership = AuditMembership(storage, job_index, list(usage), is_complete=is_complete)
-    oldest, limit = now() - timedelta(seconds=settings.retention_seconds), find_limit(usage, settings)
+    moment, limit = job_index.redis_client.now(), find_limit(usage, settings)
+    oldest = moment - timedelta(seconds=settings.retention_seconds)
     deleted = []
     for job_id in sorted(sizes):
         is_over_limit = job_id in owners and usage[owners[job_id]] > limit
@@ -65,7 +66,7 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
         deleted.append(job_id)
     if deleted:
         log.info("jobs.expired", count=len(deleted))
-    delete_idempotency_keys(storage, settings)
+    delete_idempotency_keys(storage, moment - timedelta(seconds=settings.idempotency_seconds))
     return deleted
 
 
@@ -153,9 +154,8 @@ def _find_manifest(job_id: str, storage: JobStore) -> Manifest | None:
     return None
 
 
-def delete_idempotency_keys(storage: JobStore, settings: Settings) -> None:
-    """Deletes idempotency keys whose lifetime has ended."""
-    oldest = now() - timedelta(seconds=settings.idempotency_seconds)
+def delete_idempotency_keys(storage: JobStore, oldest: datetime) -> None:
+    """Deletes idempotency keys that were stored before a moment."""
     for stored in storage.bucket.list(layout.IDEMPOTENCY_KEYS):
         if stored.modified < oldest:
             storage.bucket.delete(stored.key)

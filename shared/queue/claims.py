@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, cast
 
-from archetype.contract.job import Progress, now
+from archetype.contract.job import Progress
 from shared.queue.sharding import UNLIMITED_ROOM
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
 from shared.state.redis_client import RedisClient
@@ -162,7 +162,8 @@ class Claims:
             room: Number of free slots in the worker's batch. A shard of the given lane that is larger is not claimed.
         """
         keys = [key("leases"), key("lanes:interactive"), key("lanes:bulk")]
-        arguments: list[str | int] = [PREFIX, owner, now().isoformat(), lane, room, MAX_BULK_WAIT_SECONDS * 1000]
+        moment = self._redis_client.now().isoformat()
+        arguments: list[str | int] = [PREFIX, owner, moment, lane, room, MAX_BULK_WAIT_SECONDS * 1000]
         fields = cast("list[Any] | None", self._run("claim", keys, arguments))
         return Claim(*fields) if fields else None
 
@@ -230,7 +231,7 @@ class Claims:
             claim.ref,
             claim.fence,
             job.state.value,
-            (job.finished_at or now()).isoformat(),
+            (job.finished_at or self._redis_client.now()).isoformat(),
             manifest.fence,
             job.bytes,
             job.error.model_dump_json() if job.error is not None else "",
@@ -338,7 +339,7 @@ class Claims:
 
     def list_overdue(self, count: int = 100) -> list[str]:
         """Up to `count` unfinished jobs whose deadline has passed."""
-        moment = int(now().timestamp() * 1000)
+        moment = int(self._redis_client.now().timestamp() * 1000)
         with self._redis_client.connection() as redis:
             return cast("list[str]", redis.zrange(key("deadlines"), 0, moment, byscore=True, offset=0, num=count))
 

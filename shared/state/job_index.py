@@ -48,6 +48,11 @@ class JobIndex:
     def __init__(self, redis_client: RedisClient) -> None:
         self._redis_client = redis_client
 
+    @property
+    def redis_client(self) -> RedisClient:
+        """The client of the Redis that contains the records."""
+        return self._redis_client
+
     def find(self, job_id: str) -> Job | None:
         """A job without artifacts, metrics and provenance, which only the manifest has; None if there is no record."""
         with self._redis_client.connection() as redis:

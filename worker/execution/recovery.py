@@ -190,7 +190,8 @@ class Recovery:
     def rebuild(self, job_id: str) -> None:
         """Restores the record of a job in Redis from the store."""
         try:
-            if rebuild(job_id, self.job_index, self.claims, self.storage) is None and is_abandoned_submission(job_id):
+            job, moment = rebuild(job_id, self.job_index, self.claims, self.storage), self.redis_client.now()
+            if job is None and is_abandoned_submission(job_id, moment):
                 self.storage.close(job_id)
         except Problem as problem:
             log.warning("job.unreadable", job_id=job_id, error=problem.detail)
@@ -209,7 +210,7 @@ class Recovery:
         """Sends the messages of registered releases that are not decided again, and deletes old refused ones."""
         registrations = self._registrations.read()
         resume_checks(registrations, ReleaseQueue(self.redis_client), self.broker)
-        delete_refused(registrations, self.storage, self.locks)
+        delete_refused(registrations, self.storage, self.locks, self.redis_client.now())
 
     @cached_property
     def _registrations(self) -> RegistrationCache:

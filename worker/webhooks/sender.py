@@ -136,10 +136,10 @@ class WebhookSender:
         except ValueError as error:  # an entry of an earlier version
             self._record(delivery, Sent.failed(error, final=True))
             return
-        if has_expired(delivery):
+        if has_expired(delivery, self._outbox.now()):
             self._record(delivery, Sent.failed("the time for attempts is over; a replay sends it again", final=True))
         elif wait := self._slots.enter(name.tenant, receiver):
-            self._outbox.delay(name, now() + timedelta(seconds=wait))
+            self._outbox.delay(name, self._outbox.now() + timedelta(seconds=wait))
         else:
             self._record(delivery, self._send_and_leave(delivery, receiver))
 
@@ -155,11 +155,14 @@ class WebhookSender:
     def _record(self, delivery: StoredDelivery, sent: Sent) -> None:
         outcome = "failed" if sent.attempt.error is not None else "delivered"
         increment(self._redis_client, "archetype_webhook_tries", outcome)
-        self._outbox.record_attempt(next_delivery_state(delivery, sent.attempt, wait=sent.wait, final=sent.final))
+        moment = self._outbox.now()
+        self._outbox.record_attempt(
+            next_delivery_state(delivery, sent.attempt, moment, wait=sent.wait, final=sent.final)
+        )
 
     def send(self, delivery: StoredDelivery) -> Sent:
         """Makes one attempt. Whatever goes wrong is the error of the attempt."""
-        began, clock = now(), time.monotonic()
+        began, clock = self._outbox.now(), time.monotonic()
         status, error, wait = None, None, 0.0
         try:
             body, headers = make_message(delivery, self._secrets.list_signing_secrets(delivery.tenant))
