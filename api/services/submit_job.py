@@ -5,6 +5,7 @@ import re
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 import structlog
 
@@ -31,6 +32,7 @@ from shared.storage.api_keys import Caller
 from shared.storage.documents import JobSpec
 from shared.validation.request import CheckedRequest, check_request, parse_request
 from shared.validation.store_keys import expand_prefixes
+from shared.validation.stored_request import dump_stored, parse_stored
 from shared.validation.webhook_url import check_url
 
 log = structlog.get_logger()
@@ -100,15 +102,26 @@ def retry(job_id: str, services: Services, caller: Caller, *, idempotency_key: s
         NotFound: The tenant has no such job.
         Gone: The result has expired.
         NotFinished: The job has not failed and was not cancelled.
+        UnsupportedFormat: A newer version accepted the job; it can also retry it.
         Problem: The request is no longer accepted.
     """
     job = find_job(job_id, caller.tenant, services)
     if job.state not in (State.FAILED, State.CANCELLED):
         raise NotFinished(f"job {job_id} is {job.state}; only a failed or cancelled job can be retried")
-    body = load_spec(services.storage, job_id).request
-    new_job = submit(body, services, caller, idempotency_key=idempotency_key, retry_of=job_id)
+    new_job = submit(load_body(job_id, services), services, caller, idempotency_key=idempotency_key, retry_of=job_id)
     increment(services.redis_client, "archetype_jobs_retried")
     return new_job
+
+
+def load_body(job_id: str, services: Services) -> dict[str, Any]:
+    """Returns the request of a job, to submit it again.
+
+    Raises:
+        UnsupportedFormat: A newer version accepted it. To this version it only looks invalid.
+    """
+    body = load_spec(services.storage, job_id).request
+    parse_stored(body)
+    return body
 
 
 def check_webhook(url: str | None, settings: Settings) -> None:
@@ -123,7 +136,7 @@ def build_spec(checked: CheckedRequest, caller: Caller, services: Services, *, s
     accepted_at, longest = services.redis_client.now(), services.settings.deadline_seconds
     return JobSpec(
         tenant=caller.tenant,
-        request=checked.request.model_dump(mode="json"),
+        request=dump_stored(checked.request),
         lane=name_lane(checked.request, checked.release.identity),
         shards=shards,
         weight=weight,

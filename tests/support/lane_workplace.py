@@ -31,6 +31,7 @@ from shared.storage.job_store import JobStore
 from shared.storage.outbox import Outbox
 from shared.storage.s3 import Bucket
 from shared.validation.request import check_request, parse_request
+from shared.validation.stored_request import dump_stored
 from tests.conftest import write_catalogue
 from tests.support.run_method import encode, noise
 from worker.engine.model.autotune import ExecutionPlan
@@ -136,7 +137,7 @@ class LaneWorkplace:
         checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
         shards, weight = split_job(checked.request, checked.targets)
         lane = name_lane(checked.request, checked.release.identity)
-        return self.place(checked.request.model_dump(mode="json"), lane, shards=shards, weight=weight, seconds=seconds)
+        return self.place(dump_stored(checked.request), lane, shards=shards, weight=weight, seconds=seconds)
 
     def place(
         self, request: dict[str, Any], lane: str, *, shards: Sequence[int] = (1,), weight: int = 1, seconds: float = 600
