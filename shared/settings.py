@@ -408,7 +408,9 @@ class Settings(BaseSettings):
     )
 
     # Retention
-    retention_seconds: int = Field(default=2_592_000, ge=1, description="How long results are kept, in seconds.")
+    retention_seconds: int = Field(
+        default=2_592_000, ge=1, description="How long results are kept after their job has ended, in seconds."
+    )
     retention_bytes: int | None = Field(
         default=None,
         ge=0,

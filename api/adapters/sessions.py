@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 from collections.abc import Callable
 from typing import cast
 
@@ -49,12 +48,12 @@ class Sessions:
 
     Args:
         redis_client: The Redis that contains the sessions.
-        clock: The time in Unix seconds.
+        clock: The time in Unix seconds; the one that all machines share if it is not given.
     """
 
-    def __init__(self, redis_client: RedisClient, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, redis_client: RedisClient, clock: Callable[[], float] | None = None) -> None:
         self._redis_client = redis_client
-        self._clock = clock
+        self._clock = clock or (lambda: redis_client.now().timestamp())
 
     def start(
         self, caller: Caller, *, seconds: int, issuer: str | None = None, operator_token: SecretStr | None = None

@@ -30,6 +30,6 @@ def cancel(job: Job, services: Services) -> Job:
 def cancel_with_members(audit: Job, services: Services) -> Job:
     """Cancels the job of an audit and all jobs that the audit consists of."""
     cancelled = cancel(audit, services)
-    for member_id in load_spec(services.storage, audit.id).request["members"].values():
+    for member_id in load_spec(services.storage, audit.id).request.get("members", {}).values():
         cancel(find_job(member_id, audit.tenant, services), services)
     return cancelled

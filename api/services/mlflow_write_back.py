@@ -49,7 +49,8 @@ def write_pending_verdicts(services: Services) -> None:
     Tenants take turns. The pass ends early if the registry does not answer: it is the same registry for all.
     """
     end = time.monotonic() + PASS_SECONDS
-    due = [pending for pending in services.schedules.list_write_backs() if pending.next_at <= now()]
+    moment = services.redis_client.now()
+    due = [pending for pending in services.schedules.list_write_backs() if pending.next_at <= moment]
     for pending in interleave(sorted(due, key=lambda pending: pending.next_at)):
         if time.monotonic() > end or not process_pending(pending, services):
             return
@@ -91,7 +92,7 @@ def attempt_write_back(pending: PendingWriteBack, job: Job, services: Services) 
         write_verdict(pending, read_verdict(job), services.settings)
     except Exception as error:  # whatever the registry does, it is a failed attempt
         message = str(error)[:300] or type(error).__name__
-        if now() - (job.finished_at or pending.begun_at) > GIVE_UP_AFTER:
+        if services.redis_client.now() - (job.finished_at or pending.begun_at) > GIVE_UP_AFTER:
             end(pending, "given_up", services, detail=message)
         else:
             postpone(pending, message, services)
@@ -120,7 +121,8 @@ def postpone(pending: PendingWriteBack, message: str, services: Services) -> Non
     """Schedules the next attempt."""
     log.warning("verdict.write_failed", audit=pending.audit, registry_model=pending.model, error=message)
     delay = min(MAX_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**pending.tries) * uniform(0.8, 1.2)  # noqa: S311
-    changes = {"tries": min(pending.tries + 1, MAX_TRIES), "next_at": now() + timedelta(seconds=delay)}
+    next_at = services.redis_client.now() + timedelta(seconds=delay)
+    changes = {"tries": min(pending.tries + 1, MAX_TRIES), "next_at": next_at}
     services.schedules.put_write_back(pending.model_copy(update=changes))
 
 

@@ -39,7 +39,8 @@ def register(new: NewRelease, caller: Caller, services: Services) -> Registratio
         raise InvalidRequest(f"there is no class list {new.classes!r}; send the names, or imagenet or cifar10", field)
     check_source(new, caller, services)
     weights_key = find_upload(new.upload, caller, services) if new.upload else None
-    registration = Registration(entry=make_entry(new, classes, name_owner(caller), weights_key))
+    entry = make_entry(new, classes, name_owner(caller), weights_key)
+    registration = Registration(entry=entry, registered_at=services.redis_client.now())
     # A store that ignores If-None-Match would accept both of two concurrent registrations.
     with services.locks.try_lock(f"release:{registration.entry.identity}", LOCK_SECONDS) as held:
         if held is None:

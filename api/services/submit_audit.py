@@ -78,7 +78,7 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
         targets, jobs = prepared.targets + others, len(prepared.specs) + 1
         check_submit(caller, targets, services.job_index, services.submit_limiter, jobs=jobs)
         if new.again:
-            return enqueue_audit(new_job_id(), prepared, services, caller)
+            return enqueue_audit(new_job_id(services.redis_client.now()), prepared, services, caller)
         audit_id, is_new = reserve_audit_id(digest, caller.tenant, services)
         concurrent = None if is_new else wait_for_concurrent(audit_id, services)
         return concurrent or enqueue_audit(audit_id, prepared, services, caller)
@@ -138,7 +138,7 @@ def reserve_audit_id(digest: str, tenant: str, services: Services) -> tuple[str,
     """
     previous = services.storage.find_audit_id(tenant, digest) or ""
     for _ in range(MAX_FAILED):
-        proposed = new_job_id()
+        proposed = new_job_id(services.redis_client.now())
         audit_id = reserve(tenant, f"audit {digest} {previous}", proposed, services)
         job = None if audit_id == proposed else find_own_job(audit_id, tenant, services)
         if job is None or job.state not in (State.FAILED, State.CANCELLED):
@@ -191,7 +191,7 @@ def prepare_audit(audit: Audit, digest: str, services: Services, caller: Caller,
     for role, request in requests.items():
         checked = check_request(request, catalogue, services.storage, uploads, prefixes=prefixes)
         if role not in reusable:
-            specs[role] = build_spec(checked, caller, settings).model_copy(update={"in_audit": True})
+            specs[role] = build_spec(checked, caller, services).model_copy(update={"in_audit": True})
     return PreparedAudit(audit, digest, requests, reusable, specs)
 
 
@@ -201,9 +201,9 @@ def enqueue_audit(audit_id: str, prepared: PreparedAudit, services: Services, ca
     A request that was interrupted is completed by the next one: the ids of the members depend on the id of the audit,
     and jobs that exist are not enqueued again.
     """
-    tenant = caller.tenant
+    tenant, moment = caller.tenant, services.redis_client.now()
     members = {
-        role: prepared.reusable.get(role) or reserve(tenant, f"member {audit_id} {role}", new_job_id(), services)
+        role: prepared.reusable.get(role) or reserve(tenant, f"member {audit_id} {role}", new_job_id(moment), services)
         for role in prepared.requests
     }
     for role, spec in prepared.specs.items():
@@ -212,7 +212,7 @@ def enqueue_audit(audit_id: str, prepared: PreparedAudit, services: Services, ca
     audit = prepared.audit.model_copy(update={"members": members})
     whole = check_request(audit, services.catalogue.of(tenant), services.storage, services.storage.of(tenant))
     after = [members[role] for role in prepared.specs]
-    spec = build_spec(whole, caller, services.settings).model_copy(update={"after": after, "in_audit": True})
+    spec = build_spec(whole, caller, services).model_copy(update={"after": after, "in_audit": True})
     job = enqueue_once(audit_id, spec, services)
     services.storage.save_audit_id(tenant, prepared.digest, audit_id)
     return job

@@ -5,6 +5,7 @@ import re
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 import structlog
 
@@ -12,7 +13,7 @@ from api.adapters.queue_room import check_memory, hold_room
 from api.adapters.rate_limits import check_submit
 from api.dependencies import Services
 from api.services.find_job import find_job
-from archetype.contract.job import Job, State, now
+from archetype.contract.job import Job, State
 from archetype.contract.parameters.inputs import StorePrefix
 from archetype.contract.parameters.types import dump_with_old_names
 from archetype.contract.problem import FieldError
@@ -32,6 +33,7 @@ from shared.storage.api_keys import Caller
 from shared.storage.documents import JobSpec
 from shared.validation.request import CheckedRequest, check_request, parse_request
 from shared.validation.store_keys import expand_prefixes
+from shared.validation.stored_request import dump_stored, parse_stored
 from shared.validation.webhook_url import check_url
 
 log = structlog.get_logger()
@@ -77,12 +79,12 @@ def submit(
         services.storage.of(caller.tenant),
         prefixes=expand_prefixes(services.settings.picture_prefixes, caller.tenant),
     )
-    spec = build_spec(checked, caller, services.settings, seconds=seconds)
+    spec = build_spec(checked, caller, services, seconds=seconds)
     work = checked.work * count_unlisted(checked, services)
     spec = spec.model_copy(update={"retry_of": retry_of, "in_audit": False, "work": work})
     if idempotency_key is None:
-        return accept(new_job_id(), spec, caller, services)
-    proposed = Binding(new_job_id(), digest_request(checked.request), body_digest)
+        return accept(new_job_id(spec.created_at), spec, caller, services)
+    proposed = Binding(new_job_id(spec.created_at), digest_request(checked.request), body_digest)
     return accept_once(idempotency_key, bound, proposed, spec, caller, services)
 
 
@@ -101,15 +103,26 @@ def retry(job_id: str, services: Services, caller: Caller, *, idempotency_key: s
         NotFound: The tenant has no such job.
         Gone: The result has expired.
         NotFinished: The job has not failed and was not cancelled.
+        UnsupportedFormat: A newer version accepted the job; it can also retry it.
         Problem: The request is no longer accepted.
     """
     job = find_job(job_id, caller.tenant, services)
     if job.state not in (State.FAILED, State.CANCELLED):
         raise NotFinished(f"job {job_id} is {job.state}; only a failed or cancelled job can be retried")
-    body = load_spec(services.storage, job_id).request
-    new_job = submit(body, services, caller, idempotency_key=idempotency_key, retry_of=job_id)
+    new_job = submit(load_body(job_id, services), services, caller, idempotency_key=idempotency_key, retry_of=job_id)
     increment(services.redis_client, "archetype_jobs_retried")
     return new_job
+
+
+def load_body(job_id: str, services: Services) -> dict[str, Any]:
+    """Returns the request of a job, to submit it again.
+
+    Raises:
+        UnsupportedFormat: A newer version accepted it. To this version it only looks invalid.
+    """
+    body = load_spec(services.storage, job_id).request
+    parse_stored(body)
+    return body
 
 
 def check_webhook(url: str | None, settings: Settings) -> None:
@@ -118,19 +131,19 @@ def check_webhook(url: str | None, settings: Settings) -> None:
         check_url(url, loopback=settings.keyless_loopback, networks=settings.webhook_networks)
 
 
-def build_spec(checked: CheckedRequest, caller: Caller, settings: Settings, *, seconds: int | None = None) -> JobSpec:
+def build_spec(checked: CheckedRequest, caller: Caller, services: Services, *, seconds: int | None = None) -> JobSpec:
     """Builds the stored form of a request, from which the job's record can be rebuilt if Redis loses it."""
     shards, weight = split_job(checked.request, checked.targets)
-    accepted_at = now()
+    accepted_at, longest = services.redis_client.now(), services.settings.deadline_seconds
     return JobSpec(
         tenant=caller.tenant,
-        request=checked.request.model_dump(mode="json"),
+        request=dump_stored(checked.request),
         lane=name_lane(checked.request, checked.release.identity),
         shards=shards,
         weight=weight,
         work=checked.work,
         created_at=accepted_at,
-        deadline=accepted_at + timedelta(seconds=min(seconds or settings.deadline_seconds, settings.deadline_seconds)),
+        deadline=accepted_at + timedelta(seconds=min(seconds or longest, longest)),
         request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
         trace=inject_trace(),
     )

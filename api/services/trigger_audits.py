@@ -1,6 +1,7 @@
 """Starts audits automatically: for a new release, for a registry's event, and for a schedule."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import structlog
 from pydantic import Field
@@ -79,11 +80,14 @@ def request_write_back(schedule: StoredSchedule, release: Release, job: Job, ser
     """Stores the order to write the verdict of an audit to the schedule's registry, unless it was stored before."""
     if schedule.write_back is None or services.schedules.has_write_back(schedule, job.id):
         return
-    services.schedules.put_write_back(make_write_back(schedule, schedule.write_back, release, job))
+    order = make_write_back(schedule, schedule.write_back, release, job, services.redis_client.now())
+    services.schedules.put_write_back(order)
 
 
-def make_write_back(schedule: StoredSchedule, target: WriteBack, release: Release, job: Job) -> PendingWriteBack:
-    """Returns the order to write the verdict of an audit to the schedule's registry."""
+def make_write_back(
+    schedule: StoredSchedule, target: WriteBack, release: Release, job: Job, moment: datetime
+) -> PendingWriteBack:
+    """Returns the order, given at a moment, to write the verdict of an audit to the schedule's registry."""
     return PendingWriteBack(
         schedule=schedule.id,
         tenant=schedule.tenant,
@@ -91,8 +95,8 @@ def make_write_back(schedule: StoredSchedule, target: WriteBack, release: Releas
         model=target.registered_model or release.name,
         version=release.release,
         write_back=target,
-        begun_at=now(),
-        next_at=now(),
+        begun_at=moment,
+        next_at=moment,
     )
 
 

@@ -1,5 +1,7 @@
 """Audits as the API shows them: one with its members and findings, and the trend of a model over its releases."""
 
+from typing import cast
+
 from api.dependencies import Services
 from api.services.describe_model import find_releases
 from api.services.find_job import StoredArtifact, find_artifact, find_job
@@ -9,6 +11,7 @@ from archetype.contract.request import Audit
 from shared.errors import NotFound
 from shared.lifecycle.rebuild import load_spec
 from shared.storage.s3 import Missing
+from shared.validation.stored_request import parse_stored
 
 REPORT = "report.html"
 
@@ -36,7 +39,7 @@ def find_report(audit_id: str, tenant: str, services: Services) -> StoredArtifac
 
 def view_audit(job: Job, services: Services) -> AuditView:
     """Returns the current state of an audit, with its member jobs and findings."""
-    audit = Audit.model_validate(load_spec(services.storage, job.id).request)
+    audit = cast("Audit", parse_stored(load_spec(services.storage, job.id).request))
     members = [_view_member(role, member_id, job.tenant, services) for role, member_id in audit.members.items()]
     ended = sum(member.state.terminal for member in members)
     href = f"/v1/audits/{job.id}"

@@ -12,7 +12,7 @@ from api.http.responses import read_cursor, write_cursor
 from api.routes.jobs import JobQuery
 from api.services.cancel_job import cancel
 from api.services.find_job import find_job, find_manifest
-from api.services.submit_job import submit
+from api.services.submit_job import load_body, submit
 from api.web.form import make_form
 from api.web.frames import count_frames, cut_frame
 from api.web.gallery import GalleryItem, arrange_gallery, find_overview, list_rest
@@ -26,6 +26,7 @@ from archetype.contract.strict_json import dump_json
 from shared.catalogue.release import Release
 from shared.errors import NotFound, Problem
 from shared.lifecycle.rebuild import load_spec
+from shared.validation.stored_request import parse_stored
 
 blueprint = set_up_pages(
     Blueprint("page", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
@@ -112,7 +113,7 @@ def submit_again(job_id: str) -> Response:
     """Submits the request of a job again and redirects to the new job."""
     services = get_services()
     find_job(job_id, caller().tenant, services)
-    job = submit(load_spec(services.storage, job_id).request, services, caller(), idempotency_key=None)
+    job = submit(load_body(job_id, services), services, caller(), idempotency_key=None)
     return redirect(url_for("page.show_job", job_id=job.id), 303)  # type: ignore[return-value]
 
 
@@ -177,7 +178,7 @@ def _list_recent(tenant: str, count: int) -> list[Job]:
 def _build_job_context(job: Job) -> dict[str, Any]:
     """Returns the variables of the template of a job."""
     services = get_services()
-    spec = load_spec(services.storage, job.id).request
+    spec = parse_stored(load_spec(services.storage, job.id).request).model_dump(mode="json")  # with all defaults
     preprocessing = _find_preprocessing(job)
     is_whole_view = preprocessing.fit == "stretch" or spec.get("params", {}).get("view") == "whole"
     # The maps of `localization` cover the whole image, the maps of other methods the view of the network.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cached_property
 
 from archetype.contract.job import Job
-from shared.errors import Problem
+from shared.errors import Problem, Unavailable, UnsupportedFormat
 from shared.lifecycle.rebuild import load_spec
 from shared.state.job_index import JobIndex
 from shared.storage.documents import JobSpec
@@ -43,24 +43,32 @@ class AuditMembership:
         """Whether a job is an audit or a member of one."""
         if job.method == "audit":
             return True
-        spec = self._find_spec(job.id)
+        try:
+            spec = self._find_spec(job.id)
+        except UnsupportedFormat:
+            return True  # only a newer version can tell
         if spec is not None and spec.in_audit is not None:
             return spec.in_audit
         # An earlier version accepted the job, or its request cannot be read.
         return AUDIT_TAG in job.tags and (not self._is_complete or job.id in self._unmarked_members)
 
     def _find_spec(self, job_id: str) -> JobSpec | None:
-        with suppress(Problem):
+        """The accepted request of a job; None if it cannot be read. Raises `Unavailable` and `UnsupportedFormat`."""
+        try:
             return load_spec(self._storage, job_id)
-        return None
+        except Unavailable:
+            raise
+        except Problem:
+            return None
 
     @cached_property
     def _unmarked_members(self) -> frozenset[str]:
         """Members of all audits; read only if there is a job with the tag and without a mark."""
         members = set(self._storage.list_member_ids())
         for audit_id in {*self._storage.list_audit_ids(), *self._list_audits()}:
-            spec = self._find_spec(audit_id)
-            members.update(spec.request.get("members", {}).values() if spec is not None else ())
+            with suppress(UnsupportedFormat):  # newer versions mark the members
+                spec = self._find_spec(audit_id)
+                members.update(spec.request.get("members", {}).values() if spec is not None else ())
         return frozenset(members)
 
     def _list_audits(self) -> Iterator[str]:

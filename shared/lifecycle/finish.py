@@ -33,13 +33,14 @@ def finish_job(
     Raises:
         ClaimLost: The claim is void.
     """
-    no_progress = Progress()
+    no_progress, moment = Progress(), claims.redis_client.now()
     claims.renew(claim, no_progress)  # checks that the claim is still valid
     manifest = storage.load_manifest(claim.job_id)
     if manifest is None:
-        manifest = Manifest(job=job, fence=claim.fence, keys=dict(keys or {}))
+        finished = job.model_copy(update={"finished_at": moment})  # retention compares it on another machine
+        manifest = Manifest(job=finished, fence=claim.fence, keys=dict(keys or {}))
         storage.save_manifest(manifest)
-    message = describe_end(manifest.job) if manifest.job.webhook is not None else None
+    message = describe_end(manifest.job, moment) if manifest.job.webhook is not None else None
     if message is not None:
         outbox.put(message)
     claims.finish_job(claim, manifest)

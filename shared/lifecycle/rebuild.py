@@ -1,11 +1,12 @@
 """Rebuilds the records of jobs in Redis from the store, after Redis has lost them."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import structlog
 from pydantic import ValidationError
 
-from archetype.contract.job import Job, now
+from archetype.contract.job import Job
 from shared.errors import InvalidRequest, MalformedJSON, NotFound
 from shared.queue.claims import Claims
 from shared.state.job_ids import created_at
@@ -74,6 +75,6 @@ def _list_ended_shards(job_id: str, spec: JobSpec, storage: JobStore) -> Iterato
                 yield number
 
 
-def is_abandoned_submission(job_id: str) -> bool:
-    """Whether an open job without a request is so old that its request will never be stored."""
-    return (now() - created_at(job_id)).total_seconds() > MAX_SUBMISSION_SECONDS
+def is_abandoned_submission(job_id: str, moment: datetime) -> bool:
+    """Whether an open job without a request is so old at a moment that its request will never be stored."""
+    return (moment - created_at(job_id)).total_seconds() > MAX_SUBMISSION_SECONDS

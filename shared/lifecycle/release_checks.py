@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from celery import Celery
 
-from archetype.contract.job import now
 from shared.catalogue.release import Release
 from shared.queue.release_queue import MAX_REFUSED, ReleaseQueue, send_next_check
 from shared.state.locks import Locks
@@ -36,13 +35,13 @@ def resume_checks(registrations: Iterable[Registration], release_queue: ReleaseQ
         send_next_check(tenant, release_queue, broker)
 
 
-def delete_refused(registrations: Iterable[Registration], storage: JobStore, locks: Locks) -> None:
-    """Deletes refused releases that are old, or of which a tenant has too many. The newest stay."""
+def delete_refused(registrations: Iterable[Registration], storage: JobStore, locks: Locks, moment: datetime) -> None:
+    """Deletes refused releases that are old at a moment, or of which a tenant has too many. The newest stay."""
     counts: Counter[str | None] = Counter()
     refused = [each for each in registrations if each.state is RegistrationState.REFUSED]
     for registration in sorted(refused, key=lambda each: each.registered_at, reverse=True):
         counts[registration.entry.tenant] += 1
-        is_old = now() - registration.registered_at > timedelta(seconds=REFUSED_SECONDS)
+        is_old = moment - registration.registered_at > timedelta(seconds=REFUSED_SECONDS)
         if is_old or counts[registration.entry.tenant] > MAX_REFUSED:
             delete_if_refused(registration.entry, storage, locks)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 from pydantic import ValidationError
 
-from archetype.contract.job import Job, now
+from archetype.contract.job import Job
 from shared.errors import Problem, Refused, UnsupportedFormat
 from shared.lifecycle.audit_membership import AuditMembership
 from shared.settings import Settings
@@ -55,12 +55,12 @@ def expire_old(storage: JobStore, job_index: JobIndex, settings: Settings, kept:
     Returns:
         The ids of the deleted jobs.
     """
-    oldest = now() - timedelta(seconds=settings.retention_seconds)
+    oldest = job_index.redis_client.now() - timedelta(seconds=settings.retention_seconds)
     membership = AuditMembership(storage, job_index, [], is_complete=False)
 
     def expire_one(job_id: str) -> Job | None:
         manifest = _find_manifest(job_id, storage)
-        if manifest is None or not _is_old(manifest.job, oldest):
+        if manifest is None or _find_end(manifest.job) > oldest:
             return None
         if membership.includes(manifest.job):
             kept.add(job_id)
@@ -106,6 +106,8 @@ def _log_deleted(job_ids: list[str]) -> list[str]:
 def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[str]:
     """Deletes results that are older than the retention time, and the oldest ones of tenants that store too much.
 
+    The retention time begins when a job ends, however long it waited and ran.
+
     A tenant stores too much if its results exceed the maximum of one tenant, or if all results exceed the maximum of
     all tenants and its results exceed an equal share. Results of other tenants are not deleted for it.
 
@@ -125,7 +127,8 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
     usage = add_up(sizes, owners)
     is_complete = len(sizes) - len(owners) < MAX_REINDEXED
     membership = AuditMembership(storage, job_index, list(usage), is_complete=is_complete)
-    oldest, limit = now() - timedelta(seconds=settings.retention_seconds), find_limit(usage, settings)
+    moment, limit = job_index.redis_client.now(), find_limit(usage, settings)
+    oldest = moment - timedelta(seconds=settings.retention_seconds)
 
     def choose() -> Iterator[Job]:
         for job_id in sorted(sizes):
@@ -133,7 +136,7 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
             if not is_over_limit and _find_creation_time(job_id) > oldest:
                 continue
             manifest = _find_manifest(job_id, storage)
-            if manifest is None or not (is_over_limit or _is_old(manifest.job, oldest)):
+            if manifest is None or not (is_over_limit or _find_end(manifest.job) <= oldest):
                 continue
             if membership.includes(manifest.job):
                 continue
@@ -145,13 +148,8 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
         return job.id
 
     deleted = _log_deleted(list(_run_parallel(delete, choose())))
-    delete_idempotency_keys(storage, settings)
+    delete_idempotency_keys(storage, moment - timedelta(seconds=settings.idempotency_seconds))
     return deleted
-
-
-def _is_old(job: Job, oldest: datetime) -> bool:
-    """Whether the retention time of a job has ended."""
-    return _find_creation_time(job.id) <= oldest
 
 
 def find_limit(usage: Mapping[str, int], settings: Settings) -> float:
@@ -182,6 +180,10 @@ def _find_creation_time(job_id: str) -> datetime:
         return created_at(job_id)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
+
+
+def _find_end(job: Job) -> datetime:
+    return job.finished_at or job.created_at
 
 
 def measure_jobs(storage: JobStore) -> dict[str, int]:
@@ -237,8 +239,7 @@ def _find_manifest(job_id: str, storage: JobStore) -> Manifest | None:
     return None
 
 
-def delete_idempotency_keys(storage: JobStore, settings: Settings) -> None:
-    """Deletes idempotency keys whose lifetime has ended."""
-    oldest = now() - timedelta(seconds=settings.idempotency_seconds)
+def delete_idempotency_keys(storage: JobStore, oldest: datetime) -> None:
+    """Deletes idempotency keys that were stored before a moment."""
     listed = storage.bucket.list(layout.IDEMPOTENCY_KEYS)
     storage.bucket.delete_all([stored.key for stored in listed if stored.modified < oldest])

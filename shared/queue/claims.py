@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, cast
 
-from archetype.contract.job import Progress, now
+from archetype.contract.job import Progress
 from shared.queue.lanes import name_tenant_lane
 from shared.queue.sharding import SHARD_SLOTS, UNLIMITED_ROOM
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
@@ -181,10 +181,11 @@ class Claims:
                 `TURN_SECONDS`. One worker at a time leaves its lane for a tenant.
         """
         keys = [key("leases"), key("lanes:interactive"), key("lanes:bulk")]
+        moment = self._redis_client.now().isoformat()
         arguments: list[str | int] = [
             PREFIX,
             owner,
-            now().isoformat(),
+            moment,
             lane,
             room,
             MAX_BULK_WAIT_SECONDS * 1000,
@@ -258,7 +259,7 @@ class Claims:
             claim.ref,
             claim.fence,
             job.state.value,
-            (job.finished_at or now()).isoformat(),
+            (job.finished_at or self._redis_client.now()).isoformat(),
             manifest.fence,
             job.bytes,
             job.error.model_dump_json() if job.error is not None else "",
@@ -366,7 +367,7 @@ class Claims:
 
     def list_overdue(self, count: int = 100) -> list[str]:
         """Up to `count` unfinished jobs whose deadline has passed."""
-        moment = int(now().timestamp() * 1000)
+        moment = int(self._redis_client.now().timestamp() * 1000)
         with self._redis_client.connection() as redis:
             return cast("list[str]", redis.zrange(key("deadlines"), 0, moment, byscore=True, offset=0, num=count))
 

@@ -6,7 +6,6 @@ checks of other tenants are between two of them. The store has the registrations
 lost.
 """
 
-import time
 from typing import cast
 
 from celery import Celery
@@ -38,7 +37,7 @@ class ReleaseQueue:
         """
         name = _waiting_key(entry.namespace)
         with self._redis_client.connection() as redis, redis.pipeline(transaction=True) as pipe:
-            pipe.zadd(name, {entry.reference: time.time()}, nx=True)
+            pipe.zadd(name, {entry.reference: self._redis_client.now().timestamp()}, nx=True)
             pipe.zcard(name)
             is_new, length = pipe.execute()
             if limit is None or not is_new or length <= limit:
@@ -71,7 +70,7 @@ class ReleaseQueue:
         """Notes that a release was refused; returns the references of the tenant's earlier ones that can be deleted."""
         name = _refused_key(entry.namespace)
         with self._redis_client.connection() as redis, redis.pipeline(transaction=True) as pipe:
-            pipe.zadd(name, {entry.reference: time.time()})
+            pipe.zadd(name, {entry.reference: self._redis_client.now().timestamp()})
             pipe.zrange(name, 0, -MAX_REFUSED - 1)
             pipe.zremrangebyrank(name, 0, -MAX_REFUSED - 1)
             return cast("list[str]", pipe.execute()[1])

@@ -61,6 +61,11 @@ class JobIndex:
         with redis_client.connection() as redis:
             self._delete, self._set_all = redis.register_script(DELETE), redis.register_script(SET_ALL)
 
+    @property
+    def redis_client(self) -> RedisClient:
+        """The client of the Redis that contains the records."""
+        return self._redis_client
+
     def find(self, job_id: str) -> Job | None:
         """A job without artifacts, metrics and provenance, which only the manifest has; None if there is no record."""
         with self._redis_client.connection() as redis:

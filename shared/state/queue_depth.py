@@ -1,6 +1,5 @@
 """How much waits in Redis and for how long. The cost grows with the number of lanes, not with that of shards."""
 
-import time
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -41,6 +40,7 @@ class QueueDepth:
 
 def read_queue_depth(redis_client: RedisClient) -> QueueDepth:
     """Reads the depth of the queue. Raises `Unavailable`."""
+    moment = redis_client.now().timestamp()
     with redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
         for priority in PRIORITIES:
             pipe.zrange(key(f"lanes:{priority}"), 0, -1)
@@ -59,14 +59,17 @@ def read_queue_depth(redis_client: RedisClient) -> QueueDepth:
     counts, heads = of_lanes[::2], of_lanes[1::2]
     oldest = dict.fromkeys(PRIORITIES, 0.0)
     for (priority, _), shards in zip(pending, heads, strict=True):
-        oldest[priority] = max(oldest[priority], _age(_find_queued(shards, redis_client)))
+        oldest[priority] = max(oldest[priority], _age(_find_queued(shards, redis_client), moment))
     return QueueDepth(
         queued=sum(counts),
         running=leases,
         oldest=oldest,
-        unfinished={State.QUEUED: _age_of_job(oldest_queued), State.RUNNING: _age_of_job(oldest_running)},
-        late=_age(deadline),
-        overdue=min(_age(webhook), _age([("", float(looked or 0))])),
+        unfinished={
+            State.QUEUED: _age_of_job(oldest_queued, moment),
+            State.RUNNING: _age_of_job(oldest_running, moment),
+        },
+        late=_age(deadline, moment),
+        overdue=min(_age(webhook, moment), _age([("", float(looked or 0))], moment)),
     )
 
 
@@ -80,11 +83,11 @@ def _find_queued(shards: list[tuple[str, float]], redis_client: RedisClient) -> 
     return [(ref, since) for ref, since in shards if ref.rpartition(":")[0] in queued][:1]
 
 
-def _age(entries: list[tuple[str, float]]) -> float:
-    """Seconds since the score, a time in ms, of the first entry of a sorted set; 0 if there is none."""
-    return max(0.0, time.time() - entries[0][1] / 1000) if entries else 0.0
+def _age(entries: list[tuple[str, float]], moment: float) -> float:
+    """Seconds at a moment since the score, a time in ms, of the first entry of a sorted set; 0 if there is none."""
+    return max(0.0, moment - entries[0][1] / 1000) if entries else 0.0
 
 
-def _age_of_job(job_ids: list[Any]) -> float:
-    """Seconds since the first of these jobs was created; 0 if there is none."""
-    return max(0.0, time.time() - created_at(job_ids[0]).timestamp()) if job_ids else 0.0
+def _age_of_job(job_ids: list[Any], moment: float) -> float:
+    """Seconds at a moment since the first of these jobs was created; 0 if there is none."""
+    return max(0.0, moment - created_at(job_ids[0]).timestamp()) if job_ids else 0.0

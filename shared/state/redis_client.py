@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import redis
@@ -14,6 +15,7 @@ from redis.retry import Retry
 
 from shared.errors import Refused, Unavailable
 from shared.process.circuit_breaker import CircuitBreaker
+from shared.process.shared_clock import SharedClock
 from shared.settings import Settings
 from shared.state.keys import key
 from shared.state.redis_connections import Watchdog, WatchedConnection, WatchedTlsConnection
@@ -85,6 +87,7 @@ class RedisClient:
             settings.redis_url, decode_responses=True, **read_connection_options(settings, patience)
         )
         self._breaker = CircuitBreaker() if patience.remembers else None
+        self._clock = SharedClock(self._read_time)
         self.max_block_seconds = patience.seconds - 1
 
     @contextmanager
@@ -108,6 +111,15 @@ class RedisClient:
             answered = isinstance(problem, Refused)
             self._breaker.succeed() if answered else self._breaker.fail(problem.detail, waited=waited)
         return problem
+
+    def now(self) -> datetime:
+        """The time of Redis, which all machines share. Raises `Unavailable` if Redis has never answered."""
+        return self._clock.now()
+
+    def _read_time(self) -> datetime:
+        with self.connection() as connection:
+            seconds, microseconds = connection.time()
+        return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
     def ping(self) -> None:
         """Raises `Unavailable` if Redis does not answer."""

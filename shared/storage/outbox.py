@@ -39,8 +39,8 @@ class StoredDelivery(Delivery):
     begun_at: AwareDatetime
 
 
-def describe_end(job: Job) -> StoredDelivery:
-    """The message that a job has finished."""
+def describe_end(job: Job, moment: datetime) -> StoredDelivery:
+    """The message that a job has finished, which is sent from a moment on."""
     fields = ("id", "state", "method", "model", "tags")
     data: dict[str, Any] = {name: getattr(job, name) for name in fields}
     if job.method == "audit":
@@ -51,8 +51,8 @@ def describe_end(job: Job) -> StoredDelivery:
         tenant=job.tenant,
         url=job.webhook or "",
         event=f"job.{job.state}",
-        begun_at=now(),
-        created_at=job.finished_at or now(),
+        begun_at=moment,
+        created_at=job.finished_at or moment,
         data=data,
     )
 
@@ -64,8 +64,13 @@ class Outbox:
     """
 
     def __init__(self, redis_client: RedisClient, bucket: Bucket) -> None:
+        self._redis_client = redis_client
         self._queue = DeliveryQueue(redis_client)
         self._bucket = bucket
+
+    def now(self) -> datetime:
+        """The time by which messages are due, which all machines share."""
+        return self._redis_client.now()
 
     def put(self, delivery: StoredDelivery) -> None:
         """Stores a message. It becomes due by `schedule`, or by `reconcile` if `schedule` is never called."""
@@ -112,7 +117,7 @@ class Outbox:
         self._bucket.put_document(layout.delivery_log(delivery.tenant, delivery.id), delivery)
         if delivery.state == "waiting":
             self.put(delivery)
-            self.schedule(delivery, delivery.next_at or now())
+            self.schedule(delivery, delivery.next_at or self.now())
         else:
             self._bucket.delete(layout.outbox_entry(delivery.tenant, delivery.id))
             self._queue.forget(_name(delivery))
@@ -132,8 +137,8 @@ class Outbox:
 
     def replay(self, delivery: StoredDelivery) -> StoredDelivery:
         """Sends a message again under the same id. Raises `LimitReached` if too many messages of the tenant wait."""
-        replayed = delivery.model_copy(update={"state": "waiting", "begun_at": now(), "next_at": now()})
-        if not self._queue.schedule(_name(replayed), now()):
+        replayed = delivery.model_copy(update={"state": "waiting", "begun_at": self.now(), "next_at": self.now()})
+        if not self._queue.schedule(_name(replayed), self.now()):
             raise LimitReached(f"{_too_many()}; try again when some of them have ended")
         self.record_attempt(replayed)
         return replayed
@@ -146,7 +151,7 @@ class Outbox:
                     self._restore(DeliveryName(tenant, delivery_id))
 
     def _restore(self, name: DeliveryName) -> None:
-        if not self._queue.schedule(name, now(), only_new=True) and (delivery := self.load(name)) is not None:
+        if not self._queue.schedule(name, self.now(), only_new=True) and (delivery := self.load(name)) is not None:
             self.record_attempt(_give_up(delivery, _too_many()))
 
     def _list_pending(self) -> Iterator[DeliveryName]:

@@ -5,7 +5,6 @@ from base64 import b64encode
 from datetime import timedelta
 from itertools import pairwise
 
-from archetype.contract.job import now
 from archetype.contract.webhook import Secret, Secrets
 from shared.errors import Unavailable
 from shared.state.locks import Locks
@@ -31,6 +30,7 @@ class SecretStore:
     """
 
     def __init__(self, redis_client: RedisClient, bucket: Bucket) -> None:
+        self._redis_client = redis_client
         self._locks = Locks(redis_client)
         self._bucket = bucket
 
@@ -46,7 +46,7 @@ class SecretStore:
 
     def list_signing_secrets(self, tenant: str) -> list[str]:
         """The secrets that sign a message sent now, newest first."""
-        return [secret.secret for secret in _select_valid(self.find(tenant))]
+        return [secret.secret for secret in self._select_valid(self.find(tenant))]
 
     def _replace(self, tenant: str, seen: Secrets) -> Secrets:
         """Adds a secret to those that the caller has seen; if another request has added one since, returns that one."""
@@ -54,8 +54,9 @@ class SecretStore:
             stored, tag = self._load(tenant)
             if stored != seen:
                 return stored
-            newest = Secret(secret=f"whsec_{b64encode(secrets.token_bytes(32)).decode()}", created_at=now())
-            renewed = Secrets(items=[newest, *_select_valid(stored)][:MAX_SECRETS])
+            secret = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
+            newest = Secret(secret=secret, created_at=self._redis_client.now())
+            renewed = Secrets(items=[newest, *self._select_valid(stored)][:MAX_SECRETS])
             held.extend(LOCK_SECONDS)
             if self._bucket.replace_document(layout.webhook_secrets(tenant), renewed, tag=tag):
                 return renewed
@@ -68,8 +69,8 @@ class SecretStore:
         stored, tag = self._bucket.get_tagged_document(layout.webhook_secrets(tenant), Secrets)
         return stored or Secrets(), tag
 
-
-def _select_valid(stored: Secrets) -> list[Secret]:
-    """The newest secret, and those that were replaced less than `OVERLAP` ago."""
-    replaced = [earlier for later, earlier in pairwise(stored.items) if now() - later.created_at < OVERLAP]
-    return [*stored.items[:1], *replaced]
+    def _select_valid(self, stored: Secrets) -> list[Secret]:
+        """The newest secret, and those that were replaced less than `OVERLAP` ago."""
+        moment = self._redis_client.now()
+        replaced = [earlier for later, earlier in pairwise(stored.items) if moment - later.created_at < OVERLAP]
+        return [*stored.items[:1], *replaced]

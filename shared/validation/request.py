@@ -11,7 +11,7 @@ from archetype.contract.parameters.class_model import ClassModelParameters
 from archetype.contract.parameters.inputs import Top
 from archetype.contract.problem import FieldError
 from archetype.contract.registration import NewRelease
-from archetype.contract.request import REQUEST, STORED, AnyRequest, Audit, ClassModel, ImageRequest
+from archetype.contract.request import REQUEST, AnyRequest, Audit, ClassModel, ImageRequest
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
 from shared.errors import InvalidRequest
@@ -48,14 +48,6 @@ def parse_release(body: object) -> NewRelease:
     """Parses the body of `POST /v1/models` from decoded JSON. Raises `InvalidRequest`."""
     try:
         return NewRelease.model_validate(body)
-    except ValidationError as error:
-        raise explain(error) from error
-
-
-def parse_stored(body: object) -> AnyRequest:
-    """Parses an accepted request from decoded JSON; unlike `parse_request`, also an audit. Raises `InvalidRequest`."""
-    try:
-        return STORED.validate_python(body)
     except ValidationError as error:
         raise explain(error) from error
 

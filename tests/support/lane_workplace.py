@@ -3,7 +3,7 @@
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from archetype.contract.job import Job, State, now
 from deploy.local import Stack
 from shared.catalogue.catalogue import load_catalogue
 from shared.media.image import ImageFacts
+from shared.queue.celery_app import create_broker
 from shared.queue.claims import Claims
 from shared.queue.lanes import name_lane
 from shared.queue.sharding import split_job
+from shared.settings import Settings
 from shared.state.job_ids import new_job_id
 from shared.state.job_index import JobIndex
 from shared.state.locks import Locks
@@ -29,10 +31,12 @@ from shared.storage.job_store import JobStore
 from shared.storage.outbox import Outbox
 from shared.storage.s3 import Bucket
 from shared.validation.request import check_request, parse_request
+from shared.validation.stored_request import dump_stored
 from tests.conftest import write_catalogue
 from tests.support.run_method import encode, noise
 from worker.engine.model.autotune import ExecutionPlan
 from worker.execution.lane_runner import run_next_lane
+from worker.execution.recovery import LeaseMonitor, Recovery
 from worker.execution.worker_context import WorkerContext
 from worker.models.loader import Loader, ModelCache
 from worker.models.plan_cache import PlanCache
@@ -111,6 +115,21 @@ class LaneWorkplace:
             stopping=self.stopping,
         )
 
+    def recovery(self, settings: Settings) -> Recovery:
+        """Returns a recovery of the same jobs with its own connections."""
+        redis_client, bucket = RedisClient(settings), Bucket(settings)
+        return Recovery(
+            settings=settings,
+            redis_client=redis_client,
+            job_index=JobIndex(redis_client),
+            locks=Locks(redis_client),
+            claims=Claims(redis_client),
+            storage=JobStore(bucket),
+            outbox=Outbox(redis_client, bucket),
+            broker=create_broker(settings),
+            leases=LeaseMonitor(settings.lease_seconds),
+        )
+
     def submit(
         self,
         targets: list[int] | None = None,
@@ -124,11 +143,26 @@ class LaneWorkplace:
         body = {"method": "class_model", "model": model, "params": QUICK, **classes, **body}
         checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
         shards, weight = split_job(checked.request, checked.targets)
+        lane = name_lane(checked.request, checked.release.identity)
+        sizes: dict[str, Any] = {"shards": shards, "weight": weight}
+        return self.place(dump_stored(checked.request), lane, seconds=seconds, tenant=tenant, **sizes)
+
+    def place(
+        self,
+        request: dict[str, Any],
+        lane: str,
+        *,
+        shards: Sequence[int] = (1,),
+        weight: int = 1,
+        seconds: float = 600,
+        tenant: str = "default",
+    ) -> str:
+        """Stores and queues a request as it is; returns the id of its job."""
         spec = JobSpec(
             tenant=tenant,
-            request=checked.request.model_dump(mode="json"),
-            lane=name_lane(checked.request, checked.release.identity),
-            shards=shards,
+            request=request,
+            lane=lane,
+            shards=list(shards),
             weight=weight,
             created_at=now(),
             deadline=now() + timedelta(seconds=seconds),

@@ -31,17 +31,19 @@ class Cancelled(Exception):
 class Heartbeat:
     """The lease of one claim. Another thread renews it, because one step may take longer than a lease.
 
+    A renewal that fails because Redis does not answer ends nothing. The attempt goes on until Redis says that the claim
+    is void; what it writes under a void claim has no effect.
+
     Attributes:
         progress: The last reported progress.
         checked_at: Time of the last call of `check`, in seconds of the monotonic clock.
     """
 
-    def __init__(self, claims: Claims, claim: Claim, *, lease_seconds: float, job_seconds: float) -> None:
+    def __init__(self, claims: Claims, claim: Claim, *, job_seconds: float) -> None:
         self._claims = claims
         self._claim = claim
-        self._lease_seconds = lease_seconds
         self._job_seconds = job_seconds
-        self._started = self._renewed = self.checked_at = time.monotonic()
+        self._started = self.checked_at = time.monotonic()
         self._cancel_reason: str | None = None
         self._lost = False
         self.progress = Progress()
@@ -55,12 +57,12 @@ class Heartbeat:
         """Raises an exception if the attempt must end.
 
         Raises:
-            ClaimLost: The shard belongs to another worker, or the lease could not be renewed in time.
+            ClaimLost: The shard was returned to the queue, or belongs to another worker.
             Cancelled: The job was cancelled.
             TimeLimitExceeded: The attempt has run for longer than the limit.
         """
         self.checked_at = time.monotonic()
-        if self._lost or self.checked_at - self._renewed > self._lease_seconds:
+        if self._lost:
             raise ClaimLost(self._claim.ref)
         if self._cancel_reason is not None:
             raise Cancelled(self._cancel_reason)
@@ -80,10 +82,8 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Renews the lease; if Redis does not answer, the next beat tries again."""
-        asked = time.monotonic()
         try:
             self._cancel_reason = self._claims.renew(self._claim, self.progress) or self._cancel_reason
-            self._renewed = asked
         except ClaimLost:
             self._lost = True
         except Problem as problem:

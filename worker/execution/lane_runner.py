@@ -103,7 +103,7 @@ class LaneRunner:
                 claim = self._worker_context.claims.claim(
                     self._worker_context.owner, lane=self._lane_name, room=room, leaves=leaves
                 )
-            except Unavailable:  # the running attempts go on; their leases limit for how long
+            except Unavailable:  # the running attempts go on
                 return
             if claim is None:
                 return

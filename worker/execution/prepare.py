@@ -21,8 +21,9 @@ from shared.queue.claims import Claim
 from shared.state.events import Events
 from shared.storage.documents import JobSpec, ShardResult
 from shared.storage.job_store import JobStore
-from shared.validation.request import CheckedRequest, check_request, parse_stored
+from shared.validation.request import CheckedRequest, check_request
 from shared.validation.store_keys import expand_prefixes
+from shared.validation.stored_request import parse_stored
 from worker.execution.attempt import Attempt
 from worker.execution.lane import Lane
 from worker.execution.worker_context import WorkerContext

@@ -51,6 +51,9 @@ MAX_SWEEPERS = 3
 MISSED_SWEEPS = 3.0
 """Number of sweeps that such a worker may miss before another worker takes its place."""
 
+MAX_COUNTED = 0.4
+"""Part of a lease that counts at most of the time between two looks: an expired lease was seen four times."""
+
 log = structlog.get_logger()
 
 
@@ -59,15 +62,18 @@ class LeaseMonitor:
     """Finds expired leases: those that have not been renewed for too long.
 
     It uses the monotonic clock of this process, so that neither a change of the system time nor a new Redis ends a
-    lease early or keeps it forever.
+    lease early or keeps it forever. A worker cannot renew its lease while Redis does not answer, or while the machine
+    stands still, and this process cannot look then. So of the time between two looks only a part of a lease counts.
 
     Attributes:
         seconds: Time after which a lease that is not renewed has expired.
-        seen: The last beat of every lease, and when it was first seen.
+        seen: The last beat of every lease, and for how many seconds it was seen unchanged.
+        looked_at: When the leases were seen last, in seconds of the monotonic clock.
     """
 
     seconds: float
     seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+    looked_at: float = field(default_factory=time.monotonic)
 
     def find_expired(self, beats: dict[str, str]) -> dict[str, str]:
         """Returns the leases that have expired, with their beats.
@@ -76,11 +82,14 @@ class LeaseMonitor:
             beats: The last beat of every lease, by the reference of its shard.
         """
         moment = time.monotonic()
-        self.seen = {
-            ref: self.seen[ref] if self.seen.get(ref, ("",))[0] == beat else (beat, moment)
-            for ref, beat in beats.items()
-        }
-        return {ref: beat for ref, (beat, since) in self.seen.items() if moment - since > self.seconds}
+        passed = min(moment - self.looked_at, self.seconds * MAX_COUNTED)
+        self.looked_at = moment
+        self.seen = {ref: (beat, self._count(ref, beat, passed)) for ref, beat in beats.items()}
+        return {ref: beat for ref, (beat, unchanged) in self.seen.items() if unchanged > self.seconds}
+
+    def _count(self, ref: str, beat: str, passed: float) -> float:
+        last_beat, unchanged = self.seen.get(ref, ("", 0.0))
+        return unchanged + passed if beat == last_beat else 0.0
 
 
 @dataclass(frozen=True)
@@ -187,7 +196,8 @@ class Recovery:
     def rebuild(self, job_id: str) -> None:
         """Restores the record of a job in Redis from the store."""
         try:
-            if rebuild(job_id, self.job_index, self.claims, self.storage) is None and is_abandoned_submission(job_id):
+            job, moment = rebuild(job_id, self.job_index, self.claims, self.storage), self.redis_client.now()
+            if job is None and is_abandoned_submission(job_id, moment):
                 self.storage.close(job_id)
         except Problem as problem:
             log.warning("job.unreadable", job_id=job_id, error=problem.detail)
@@ -216,7 +226,7 @@ class Recovery:
         """Sends the messages of registered releases that are not decided again, and deletes old refused ones."""
         registrations = self._registrations.read()
         resume_checks(registrations, ReleaseQueue(self.redis_client), self.broker)
-        delete_refused(registrations, self.storage, self.locks)
+        delete_refused(registrations, self.storage, self.locks, self.redis_client.now())
 
     @cached_property
     def _registrations(self) -> RegistrationCache:

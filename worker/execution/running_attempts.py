@@ -49,10 +49,8 @@ class RunningAttempts:
 
     def open(self, claim: Claim) -> Attempt:
         """Adds an attempt, and renews its lease from now on."""
-        settings = self._worker_context.settings
-        heartbeat = Heartbeat(
-            self._worker_context.claims, claim, lease_seconds=settings.lease_seconds, job_seconds=settings.job_seconds
-        )
+        job_seconds = self._worker_context.settings.job_seconds
+        heartbeat = Heartbeat(self._worker_context.claims, claim, job_seconds=job_seconds)
         self.heartbeats.add(heartbeat)
         self.attempts.append(attempt := Attempt(claim, heartbeat))
         return attempt

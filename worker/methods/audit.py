@@ -15,7 +15,7 @@ from archetype.contract.audit_plan import Gates
 from archetype.contract.job import Progress
 from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.request import Audit
-from shared.errors import Problem
+from shared.errors import Problem, Unavailable
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
@@ -131,11 +131,17 @@ def compare_with(
 
 
 def load_probes(context: JobContext[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
-    """Images of the probes as the networks see them, each (H, W, C), by id. An unreadable image adds an error."""
+    """Images of the probes as the networks see them, each (H, W, C), by id. An unreadable image adds an error.
+
+    Raises:
+        Unavailable: The store does not answer.
+    """
     images: dict[str, Levels] = {}
     for number, probe in enumerate(context.request.plan.probes, 1):
         try:
             images[probe.id] = crop_levels(context.images.load(probe.id), context.release.preprocessing)
+        except Unavailable:  # for a while; an error would be in the verdict for ever
+            raise
         except Problem as problem:
             errors.append(f"probe {probe.id[:12]}: {problem.detail}")
         yield Progress(done=number, total=len(context.request.plan.probes), unit="probe")

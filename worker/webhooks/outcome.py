@@ -7,7 +7,6 @@ from random import uniform
 
 import structlog
 
-from archetype.contract.job import now
 from archetype.contract.webhook import DeliveryAttempt
 from shared.storage.outbox import StoredDelivery
 
@@ -29,30 +28,31 @@ log = structlog.get_logger()
 
 
 def next_delivery_state(
-    delivery: StoredDelivery, attempt: DeliveryAttempt, *, wait: float = 0.0, final: bool = False
+    delivery: StoredDelivery, attempt: DeliveryAttempt, moment: datetime, *, wait: float = 0.0, final: bool = False
 ) -> StoredDelivery:
     """Returns the delivery after an attempt: delivered, given up, or waiting for its next attempt.
 
     Args:
         delivery: The delivery before the attempt.
         attempt: The attempt.
+        moment: The time that all machines share.
         wait: Least wait until the next attempt in seconds, as the receiver asked for it.
         final: Whether no further attempt can succeed.
     """
     attempts = [*delivery.tries, attempt][-MAX_ATTEMPTS_LISTED:]
     if attempt.error is None:
         return delivery.model_copy(update={"state": "delivered", "tries": attempts, "next_at": None})
-    if final or attempt.status == GONE or has_expired(delivery):
+    if final or attempt.status == GONE or has_expired(delivery, moment):
         log.warning("webhook.given_up", delivery=delivery.id, tenant=delivery.tenant, error=attempt.error)
         return delivery.model_copy(update={"state": "given_up", "tries": attempts, "next_at": None})
     failures = sum(earlier.at >= delivery.begun_at for earlier in attempts)
     usual = min(MAX_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** max(0, failures - 1)) * uniform(0.8, 1.2)  # noqa: S311
-    return delivery.model_copy(update={"tries": attempts, "next_at": now() + timedelta(seconds=max(usual, wait))})
+    return delivery.model_copy(update={"tries": attempts, "next_at": moment + timedelta(seconds=max(usual, wait))})
 
 
-def has_expired(delivery: StoredDelivery) -> bool:
-    """Whether the time for the attempts of a delivery is over."""
-    return now() - delivery.begun_at > GIVE_UP_AFTER
+def has_expired(delivery: StoredDelivery, moment: datetime) -> bool:
+    """Whether the time for the attempts of a delivery is over at a moment."""
+    return moment - delivery.begun_at > GIVE_UP_AFTER
 
 
 def read_retry_after(value: str | None, status: int | None) -> float:

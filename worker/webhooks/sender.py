@@ -155,7 +155,7 @@ class WebhookSender:
         except Unavailable as problem:  # not the fault of the receiver, and nothing was sent
             _log_interruption("webhook.postponed", problem, tenant=name.tenant, delivery=name.id)
             with suppress(Unavailable):
-                self._outbox.delay(name, now() + timedelta(seconds=POSTPONED_SECONDS))
+                self._outbox.delay(name, self._outbox.now() + timedelta(seconds=POSTPONED_SECONDS))
             return None
 
     def _attempt_loaded(
@@ -165,10 +165,10 @@ class WebhookSender:
             receiver = parse_url(delivery.url).origin
         except ValueError as error:  # an entry of an earlier version
             return delivery, Sent.failed(error, final=True)
-        if has_expired(delivery):
+        if has_expired(delivery, self._outbox.now()):
             return delivery, Sent.failed("the time for attempts is over; a replay sends it again", final=True)
         if wait := self._slots.enter(slot, receiver):
-            self._outbox.delay(name, now() + timedelta(seconds=wait))
+            self._outbox.delay(name, self._outbox.now() + timedelta(seconds=wait))
             return None
         sent = self.send(delivery)
         failed = sent.attempt.error is not None
@@ -178,7 +178,10 @@ class WebhookSender:
     def _record(self, delivery: StoredDelivery, sent: Sent) -> None:
         outcome = "failed" if sent.attempt.error is not None else "delivered"
         increment(self._redis_client, "archetype_webhook_tries", outcome)
-        self._outbox.record_attempt(next_delivery_state(delivery, sent.attempt, wait=sent.wait, final=sent.final))
+        moment = self._outbox.now()
+        self._outbox.record_attempt(
+            next_delivery_state(delivery, sent.attempt, moment, wait=sent.wait, final=sent.final)
+        )
 
     def send(self, delivery: StoredDelivery) -> Sent:
         """Makes one attempt. Whatever goes wrong is the error of the attempt.
@@ -186,7 +189,7 @@ class WebhookSender:
         Raises:
             Unavailable: The secrets of the tenant cannot be read, so that nothing was sent.
         """
-        began, clock = now(), time.monotonic()
+        began, clock = self._outbox.now(), time.monotonic()
         status, error, wait = None, None, 0.0
         try:
             body, headers = make_message(delivery, self._secrets.list_signing_secrets(delivery.tenant))

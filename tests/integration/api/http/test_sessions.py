@@ -22,6 +22,7 @@ from deploy.local import Stack
 from shared.state.redis_client import RedisClient
 from shared.storage.api_keys import Caller
 from tests.support.callers import issue_token
+from tests.support.clock import set_wrong
 from tests.support.identity_provider import IdentityProvider, run_identity_provider
 
 
@@ -226,6 +227,14 @@ def test_a_session_expires_and_each_user_has_a_limited_number(stack: Stack) -> N
     assert sessions.find(kept) is not None
     moment += 100
     assert sessions.find(ids[-1]) is None
+
+
+def test_a_session_does_not_end_at_a_machine_whose_clock_is_ahead(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, _ = Sessions(RedisClient(stack.settings)).start(Caller(key="2" * 16), seconds=600)
+    set_wrong(monkeypatch, timedelta(days=1))
+    assert Sessions(RedisClient(stack.settings)).find(session_id) is not None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,15 +13,17 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from archetype.client import Client
-from archetype.contract.job import Job, State
+from archetype.contract.job import Job, State, now
 from archetype.contract.parameters.types import dump_with_old_names
 from archetype.contract.problem import ProblemDocument
 from deploy.local import Stack
 from shared.errors import MEDIA_TYPE
+from shared.state.job_ids import created_at
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
 from shared.validation.request import parse_request
 from tests.support.api_requests import LONG, OTHER_LANE, QUICK, Submit
+from tests.support.clock import set_wrong
 
 GREY = {"method": "class_model", "model": "grey", "targets": ["one"], "params": {"steps": 4}}
 NEWER_GREY = """
@@ -128,6 +131,18 @@ def test_an_idempotency_key_that_an_earlier_version_bound_returns_its_job(stack:
     store.save_idempotency_key("default", key, bound.decode())
     assert submit(QUICK, Idempotency_Key=key).json()["id"] == first
     assert submit(QUICK | {"targets": ["bee"]}, Idempotency_Key=key).status_code == 422
+
+
+@pytest.mark.parametrize("change", [timedelta(days=1), -timedelta(days=1)], ids=["ahead", "behind"])
+def test_a_job_that_an_api_whose_clock_is_wrong_accepts_has_its_whole_time(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, change: timedelta
+) -> None:
+    began, app = now(), create_app(stack.settings)
+    set_wrong(monkeypatch, change)
+    job = Job.model_validate(app.test_client().post("/v1/jobs", json=QUICK).get_json())
+    assert abs(job.created_at - began) < timedelta(hours=1)
+    assert abs(created_at(job.id) - began) < timedelta(hours=1)
+    assert job.deadline == job.created_at + timedelta(seconds=stack.settings.deadline_seconds)
 
 
 def test_a_full_queue_answers_429(stack: Stack, submit: Submit) -> None:

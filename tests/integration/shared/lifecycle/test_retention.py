@@ -11,6 +11,7 @@ from ulid import ULID
 from archetype.contract.job import State, now
 from archetype.contract.request import Audit
 from deploy.local import Stack
+from shared.errors import Unavailable
 from shared.lifecycle.finish import to_finished
 from shared.lifecycle.retention import expire, expire_old
 from shared.settings import Settings
@@ -39,7 +40,7 @@ def storage(stack: Stack) -> Iterator[JobStore]:
 
 @pytest.fixture
 def place(storage: JobStore, job_index: JobIndex) -> Place:
-    """A function that stores a job that ended some days ago, with ten kilobytes of artifacts."""
+    """A function that stores a job that ended some days ago, with ten kilobytes of artifacts; it waited some days."""
 
     def place_result(days: float, **changes: Any) -> str:
         manifest = store_result(storage, days, **changes)
@@ -50,16 +51,49 @@ def place(storage: JobStore, job_index: JobIndex) -> Place:
 
 
 def store_result(
-    storage: JobStore, days: float, *, tenant: str = "default", mark: bool | None = False, **request: object
+    storage: JobStore,
+    days: float,
+    *,
+    tenant: str = "default",
+    mark: bool | None = False,
+    waited: float = 0,
+    **request: object,
 ) -> Manifest:
-    job_id = str(ULID.from_datetime(now() - timedelta(days=days))).lower()
+    job_id = str(ULID.from_datetime(now() - timedelta(days=days + waited))).lower()
     spec = make_spec(**request).model_copy(update={"tenant": tenant, "in_audit": mark})
     storage.save_spec(job_id, spec)
     storage.save_artifact(job_id, 1, "a.png", bytes(SIZE), media_type="image/png")
-    manifest = Manifest(job=to_finished(spec.job(job_id), State.SUCCEEDED), fence=1)
+    ended = now() - timedelta(days=days)
+    finished = to_finished(spec.job(job_id), State.SUCCEEDED).model_copy(update={"finished_at": ended})
+    manifest = Manifest(job=finished, fence=1)
     storage.save_manifest(manifest)
     storage.close(job_id)
     return manifest
+
+
+def test_the_retention_time_begins_when_a_job_ends(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+) -> None:
+    waited, old = place(20, waited=20), place(31, waited=20)
+    assert expire(storage, job_index, settings) == [old]
+    assert storage.load_manifest(waited)
+    assert not storage.has_expired(waited, "default")
+    a_day = settings.model_copy(update={"retention_seconds": 86_400})
+    assert expire(storage, job_index, a_day) == [waited]
+
+
+def test_a_result_without_the_time_of_its_end_expires_by_its_acceptance(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+) -> None:
+    old, fresh = (place(days) for days in (40, 20))
+    for job_id in (old, fresh):
+        manifest = storage.load_manifest(job_id)
+        assert manifest is not None
+        accepted = now() - timedelta(days=40 if job_id == old else 20)
+        job = manifest.job.model_copy(update={"finished_at": None, "created_at": accepted})
+        storage.save_manifest(manifest.model_copy(update={"job": job}))
+    assert expire(storage, job_index, settings) == [old]
+    assert storage.load_manifest(fresh)
 
 
 def test_a_tag_does_not_keep_a_result(place: Place, storage: JobStore, job_index: JobIndex, settings: Settings) -> None:
@@ -183,6 +217,20 @@ def test_members_of_audits_of_an_earlier_version_are_found_by_the_records_of_the
     storage.save_member_id("default", "digest", listed)
     assert expire(storage, job_index, settings) == [tagged]
     assert all(storage.load_manifest(job_id) for job_id in (recorded, listed, repeated))
+
+
+def test_a_request_that_cannot_be_read_for_a_while_does_not_delete_a_member_of_an_audit(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = place(40, mark=True)
+    monkeypatch.setattr(JobStore, "load_spec", lambda *_: (_ for _ in ()).throw(Unavailable("away")))
+    with pytest.raises(Unavailable):
+        expire(storage, job_index, settings)
+    monkeypatch.undo()
+    assert expire(storage, job_index, settings) == []
+    newer = storage.bucket.get(f"jobs/{member}/request.json").replace(b'"format":2', b'"format":99')
+    storage.bucket.put(f"jobs/{member}/request.json", newer, media_type="application/json")
+    assert expire(storage, job_index, settings) == []
 
 
 def test_jobs_that_may_be_members_are_kept_until_redis_knows_all_audits(

@@ -103,7 +103,7 @@ def test_refused_releases_expire_by_age_and_number_and_others_stay(releases: Job
     save(releases, "new", RegistrationState.REFUSED, tenant="alice")
     save(releases, "waits", RegistrationState.TRYING, tenant="alice", age=2 * REFUSED_SECONDS)
     save(releases, "good", RegistrationState.ACCEPTED, tenant="alice", age=2 * REFUSED_SECONDS)
-    delete_refused(RegistrationCache(releases).read(), releases, locks)
+    delete_refused(RegistrationCache(releases).read(), releases, locks, now())
     left = {(each.tenant, each.name) for each in releases.list_registrations()}
     assert {name for tenant, name in left if tenant == "alice"} == {"new", "waits", "good"}
     assert {name for tenant, name in left if tenant == "mallory"} == {f"bad-{n:02}" for n in range(MAX_REFUSED)}
@@ -113,7 +113,7 @@ def test_a_refused_release_that_was_registered_again_is_not_deleted(releases: Jo
     save(releases, "net", RegistrationState.REFUSED, age=REFUSED_SECONDS + 60)
     registrations = RegistrationCache(releases).read()
     save(releases, "net", RegistrationState.TRYING)
-    delete_refused(registrations, releases, locks)
+    delete_refused(registrations, releases, locks, now())
     assert releases.load_registration("net", "1", "mallory") is not None
 
 

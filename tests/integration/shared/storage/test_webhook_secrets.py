@@ -18,6 +18,7 @@ from shared.state.redis_client import RedisClient
 from shared.storage import layout, webhook_secrets
 from shared.storage.s3 import Bucket
 from shared.storage.webhook_secrets import MAX_SECRETS, OVERLAP, SecretStore
+from tests.support.clock import set_wrong
 
 TENANT = "secrets-test"
 CALLERS = 8
@@ -87,6 +88,15 @@ def test_a_secret_that_was_replaced_a_day_ago_signs_nothing(store: SecretStore, 
     renewed = store.renew(TENANT)
     assert [secret.secret for secret in renewed.items[1:]] == ["whsec_0", "whsec_1", "whsec_2"]
     assert timedelta(0) <= now() - renewed.items[0].created_at < timedelta(minutes=5)
+
+
+def test_a_machine_whose_clock_is_ahead_signs_with_the_previous_secret_too(
+    store: SecretStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, both = store.find(TENANT).items, store.renew(TENANT).items
+    set_wrong(monkeypatch, 2 * OVERLAP)
+    assert store.list_signing_secrets(TENANT) == [secret.secret for secret in both]
+    assert both[1:] == first
 
 
 def test_no_secret_is_made_while_another_process_holds_the_lock(

@@ -7,7 +7,9 @@ import pytest
 
 from archetype.contract.job import State
 from tests.support.lane_workplace import LaneWorkplace, assert_same_files
+from tests.support.waiting import wait_until
 from worker.execution.lane_runner import run_next_lane
+from worker.execution.recovery import RecoveryThreads
 
 
 def test_cancelling_a_job_changes_nothing_for_the_other_jobs_of_its_batch(lanes: LaneWorkplace, at_step: Any) -> None:
@@ -44,6 +46,29 @@ def test_a_step_that_hangs_ends_the_process(lanes: LaneWorkplace, monkeypatch: p
     monkeypatch.setattr("tests.support.networks.time.sleep", lambda _: threading.Event().wait(1.2))
     run_next_lane(lanes.worker_context(step_seconds=0.4))
     assert ended[0] == 70
+
+
+def test_pauses_of_redis_that_are_longer_than_a_lease_are_no_attempts(lanes: LaneWorkplace, at_step: Any) -> None:
+    """The worker and the recovery go on at the same time, and neither can tell the pause from the other's silence."""
+    settings = lanes.settings.model_copy(update={"lease_seconds": 3, "sweep_seconds": 0.5})
+    threads = RecoveryThreads(lanes.recovery(settings))
+    job_id = lanes.submit([0], model="slow")
+    beats: list[dict[str, str]] = [{}]
+
+    def pause() -> None:
+        wait_until(lambda: dict(lanes.claims.leases()) != beats[-1])
+        beats.append(dict(lanes.claims.leases()))
+        lanes.redis.execute_command("CLIENT", "PAUSE", 4500, "ALL")
+
+    for step in (2, 4, 6):
+        at_step(step, pause)
+    threads.start()
+    try:
+        lanes.work()
+    finally:
+        threads.stop()
+    ended = lanes.result(job_id)
+    assert (ended.state, ended.attempt, len(beats)) == (State.SUCCEEDED, 1, 4)
 
 
 def test_a_worker_that_has_lost_its_claim_writes_nothing(lanes: LaneWorkplace, at_step: Any) -> None:

@@ -62,6 +62,23 @@ def test_a_worker_leaves_its_lane_when_another_tenant_has_waited(
     assert lanes.result(lonely[0]).state is State.SUCCEEDED
 
 
+def test_a_request_with_an_unknown_parameter_returns_to_the_queue_and_is_not_called_invalid(
+    lanes: LaneWorkplace,
+) -> None:
+    request = {"method": "class_model", "model": "grey@1", "targets": [1], "params": {"steps": 4}}
+    job_id = lanes.place(request | {"params": {"steps": 4, "unheard_of": 1}}, "grey@1/class_model")
+    assert run_next_lane(lanes.worker_context()) is False
+    waiting = lanes.job_index.find(job_id)
+    assert waiting is not None
+    assert (waiting.state, waiting.attempt) == (State.QUEUED, 0)
+    readable = json.loads(lanes.storage.load_spec(job_id)) | {"request": request}
+    lanes.storage.bucket.put(
+        f"jobs/{job_id}/request.json", json.dumps(readable).encode(), media_type="application/json"
+    )
+    lanes.work()
+    assert lanes.result(job_id).state is State.SUCCEEDED
+
+
 def test_a_job_of_a_newer_version_returns_to_the_queue_without_counting_an_attempt(lanes: LaneWorkplace) -> None:
     job_id = lanes.submit([1])
     newer = json.loads(lanes.storage.load_spec(job_id)) | {"format": 3, "shape": "unknown"}

@@ -10,6 +10,7 @@ import redis
 
 from archetype.contract.job import Progress, State, now
 from deploy.local import Stack
+from shared.catalogue.release import Release
 from shared.lifecycle import retention
 from shared.queue.celery_app import count_messages, create_broker
 from shared.queue.claims import Claim, Claims
@@ -17,10 +18,11 @@ from shared.state.job_ids import new_job_id
 from shared.state.job_index import JobIndex
 from shared.state.locks import Locks
 from shared.state.redis_client import RedisClient
-from shared.storage.documents import Manifest, ShardResult
+from shared.storage.documents import Manifest, Registration, RegistrationState, ShardResult
 from shared.storage.job_store import JobStore
 from shared.storage.outbox import Outbox
 from shared.storage.s3 import Bucket
+from tests.support.clock import set_wrong
 from tests.support.jobs import make_spec, place
 from worker.execution.recovery import LeaseMonitor, Recovery, RecoveryThreads
 
@@ -68,9 +70,10 @@ class RecoveryLab:
         return claim
 
     def expire(self) -> None:
-        """Runs the recovery before and after all leases expire."""
-        self.recovery.sweep()
-        time.sleep(LEASE * 1.3)
+        """Runs the recovery until all leases have expired that are not renewed meanwhile."""
+        for _ in range(4):
+            self.recovery.sweep()
+            time.sleep(LEASE * 0.5)
         self.recovery.sweep()
 
     def state(self, job_id: str) -> State:
@@ -207,6 +210,47 @@ def test_a_worker_that_renews_its_lease_receives_the_passed_deadline(lab: Recove
     assert lab.claims.renew(claim, Progress()) == "deadline"
 
 
+@pytest.mark.parametrize("change", [timedelta(days=1), -timedelta(days=1)], ids=["ahead", "behind"])
+def test_a_recovery_whose_clock_is_wrong_by_a_day_cancels_only_what_is_overdue(
+    lab: RecoveryLab, monkeypatch: pytest.MonkeyPatch, change: timedelta
+) -> None:
+    running = lab.queue()
+    assert lab.claims.claim("a worker").job_id == running
+    waiting, late = lab.queue(), lab.queue(seconds=-1)
+    set_wrong(monkeypatch, change)
+    lab.recovery.sweep()
+    assert [lab.state(job_id) for job_id in (running, waiting, late)] == [State.RUNNING, State.QUEUED, State.CANCELLED]
+    assert lab.claims.why_cancelled(running) is None
+
+
+@pytest.mark.parametrize("change", [timedelta(days=60), -timedelta(days=60)], ids=["ahead", "behind"])
+def test_what_a_machine_whose_clock_is_wrong_ends_is_kept_for_the_retention_time(
+    lab: RecoveryLab, monkeypatch: pytest.MonkeyPatch, change: timedelta
+) -> None:
+    job_id, began = lab.queue(), now()
+    set_wrong(monkeypatch, change)
+    lab.recovery.cancel(job_id, "asked")
+    ended = lab.storage.load_manifest(job_id).job.finished_at
+    assert began - timedelta(hours=1) < ended < began + timedelta(hours=1)
+
+
+def test_a_recovery_whose_clock_is_ahead_deletes_nothing_early(
+    lab: RecoveryLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, refused = finished(lab), Release(name="net", architecture="factory:small", classes=["a"])
+    lab.storage.save_idempotency_key("default", "key", "job")
+    lab.storage.bucket.put(f"open/{new_job_id()}", b"", media_type="text/plain")
+    lab.storage.save_registration(Registration(entry=refused, state=RegistrationState.REFUSED))
+    set_wrong(monkeypatch, timedelta(days=60))
+    assert retention.expire(lab.storage, lab.job_index, lab.settings) == []
+    lab.recovery.reconcile()
+    lab.recovery.send_release_checks()
+    assert lab.storage.load_manifest(fresh)
+    assert lab.storage.find_idempotency_key("default", "key") == "job"
+    assert len(list(lab.storage.list_open())) == 1
+    assert len(list(lab.storage.list_registrations())) == 1
+
+
 def test_all_jobs_are_restored_from_the_store_after_redis_has_lost_them(lab: RecoveryLab) -> None:
     waiting, running, ended, parts = (lab.queue(shards=shards) for shards in ((1,), (1,), (1,), (1, 1)))
     claims = {claim.job_id: claim for claim in (lab.claims.claim("a worker") for _ in range(4))}
@@ -262,7 +306,8 @@ def finished(lab: RecoveryLab, days: float = 0, **changes: object) -> str:
     job = place(lab.claims, job_id)
     claim = lab.claims.claim("a worker")
     lab.storage.save_artifact(job_id, claim.fence, "a.png", bytes(10_000), media_type="image/png")
-    lab.claims.finish_job(claim, lab.end(job.id, claim, **changes))
+    ended = {"finished_at": now() - timedelta(days=days), **changes}
+    lab.claims.finish_job(claim, lab.end(job.id, claim, **ended))
     return job_id
 
 

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from archetype.contract.job import Job, State
+from archetype.contract.request import Audit
 from shared.errors import Unavailable
+from shared.queue.lanes import name_lane
 from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
+from shared.storage.uploads import Uploads
 from tests.support.lane_workplace import LaneWorkplace
 from worker.execution import complete
 from worker.execution.lane_runner import run_next_lane
@@ -45,6 +48,26 @@ def test_a_store_that_fails_while_a_result_is_written_costs_no_attempt(
     assert (lanes.job_index.find(job_id).state, lanes.job_index.find(job_id).attempt) == (State.QUEUED, 0)
     lanes.work()
     assert lanes.result(job_id).state is State.SUCCEEDED
+
+
+def test_a_store_that_does_not_answer_for_a_while_is_no_error_of_an_audit(
+    lanes: LaneWorkplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = lanes.upload(seed=1)
+    plan = {"name": "nightly", "probes": [{"id": probe, "target": 0}], "baselines": []}
+    audit = Audit.model_validate({"model": "grey@1", "plan": plan, "baselines": [], "members": {}})
+    job_id = lanes.place(audit.model_dump(mode="json"), name_lane(audit, "grey@1"))
+    monkeypatch.setattr(Uploads, "load_image", lambda *_: (_ for _ in ()).throw(Unavailable("away")))
+    for _ in range(lanes.settings.max_attempts + 1):
+        assert run_next_lane(lanes.worker_context()) is False
+    waiting = lanes.job_index.find(job_id)
+    assert (waiting.state, waiting.attempt) == (State.QUEUED, 0)
+    monkeypatch.undo()
+    lanes.work()
+    ended = lanes.result(job_id)
+    assert ended.state is State.SUCCEEDED, ended.error
+    assert ended.metrics["errors"]  # the audit has no members
+    assert not [error for error in ended.metrics["errors"] if "probe " in error]
 
 
 def test_a_job_ends_once_although_two_attempts_reach_its_end(

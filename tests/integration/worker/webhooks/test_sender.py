@@ -16,6 +16,7 @@ from shared.storage import layout
 from shared.storage.outbox import StoredDelivery
 from shared.storage.s3 import Bucket
 from shared.storage.webhook_secrets import SecretStore
+from tests.support.clock import set_wrong
 from tests.support.hostile_receiver import answer, drip, hostile_receiver
 from tests.support.receiver import Receiver
 from tests.support.sender_workplace import Workplace
@@ -51,6 +52,20 @@ def receiver() -> Iterator[Receiver]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.mark.parametrize("change", [timedelta(days=2), -timedelta(days=2)], ids=["ahead", "behind"])
+def test_a_sender_whose_clock_is_wrong_delivers_and_tries_again_in_time(
+    workplace: Workplace, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, change: timedelta
+) -> None:
+    good, failing = workplace.place(receiver.url), workplace.place(f"http://127.0.0.1:{free_port()}/")
+    began = now()
+    set_wrong(monkeypatch, change)
+    with workplace.running():
+        assert workplace.wait_for(good, has_ended).state == "delivered"
+        tried = workplace.wait_for(failing, lambda delivery: delivery.tries)
+    assert tried.state == "waiting"
+    assert timedelta(0) < tried.next_at - began < timedelta(hours=1)
 
 
 def has_ended(delivery: StoredDelivery) -> bool:

@@ -23,7 +23,7 @@ def fail(
     delivery: StoredDelivery, *, status: int | None = None, wait: float = 0, final: bool = False
 ) -> StoredDelivery:
     attempt = DeliveryAttempt(at=now(), seconds=1, status=status, error="down")
-    return next_delivery_state(delivery, attempt, wait=wait, final=final)
+    return next_delivery_state(delivery, attempt, now(), wait=wait, final=final)
 
 
 def get_wait(delivery: StoredDelivery) -> float:
