@@ -77,12 +77,13 @@ class Layout:
             values: Outputs of the layer (N, …).
 
         Returns:
-            (N, K, h, w) if the output is a grid, (N, K, T) if it is a sequence of tokens, else the output unchanged.
+            (N, K, h, w) for a grid, (N, K, T) for a sequence of tokens, (N, K, …) for windows of a grid, and (N, K) for one
+            vector per image.
         """
         grid = self.to_grid(values)
         if grid is not None:
             return grid
-        return values.transpose(1, 2) if values.ndim == 3 and self.channels == "last" else values
+        return values.movedim(-1, 1) if values.ndim > 2 and self.channels == "last" else values
 
 
 def guess_layout(values: Tensor, ratio: float) -> Layout:
@@ -153,6 +154,7 @@ class _Survey:
         self._rows = rows
         self._ratio = ratio
         self._known: list[Layout] = []  # grids of which a layer has told where the channels are, oldest first
+        self._windows: list[Layout] = []  # the same for outputs with more axes
         self._lengths: set[int] = set()  # numbers of tokens
 
     def see(self, name: str, module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -170,8 +172,10 @@ class _Survey:
                 return Layout(shape, "first")
             self._lengths.add(shape[0])
             return self._find_tokens(output)
-        if output.ndim != 4:
+        if output.ndim == 2:
             return Layout(shape)
+        if output.ndim > 4:  # windows of a grid
+            return self._find_windows(module, shape)
         axis = tell_axis(module, shape) or self._inherit(shape)
         if axis is None:
             # Attention weights (heads, T, T) are not positions of an image.
@@ -193,6 +197,14 @@ class _Survey:
                 if len(axes) == 1:
                     return axes[0]
         return None
+
+    def _find_windows(self, module: nn.Module, shape: tuple[int, ...]) -> Layout:
+        axis = tell_axis(module, shape)
+        equal = [known.channels for known in reversed(self._windows) if known.shape == shape]
+        layout = Layout(shape, axis or (equal[0] if equal else "first"))
+        if axis is not None:
+            self._windows.append(layout)
+        return layout
 
     def _find_tokens(self, output: Tensor) -> Layout:
         shape = tuple(output.shape[1:])
@@ -216,7 +228,7 @@ def tell_axis(module: nn.Module, shape: tuple[int, ...]) -> Axis | None:
 
     Args:
         module: The layer.
-        shape: Shape of its output for one image, two or three axes.
+        shape: Shape of its output for one image, two or more axes.
 
     Returns:
         The axis; None if the layer does not tell.

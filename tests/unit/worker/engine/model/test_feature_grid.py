@@ -38,6 +38,28 @@ class Tokens(nn.Module):
         return last.mean((1, 2))
 
 
+class Windows(nn.Module):
+    """Windows of a grid of features, as in attention within windows: (N, rows, columns, positions, channels)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 12, 2, 2)
+        self.block = nn.Sequential(nn.Linear(12, 36), nn.GELU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = self.patches(x).permute(0, 2, 3, 1).unflatten(1, (2, -1)).unflatten(3, (2, -1))
+        return self.block(grid.transpose(2, 3).flatten(3, 4)).mean((1, 2, 3))
+
+
+def test_windows_have_their_channels_where_the_layer_says() -> None:
+    with opened(seeded(Windows), (16, 16)) as classifier:
+        layouts = classifier.layouts()
+        for name in ("block.0", "block.1"):
+            assert layouts[name] == Layout((2, 2, 16, 36), "last")
+        outputs = classifier.forward(torch.rand(3, 3, 16, 16), ["block.1"])
+        assert outputs.channels("block.1").shape == (3, 36, 2, 2, 16)
+
+
 def test_layers_with_equal_axes_have_their_channels_first() -> None:
     with opened(seeded(Strip), (64, 256)) as classifier:
         layouts = classifier.layouts()
