@@ -77,6 +77,7 @@ REDIS_NAMES: dict[Role, tuple[str, ...]] = {
     WORKER: (
         *("alone", "counters", "deadlines", "deliveries", "events", "held", "job", "lanes", "leases", "list", "outbox"),
         *(
+            "parked",
             "pending",
             "place",
             "releases",

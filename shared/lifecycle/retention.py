@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from archetype.contract.job import now
-from shared.errors import UnsupportedFormat
+from shared.errors import ObjectRefused, UnsupportedFormat
 from shared.lifecycle.audit_membership import AuditMembership
 from shared.settings import Settings
 from shared.state.job_ids import created_at
@@ -139,8 +139,8 @@ def update_usage(sizes: Mapping[str, int], owners: Mapping[str, str], storage: J
 
 
 def _find_manifest(job_id: str, storage: JobStore) -> Manifest | None:
-    """The manifest of a job; None if the job has not finished, or only a newer version can read the manifest."""
-    with suppress(UnsupportedFormat):
+    """The manifest of a job; None if it has not finished, only a newer version can read it, or the store refuses it."""
+    with suppress(UnsupportedFormat, ObjectRefused):
         return storage.load_manifest(job_id)
     return None
 

@@ -3,7 +3,10 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -21,6 +24,7 @@ from shared.storage.documents import Manifest, ShardResult
 from shared.storage.job_store import JobStore
 from shared.storage.outbox import Outbox
 from shared.storage.s3 import Bucket
+from tests.chaos.proxy import Fault, Proxy
 from tests.support.jobs import make_spec, place
 from worker.execution.recovery import LeaseMonitor, Recovery, RecoveryThreads
 
@@ -306,6 +310,97 @@ def test_a_manifest_of_a_newer_version_is_kept_and_delays_no_other_job(lab: Reco
     assert lab.state(waiting) is State.QUEUED
     assert lab.claims.list_blocked()
     assert count_messages(lab.broker) == 1
+
+
+@pytest.fixture
+def proxy(stack: Stack) -> Iterator[Proxy]:
+    with Proxy() as made:
+        made.upstream = urlsplit(stack.settings.s3_endpoint or "").netloc
+        yield made
+
+
+@pytest.fixture
+def behind_proxy(lab: RecoveryLab, stack: Stack, proxy: Proxy) -> RecoveryLab:
+    """The lab again, with a store that can refuse calls."""
+    return RecoveryLab(replace(stack, settings=stack.settings.model_copy(update={"s3_endpoint": proxy.url})))
+
+
+def refuse(proxy: Proxy, *job_ids: str) -> AbstractContextManager[None]:
+    """The store refuses all objects of these jobs, and their marks."""
+    names = "|".join(job_ids)
+    return proxy.fault(Fault(keys=f"(jobs/({names})/.*|open/({names}))", status=403))
+
+
+def test_a_job_that_the_store_refuses_ends_at_its_deadline_and_delays_no_other(
+    behind_proxy: RecoveryLab, proxy: Proxy
+) -> None:
+    lab = behind_proxy
+    refused, others = lab.queue(seconds=-2), [lab.queue(seconds=-1) for _ in range(2)]
+    with refuse(proxy, refused):
+        lab.recovery.sweep()
+        assert [lab.state(job_id) for job_id in (refused, *others)] == [State.CANCELLED] * 3
+        assert lab.job_index.find(refused).error.type == "/problems/deadline-exceeded"
+    assert lab.job_index.find_manifest_fence(refused) == 0
+    assert all(lab.storage.load_manifest(job_id) for job_id in others)
+
+
+def test_a_store_that_refuses_the_objects_of_all_jobs_ends_none(behind_proxy: RecoveryLab, proxy: Proxy) -> None:
+    lab = behind_proxy
+    job_id = lab.queue(seconds=-1)
+    with refuse(proxy, ".*"):
+        lab.recovery.sweep()
+        assert lab.state(job_id) is State.RUNNING  # claimed by the sweep, whose lease expires
+    lab.expire()
+    lab.expire()
+    assert lab.storage.load_manifest(job_id).job.state is State.CANCELLED
+
+
+def test_a_result_that_the_store_does_not_let_read_is_not_replaced_by_a_failure(
+    behind_proxy: RecoveryLab, proxy: Proxy
+) -> None:
+    lab = behind_proxy
+    job_id = lab.queue()
+    for _ in range(2):
+        lab.lose()
+    manifest = lab.end(job_id, lab.claims.claim("a worker that dies"))
+    with refuse(proxy, job_id):
+        lab.expire()
+        assert lab.state(job_id) is State.RUNNING
+    lab.expire()
+    assert lab.state(job_id) is State.SUCCEEDED
+    assert lab.job_index.find_manifest_fence(job_id) == manifest.fence
+
+
+@pytest.mark.parametrize("shards", [(1,), (1, 1)])
+def test_a_job_that_the_store_refuses_and_that_is_always_lost_ends(
+    behind_proxy: RecoveryLab, proxy: Proxy, shards: tuple[int, ...]
+) -> None:
+    lab = behind_proxy
+    job_id = lab.queue(shards=shards)
+    with refuse(proxy, job_id):
+        while lab.lose() is not None:
+            pass
+        job = lab.job_index.find(job_id)
+        kind = "attempts-exhausted" if len(shards) == 1 else "refused-by-store"
+        assert (job.state, job.error.type) == (State.FAILED, f"/problems/{kind}")
+    assert lab.redis.keys("archetype:share:*") == []
+
+
+def test_a_mark_that_cannot_be_removed_does_not_stop_the_comparison_with_the_store(
+    behind_proxy: RecoveryLab, proxy: Proxy
+) -> None:
+    lab = behind_proxy
+    for _ in range(4):
+        job_id = lab.queue()
+        claim = lab.claims.claim("a worker")
+        lab.claims.finish_job(claim, lab.end(job_id, claim))
+    first = min(lab.storage.list_open())
+    lost = new_job_id()
+    lab.storage.save_spec(lost, make_spec())
+    with refuse(proxy, first):
+        lab.recovery.reconcile()
+    assert sorted(lab.storage.list_open()) == [first, lost]
+    assert lab.state(lost) is State.QUEUED
 
 
 def test_idempotency_keys_expire(lab: RecoveryLab) -> None:
