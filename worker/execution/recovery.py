@@ -244,8 +244,9 @@ def for_each(names: Iterable[str], repair: Callable[[str], None]) -> None:
 class RecoveryThreads:
     """Runs the recovery every few seconds in at most `MAX_SWEEPERS` workers, and renews the worker's registration.
 
-    If a thousand workers checked all leases, Redis could do nothing else. Retention may take minutes, so it has a
-    thread of its own: meanwhile the worker must not look dead, and leases must not expire unseen.
+    If a thousand workers checked all leases, Redis could do nothing else. Retention and the comparison with the store
+    may take minutes, so they have threads of their own: meanwhile the worker must not look dead, and leases must not
+    expire unseen.
     """
 
     def __init__(self, recovery: Recovery) -> None:
@@ -255,7 +256,8 @@ class RecoveryThreads:
         self._stop = threading.Event()
         duties: dict[str, list[Callable[[], None]]] = {
             "chores": self._chores,
-            "sweeper": [self._sweep, self._reconcile, self._send_release_checks],
+            "sweeper": [self._sweep],
+            "reconciler": [self._reconcile, self._send_release_checks],
             "retention": [self._expire],
         }
         self._threads = [

@@ -4,12 +4,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
 import redis
+import structlog
 
 from archetype.contract.job import Progress, State, now
 from deploy.local import Stack
@@ -26,6 +27,7 @@ from shared.storage.outbox import Outbox
 from shared.storage.s3 import Bucket
 from tests.chaos.proxy import Fault, Proxy
 from tests.support.jobs import make_spec, place
+from tests.support.waiting import wait_until
 from worker.execution.recovery import LeaseMonitor, Recovery, RecoveryThreads
 
 LEASE = 0.2
@@ -325,6 +327,16 @@ def behind_proxy(lab: RecoveryLab, stack: Stack, proxy: Proxy) -> RecoveryLab:
     return RecoveryLab(replace(stack, settings=stack.settings.model_copy(update={"s3_endpoint": proxy.url})))
 
 
+@dataclass(frozen=True)
+class HeldRequests(Fault):
+    """Holds requests until the event is set."""
+
+    until: threading.Event = field(default_factory=threading.Event)
+
+    def act(self) -> None:
+        self.until.wait(600)
+
+
 def refuse(proxy: Proxy, *job_ids: str) -> AbstractContextManager[None]:
     """The store refuses all objects of these jobs, and their marks."""
     names = "|".join(job_ids)
@@ -401,6 +413,22 @@ def test_a_mark_that_cannot_be_removed_does_not_stop_the_comparison_with_the_sto
         lab.recovery.reconcile()
     assert sorted(lab.storage.list_open()) == [first, lost]
     assert lab.state(lost) is State.QUEUED
+
+
+def test_leases_expire_while_the_jobs_are_compared_with_a_slow_store(behind_proxy: RecoveryLab, proxy: Proxy) -> None:
+    lab = behind_proxy
+    job_id = lab.queue()
+    lab.claims.claim("a worker that dies")
+    for turn in ("retention", "trials"):
+        lab.recovery.locks.take_turn(turn, 3600)
+    threads, listing = RecoveryThreads(lab.recovery), HeldRequests(methods="GET", keys="")
+    with structlog.testing.capture_logs() as logs, proxy.fault(listing):
+        threads.start()
+        wait_until(lambda: lab.state(job_id) is State.QUEUED, 300, message=lambda: str(logs))
+        ended = [entry for entry in logs if entry["event"] == "sweep.interrupted"]
+        listing.until.set()
+    threads.stop()
+    assert ended == []  # the comparison, which the store delays until it is given up, still went on
 
 
 def test_idempotency_keys_expire(lab: RecoveryLab) -> None:
