@@ -27,7 +27,8 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
 @pytest.fixture
 def lanes(stack: Stack, proxy: Proxy, tmp_path: Path) -> Iterator[LaneWorkplace]:
     """A worker whose store can refuse calls."""
-    settings = stack.settings.model_copy(update={"s3_endpoint": proxy.url})
+    changes = {"s3_endpoint": proxy.url, "lease_seconds": 600}  # a slow machine renews leases late
+    settings = stack.settings.model_copy(update=changes)
     workplace = LaneWorkplace(replace(stack, settings=settings), tmp_path)
     yield workplace
     workplace.redis.flushdb()
