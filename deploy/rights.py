@@ -70,13 +70,14 @@ SECRETS: dict[str, Role | None] = {
 }
 """The only role that gets a secret setting. All roles get passwords of their own for Redis and the store."""
 
-QUEUES = ("interactive*", "bulk*", "worker.*", "_kombu.*", "unacked*", "*.pidbox*")
+QUEUES = ("interactive*", "bulk*", "releases*", "worker.*", "_kombu.*", "unacked*", "*.pidbox*")
 """Patterns of the Redis keys of Celery's queues."""
 
 REDIS_NAMES: dict[Role, tuple[str, ...]] = {
     WORKER: (
         *("alone", "counters", "deadlines", "deliveries", "events", "held", "job", "lanes", "leases", "list", "outbox"),
         *(
+            "parked",
             "pending",
             "place",
             "releases",

@@ -266,6 +266,13 @@ class Refused(Unavailable):
     """
 
 
+class ObjectRefused(Refused):
+    """Service unavailable.
+
+    The object store refuses this one object, and will refuse it again: a policy forbids it, or it is too large.
+    """
+
+
 class UnsupportedFormat(Unavailable):
     """Unsupported format.
 
@@ -280,6 +287,15 @@ class AttemptsExhausted(Problem):
     """
 
     status, slug = 500, "attempts-exhausted"
+
+
+class JobRefused(Problem):
+    """Refused by the object store.
+
+    The object store refuses objects of the job, again and again, and accepts those of others.
+    """
+
+    status, slug = 500, "refused-by-store"
 
 
 class DeadlineExceeded(Problem):

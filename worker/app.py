@@ -35,6 +35,7 @@ from shared.queue.celery_app import (
     send_job,
 )
 from shared.queue.claims import Claims
+from shared.queue.kombu_transport import RELEASES
 from shared.queue.release_queue import ReleaseQueue, send_next_check
 from shared.settings import Settings
 from shared.state.job_index import JobIndex
@@ -178,12 +179,13 @@ def prepare_child(**_: Any) -> None:
 
 
 @celeryd_after_setup.connect
-def add_own_queue(sender: str, instance: Any, **_: Any) -> None:
-    """Adds a queue of this worker's own, read before all others; the API sends jobs there whose network it has."""
+def add_queues(sender: str, instance: Any, **_: Any) -> None:
+    """Adds the queue of release checks, and this worker's own, to which the API sends jobs whose network it has."""
     queues = instance.app.amqp.queues
-    other_queues = list(queues.consume_from)
-    queues.select_add(name_queue(sender))
-    queues.select([name_queue(sender), *other_queues])
+    names = list(dict.fromkeys([name_queue(sender), *queues.consume_from, RELEASES]))
+    for name in names:
+        queues.select_add(name)
+    queues.select(names)
 
 
 @worker_ready.connect

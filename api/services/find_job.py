@@ -6,6 +6,7 @@ from typing import NamedTuple, NoReturn
 from api.dependencies import Services
 from archetype.contract.job import Artifact, Job
 from shared.errors import Gone, NotFound
+from shared.lifecycle.finish import NO_MANIFEST
 from shared.lifecycle.rebuild import rebuild
 from shared.storage.documents import Manifest
 from shared.storage.s3 import Missing
@@ -36,6 +37,8 @@ def find_job(job_id: str, tenant: str, services: Services) -> Job:
             return job
         # It ended between the two reads, and the record lacks its artifacts.
         manifest = load_manifest(job_id, tenant, services)
+        if manifest is None and services.job_index.find_manifest_fence(job_id) == NO_MANIFEST:
+            return job  # the store refused its manifest
     if manifest is None:
         raise_missing(job_id, tenant, services)
     check_owner(manifest.job, tenant)

@@ -59,26 +59,32 @@ def follow_job(job_id: str, tenant: str, after: str | None, services: Services) 
         yield make_state_event(job, after)
         if job.state.terminal:
             return
-    for event in follow_tenant(tenant, after, services):
-        if event is not None and event.job == job_id:
-            yield event
-            if event.state.terminal:
-                return
-        elif event is None:  # the last event of the job may be older than the oldest one in the stream
+    for event in _read_stream(tenant, after, services, job_id):
+        if event is None:  # the last event of the job may be older than the oldest one in the stream
             job = find_job(job_id, tenant, services)
-            if job.state.terminal:
-                yield make_state_event(job, services.events.latest(tenant))
-                return
-            yield None
+            event = make_state_event(job, services.events.latest(tenant)) if job.state.terminal else None
+        yield event
+        if event is not None and event.state.terminal:
+            return
 
 
 def follow_tenant(tenant: str, after: str, services: Services) -> Iterator[Event | None]:
     """Yields the events of all jobs of a tenant after an event, or None if nothing happened for a while."""
+    yield from _read_stream(tenant, after, services)
+
+
+def _read_stream(tenant: str, after: str, services: Services, job_id: str | None = None) -> Iterator[Event | None]:
+    """Yields the events of one or of all jobs of a tenant, or None if there was none of them for a while.
+
+    Events of the tenant's other jobs do not count: without a line, a closed connection is not noticed.
+    """
     end, last_yield = time.monotonic() + MAX_FOLLOW_SECONDS, time.monotonic()
     while time.monotonic() < end:
         for event in services.events.read(tenant, after, seconds=READ_SECONDS):
-            after, last_yield = event.id, time.monotonic()
-            yield event
+            after = event.id
+            if job_id in (None, event.job):
+                last_yield = time.monotonic()
+                yield event
         if time.monotonic() - last_yield > KEEPALIVE_SECONDS:
             last_yield = time.monotonic()
             yield None

@@ -13,7 +13,7 @@ import structlog
 from pydantic import ValidationError
 
 from archetype.contract.job import Job
-from shared.errors import Problem, Refused, UnsupportedFormat
+from shared.errors import ObjectRefused, Problem, Refused, UnsupportedFormat
 from shared.lifecycle.audit_membership import AuditMembership
 from shared.settings import Settings
 from shared.state.job_ids import created_at
@@ -231,10 +231,10 @@ def update_usage(sizes: Mapping[str, int], owners: Mapping[str, str], storage: J
 
 
 def _find_manifest(job_id: str, storage: JobStore) -> Manifest | None:
-    """The manifest of a job; None if the job has not finished, or this version cannot read the manifest."""
+    """The manifest of a job; None if it has not finished, this version cannot read it, or the store refuses it."""
     try:
         return storage.load_manifest(job_id)
-    except (UnsupportedFormat, ValidationError) as error:
+    except (UnsupportedFormat, ObjectRefused, ValidationError) as error:
         log.warning("retention.unreadable", job_id=job_id, error=str(error)[:300])
     return None
 

@@ -1,12 +1,12 @@
 """The Celery application of the API and the workers: its settings, tasks, queues, and the sending of messages."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from celery import Celery
 
-from shared.queue.kombu_transport import use_for_redis
+from shared.queue.kombu_transport import RELEASES, TURNS, use_for_redis
 from shared.settings import Settings
 from shared.state.redis_client import unavailable
 
@@ -30,8 +30,10 @@ MESSAGE_FORMAT_HEADER = "archetype_format"
 """Header of a message that contains its version."""
 
 QUEUES = ("interactive", "bulk")
-"""The queues, in the order in which workers read them."""
+"""The queues of jobs, in the order in which workers read them."""
 
+MAX_MESSAGES = 1000
+"""Messages in one queue of jobs. A message only wakes a worker, so that more of them have no effect."""
 
 RETRY_PAUSES = {"interval_start": 0.05, "interval_step": 0.2, "interval_max": 0.5}
 """Seconds between two attempts to send a message."""
@@ -65,7 +67,7 @@ def create_broker(settings: Settings) -> Celery:
         broker_transport_options={
             # Longer than the time limit: otherwise a long task would be delivered again while it still runs.
             "visibility_timeout": time_limit + 600,
-            "queue_order_strategy": "priority",
+            "queue_order_strategy": TURNS,
             "socket_keepalive": True,
             "health_check_interval": 25,
             "socket_timeout": 30,
@@ -79,19 +81,28 @@ def create_broker(settings: Settings) -> Celery:
 
 
 def send_job(broker: Celery, job_id: str, queue: str) -> None:
-    """Sends a message that wakes a worker. Raises `Unavailable`.
+    """Sends a message that wakes a worker, unless `MAX_MESSAGES` wait in the queue. Raises `Unavailable`.
 
     Args:
         broker: The Celery application.
         job_id: A job, for logs; empty if the message is about no particular job.
         queue: One of `QUEUES`, or the queue of one worker.
     """
-    _send(broker, RUN, [job_id], queue)
+    with _translated(), broker.producer_pool.acquire(block=True) as producer:
+        if not _is_full(producer, queue):
+            _send(broker, RUN, [job_id], queue, producer)
+
+
+def _is_full(producer: Any, queue: str) -> bool:
+    """Whether enough messages wait in a queue; False if Redis does not tell at the first attempt."""
+    with suppress(Exception):  # sending tries again, and explains the error
+        return int(producer.channel.client.llen(queue)) >= MAX_MESSAGES
+    return False
 
 
 def send_release(broker: Celery, name: str, release: str, tenant: str | None = None) -> None:
     """Sends a message that makes a worker check a registered release. Raises `Unavailable`."""
-    _send(broker, CHECK_RELEASE, [name, release] if tenant is None else [name, release, tenant], QUEUES[0])
+    _send(broker, CHECK_RELEASE, [name, release] if tenant is None else [name, release, tenant], RELEASES)
 
 
 def send_echo(broker: Celery, queue: str) -> None:
@@ -107,22 +118,25 @@ def send_echo(broker: Celery, queue: str) -> None:
 @contextmanager
 def _channel(broker: Celery) -> Iterator[Any]:
     """The broker's own connection to Redis. Raises `Unavailable`."""
+    with _translated(), broker.connection_for_read() as connection:
+        yield connection.default_channel.client  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
     try:
-        with broker.connection_for_read() as connection:
-            yield connection.default_channel.client  # type: ignore[attr-defined]
+        yield
     except Exception as error:  # kombu does not translate the errors of its transports
         raise unavailable() from error
 
 
-def _send(broker: Celery, task: str, arguments: list[str], queue: str) -> None:
-    try:
-        headers = {MESSAGE_FORMAT_HEADER: MESSAGE_FORMAT}
-        broker.send_task(task, args=arguments, queue=queue, headers=headers)
-    except Exception as error:  # kombu does not translate the errors of its transports
-        raise unavailable() from error
+def _send(broker: Celery, task: str, arguments: list[str], queue: str, producer: Any = None) -> None:
+    headers = {MESSAGE_FORMAT_HEADER: MESSAGE_FORMAT}
+    with _translated():
+        broker.send_task(task, args=arguments, queue=queue, headers=headers, producer=producer)
 
 
-def count_messages(broker: Celery) -> int:
-    """Number of messages that wait in `QUEUES`. Raises `Unavailable`."""
+def count_messages(broker: Celery, queues: Sequence[str] = QUEUES) -> int:
+    """Number of messages that wait in queues. Raises `Unavailable`."""
     with _channel(broker) as client:
-        return sum(int(client.llen(queue)) for queue in QUEUES)
+        return sum(int(client.llen(queue)) for queue in queues)

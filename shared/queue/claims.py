@@ -39,8 +39,12 @@ SCRIPTS = (
     "renew",
     "take_over",
     "unblock",
+    "unpark",
     "withdraw",
 )
+
+MAX_UNPARKED = 1000
+"""Shards that one call of `unpark` puts back into the queue, so that the script ends soon."""
 
 BLOCKED = "held"
 """Name of the list of jobs that wait for other jobs. Stored under its earlier name."""
@@ -270,7 +274,9 @@ class Claims:
         if not self._run("finish_job", [*self._keys(claim), key("deadlines")], arguments):
             raise ClaimLost(claim.ref)
 
-    def give_back(self, claim: Claim, *, counts: bool, max_attempts: int, alone: bool = False) -> None:
+    def give_back(
+        self, claim: Claim, *, counts: bool, max_attempts: int, alone: bool = False, waits: bool = False
+    ) -> None:
         """Puts a claimed shard back into the queue, at its earlier position.
 
         Args:
@@ -278,6 +284,8 @@ class Claims:
             counts: Whether this attempt counts. If not, the next claim has the same attempt number.
             max_attempts: The last of so many attempts is made in a lane of its own, without co-batching.
             alone: Whether the next attempt is made in a lane of its own.
+            waits: Whether the shard is parked: it cannot be claimed for a second, twice as long each time, and at most
+                a minute. Then `unpark` puts it into the queue.
 
         Raises:
             ClaimLost: The claim is void.
@@ -292,9 +300,14 @@ class Claims:
             int(counts),
             max_attempts,
             int(alone),
+            int(waits),
         ]
         if not self._run("give_back", self._keys(claim), arguments):
             raise ClaimLost(claim.ref)
+
+    def unpark(self) -> int:
+        """Puts the shards into the queue whose wait is over; returns how many were due."""
+        return cast("int", self._run("unpark", [key("parked")], [PREFIX, MAX_UNPARKED]))
 
     def leases(self) -> Mapping[str, str]:
         """All claimed shards with their lease: a number that grows with every renewal and every claim."""
@@ -313,10 +326,11 @@ class Claims:
         Returns:
             False, without any change, if the lease was renewed.
         """
-        any_fence, counts, alone = "", 1, 0
+        any_fence, counts, alone, waits = "", 1, 0, 0
         job_id = ref.rpartition(":")[0]
         keys = [key_of_job(job_id), key_of_shard(ref), key("leases")]
-        return bool(self._run("give_back", keys, [PREFIX, job_id, ref, any_fence, beat, counts, max_attempts, alone]))
+        arguments: list[str | int] = [PREFIX, job_id, ref, any_fence, beat, counts, max_attempts, alone, waits]
+        return bool(self._run("give_back", keys, arguments))
 
     def take_over(self, ref: str, beat: str, owner: str) -> Claim | None:
         """Takes a shard with an expired lease from its worker, in order to fail it.

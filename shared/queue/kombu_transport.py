@@ -7,7 +7,31 @@ permanently. Here it is a connection error: the worker connects again until Redi
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as plain
 from kombu.transport.virtual import QoS as LocalQoS
+from kombu.utils.scheduling import round_robin_cycle
 from redis import ResponseError
+
+RELEASES = "releases"
+"""The queue of the messages that make workers check registered releases."""
+
+TURNS = f"{__name__}:Turns"
+"""Name of `Turns` in the options of the transport."""
+
+
+class Turns(round_robin_cycle):  # type: ignore[type-arg]
+    """The order in which a worker reads its queues: as they were given, but release checks and jobs take turns.
+
+    Behind jobs, a check would wait as long as there are jobs; before them, many checks would delay all jobs.
+    """
+
+    _checked_last = False
+
+    def consume(self, n: int) -> list[str]:  # type: ignore[override]
+        """The queues in the order in which they are read."""
+        return sorted(self.items or [], key=lambda queue: (queue == RELEASES) == self._checked_last)[:n]
+
+    def rotate(self, last_used: str) -> None:
+        """Notes from which queue the last message came."""
+        self._checked_last = last_used == RELEASES
 
 
 class QoS(plain.QoS):

@@ -1,12 +1,13 @@
 """What is stored of jobs and models in the bucket, under the keys of `shared/storage/layout.py`."""
 
 from collections.abc import Iterator
+from secrets import token_hex
 from typing import IO, NamedTuple
 
 from archetype.contract.model import Description
 from archetype.contract.upload import has_image_name
 from shared.catalogue.release import Release
-from shared.errors import UnknownImage
+from shared.errors import Unavailable, UnknownImage
 from shared.storage import layout
 from shared.storage.documents import JobSpec, Manifest, Registration, ShardResult
 from shared.storage.s3 import JSON, Bucket, Missing, Stored
@@ -137,6 +138,17 @@ class JobStore:
     def save_manifest(self, manifest: Manifest) -> None:
         """Stores a manifest: from now on, the job has finished."""
         self.bucket.put_document(f"{layout.manifests(manifest.job.id)}{manifest.fence}.json", manifest)
+
+    def accepts_jobs(self) -> bool:
+        """Whether the store accepts the objects of jobs in general, so that a refusal concerns one job alone."""
+        probe = layout.job_probe(token_hex(8))
+        try:
+            self.bucket.put(probe, b"", media_type=TEXT)
+            self.bucket.get(probe)
+            self.bucket.delete(probe)
+        except Unavailable:
+            return False
+        return True
 
     def load_manifest(self, job_id: str, fence: int = 0) -> Manifest | None:
         """The manifest with the highest fence, or None while the job has not finished.

@@ -2,6 +2,7 @@
 
 open/{id}                               written before the request; exists until the job has finished
 keys/{digest}                           the job id that belongs to an idempotency key
+jobs/probe/{name}                       test object: whether the store accepts objects of jobs
 jobs/{id}/request.json                  the accepted request, written before the job is queued
 jobs/{id}/attempts/{fence}/{name}       artifacts, by the fence of the attempt that wrote them
 jobs/{id}/checkpoints/{shard}/{fence}   checkpoints of a shard
@@ -85,6 +86,11 @@ def job_folder(job_id: str) -> str:
 def job_request(job_id: str) -> str:
     """Key of the accepted request of a job."""
     return f"{job_folder(job_id)}request.json"
+
+
+def job_probe(name: str) -> str:
+    """Key of a test object among the objects of jobs."""
+    return f"{JOBS}probe/{name}"
 
 
 def artifact(job_id: str, fence: int, name: str) -> str:

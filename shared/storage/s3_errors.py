@@ -11,7 +11,7 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from shared.errors import Refused, Unavailable
+from shared.errors import ObjectRefused, Refused, Unavailable
 
 MISSING = {"NoSuchKey", "404", "NotFound"}
 """Error codes that mean that there is no such object; which one depends on the store."""
@@ -32,6 +32,17 @@ REASONS = {
     "507": "its disk is full; free space",
 }
 """What the error codes of stores mean."""
+
+OF_AN_OBJECT = {
+    "AccessDenied",
+    "AllAccessDisabled",
+    "403",
+    "EntityTooLarge",
+    "InvalidObjectState",
+    "KeyTooLongError",
+    "MethodNotAllowed",
+}
+"""Error codes that can concern one object, and that a store gives again if the call is repeated."""
 
 FULL = re.compile(r"no space left|disk (is )?full|not enough space|insufficient storage|quota", re.IGNORECASE)
 NO_NAME = re.compile(r"name or service not known|name resolution|getaddrinfo|nodename nor servname", re.IGNORECASE)
@@ -57,7 +68,9 @@ def _explain_response(error: ClientError) -> Unavailable:
     if FULL.search(message):
         reason = REASONS["507"]
     text = f"the object store refused a call ({code}): {reason or message or 'try again in a moment'}"
-    return Unavailable(text) if status >= 500 else Refused(text)
+    if status >= 500:
+        return Unavailable(text)
+    return ObjectRefused(text) if code in OF_AN_OBJECT and not FULL.search(message) else Refused(text)
 
 
 def _explain_connection(error: Exception) -> str:

@@ -172,13 +172,20 @@ class LaneWorkplace:
         return job_id
 
     def work(self, **settings: Any) -> int:
-        """Runs lanes until no shard waits; returns how many lanes."""
+        """Runs lanes until no shard is left, also of those that wait for a while; returns how many lanes."""
         runs = 0
-        while self.claims.is_waiting():
+        while self.claims.is_waiting() or self.end_waits():
             run_next_lane(self.worker_context(**settings))
             runs += 1
             assert runs < 20
         return runs
+
+    def end_waits(self) -> int:
+        """Puts the shards that wait for a while back into the queue now; returns how many."""
+        with self.redis_client.connection() as connection:
+            for ref in connection.zrange("archetype:parked", 0, -1):
+                connection.zadd("archetype:parked", {ref: 0})
+        return self.claims.unpark()
 
     def result(self, job_id: str) -> Job:
         """Returns a job that has ended, as its manifest has it."""

@@ -7,7 +7,7 @@ import structlog
 
 from archetype.contract.job import Job, State
 from shared.errors import Problem, Unavailable
-from shared.lifecycle.finish import finish_job, to_cancelled, to_finished
+from shared.lifecycle.finish import finish_job, save_shard_result, to_cancelled, to_finished
 from shared.queue.claims import Claim, ClaimLost
 from shared.storage.documents import ShardResult
 from worker.engine.scores.reader import PLAIN_SCORES
@@ -97,7 +97,7 @@ def store_shard_result(worker_context: WorkerContext, attempt: Attempt, result: 
     """Stores the result of one shard of several, then ends the shard in Redis; returns and raises as `succeed`."""
     claim = attempt.claim
     worker_context.claims.renew(claim, attempt.heartbeat.progress)
-    worker_context.storage.save_shard_result(claim.job_id, claim.shard, claim.fence, result)
+    save_shard_result(worker_context.claims, worker_context.storage, claim, result, worker_context.owner)
     assembly = worker_context.claims.finish_shard(claim, worker_context.owner)
     delete_checkpoints(worker_context, attempt)
     return assembly

@@ -5,7 +5,7 @@ Any number of processes may run it at the same time: only the first process can 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +16,8 @@ from celery import Celery
 
 from archetype.contract.job import State
 from shared.catalogue.registrations import RegistrationCache
-from shared.errors import AttemptsExhausted, Problem, UnsupportedFormat
-from shared.lifecycle.finish import finish_job, to_cancelled, to_finished
+from shared.errors import AttemptsExhausted, ObjectRefused, Problem, Unavailable, UnsupportedFormat
+from shared.lifecycle.finish import finish_job, save_shard_result, to_cancelled, to_finished
 from shared.lifecycle.rebuild import is_abandoned_submission, rebuild
 from shared.lifecycle.release_checks import delete_refused, resume_checks
 from shared.lifecycle.retention import expire, expire_old
@@ -108,15 +108,19 @@ class Recovery:
 
     def sweep(self) -> None:
         """Returns lost shards, cancels jobs at their deadlines, admits blocked jobs, and sends a lost message again."""
-        for ref, beat in self.leases.find_expired(dict(self.claims.leases())).items():
-            self.return_shard(ref, beat)
-        for job_id in self.claims.list_overdue():
-            self.cancel(job_id, "deadline")
-        for job_id, after in self.claims.list_blocked().items():
-            if all(self.has_ended(earlier) for earlier in after):
-                self.claims.unblock(job_id)
+        expired = self.leases.find_expired(dict(self.claims.leases()))
+        for_each(expired, lambda ref: self.return_shard(ref, expired[ref]))
+        for_each(self.claims.list_overdue(), lambda job_id: self.cancel(job_id, "deadline"))
+        blocked = self.claims.list_blocked()
+        for_each(blocked, lambda job_id: self.unblock(job_id, blocked[job_id]))
+        self.claims.unpark()
         if self.claims.is_waiting() and not count_messages(self.broker):
             send_job(self.broker, "", "interactive")
+
+    def unblock(self, job_id: str, after: Collection[str]) -> None:
+        """Makes the shards of a job claimable if all jobs that it waits for have ended."""
+        if all(self.has_ended(earlier) for earlier in after):
+            self.claims.unblock(job_id)
 
     def has_ended(self, job_id: str) -> bool:
         """Returns whether a job has ended or is gone; False if only a newer version can read it."""
@@ -162,12 +166,17 @@ class Recovery:
 
     def fail_shard(self, claim: Claim, problem: Problem) -> None:
         """Ends one shard of several, with this problem unless its worker stored a result before it died."""
-        if self.storage.load_shard_result(claim.job_id, claim.shard) is None:
-            result = ShardResult(error=problem.document)
-            self.storage.save_shard_result(claim.job_id, claim.shard, claim.fence, result)
+        if not self.has_result(claim):
+            save_shard_result(self.claims, self.storage, claim, ShardResult(error=problem.document), "sweep")
         assembly = self.claims.finish_shard(claim, "sweep")
         if assembly is not None:
             self.claims.give_back(assembly, counts=False, max_attempts=self.settings.max_attempts)
+
+    def has_result(self, claim: Claim) -> bool:
+        """Whether the result of a shard is in the store and can be read."""
+        with suppress(ObjectRefused):
+            return self.storage.load_shard_result(claim.job_id, claim.shard) is not None
+        return False
 
     def cancel(self, job_id: str, reason: str) -> None:
         """Cancels a job. It ends it if no worker has claimed it; else its workers notice when they renew the lease."""
@@ -184,14 +193,16 @@ class Recovery:
         """Compares the open jobs in the store with those in Redis, and repairs the differences."""
         unfinished = set(self.job_index.unfinished())
         opened = set(self.storage.list_open())
-        for job_id in opened - unfinished:
-            job = self.job_index.find(job_id)
-            if job is not None and job.state.terminal:
-                self.storage.close(job_id)  # the worker that ended the job died before it could close it
-            elif job is None:
-                self.rebuild(job_id)
-        for job_id in unfinished - opened:
-            self.end_again(job_id)
+        for_each(opened - unfinished, self.compare)
+        for_each(unfinished - opened, self.end_again)
+
+    def compare(self, job_id: str) -> None:
+        """Repairs a job that is open in the store, and not unfinished in Redis."""
+        job = self.job_index.find(job_id)
+        if job is not None and job.state.terminal:
+            self.storage.close(job_id)  # the worker that ended the job died before it could close it
+        elif job is None:
+            self.rebuild(job_id)
 
     def rebuild(self, job_id: str) -> None:
         """Restores the record of a job in Redis from the store."""
@@ -233,11 +244,35 @@ class Recovery:
         return RegistrationCache(self.storage)
 
 
+def for_each(names: Iterable[str], repair: Callable[[str], None]) -> None:
+    """Repairs several jobs or shards. One that cannot be repaired now does not delay the others.
+
+    Args:
+        names: The jobs or shards.
+        repair: Repairs one of them.
+
+    Raises:
+        Unavailable: Redis or the store does not answer, so that the others cannot be repaired either.
+    """
+    for name in names:
+        try:
+            repair(name)
+        except ObjectRefused as problem:
+            log.warning("sweep.refused", of=name, error=problem.detail)
+        except Unavailable:
+            raise
+        except (Problem, ClaimLost) as error:
+            log.warning("sweep.interrupted", of=name, error=str(error))
+        except Exception:  # the recovery must outlive any single job
+            log.exception("sweep.failed", of=name)
+
+
 class RecoveryThreads:
     """Runs the recovery every few seconds in at most `MAX_SWEEPERS` workers, and renews the worker's registration.
 
-    If a thousand workers checked all leases, Redis could do nothing else. Retention may take minutes, so it has a
-    thread of its own: meanwhile the worker must not look dead, and leases must not expire unseen.
+    If a thousand workers checked all leases, Redis could do nothing else. Retention and the comparison with the store
+    may take minutes, so they have threads of their own: meanwhile the worker must not look dead, and leases must not
+    expire unseen.
     """
 
     def __init__(self, recovery: Recovery) -> None:
@@ -247,7 +282,8 @@ class RecoveryThreads:
         self._stop = threading.Event()
         duties: dict[str, list[Callable[[], None]]] = {
             "chores": self._chores,
-            "sweeper": [self._sweep, self._reconcile, self._send_release_checks],
+            "sweeper": [self._sweep],
+            "reconciler": [self._reconcile, self._send_release_checks],
             "retention": [self._expire],
         }
         self._threads = [

@@ -8,7 +8,7 @@ import structlog
 
 from archetype.contract.model import Description
 from shared.catalogue.release import Release
-from shared.errors import Problem, RefusedRelease, Unavailable
+from shared.errors import ObjectRefused, Problem, RefusedRelease, Unavailable
 from shared.lifecycle.release_checks import delete_if_refused
 from shared.queue.release_queue import ReleaseQueue
 from shared.state.locks import HeldLock
@@ -144,6 +144,8 @@ def decide(worker_context: WorkerContext, registration: Registration, report: Re
         release = complete_release(release, worker_context.networks.loader.files, report)
         description = try_release(worker_context, release, report)
         worker_context.storage.save_description(release, description)
+    except ObjectRefused as problem:  # for ever, if the store accepts the decision
+        return refuse(registration, RefusedRelease(problem.detail))
     except Unavailable:
         raise
     except Problem as problem:

@@ -6,7 +6,8 @@ from typing import Any
 
 import structlog
 
-from shared.errors import OutOfMemory, Problem, TimeLimitExceeded, Unavailable, UnsupportedFormat
+from shared.errors import ObjectRefused, OutOfMemory, Problem, TimeLimitExceeded, Unavailable, UnsupportedFormat
+from shared.lifecycle.finish import explain_refusal
 from shared.process.tracing import use_span
 from shared.queue.claims import Claim, ClaimLost
 from worker.execution.attempt import Attempt
@@ -25,7 +26,7 @@ class RunningAttempts:
 
     Attributes:
         attempts: In the order in which they were claimed.
-        interrupted: Whether Redis or the store did not answer, or a job needs a newer version of the worker.
+        interrupted: Whether Redis or the store did not answer.
         heartbeats: Renews the leases of all attempts.
         interruption: Checks before every forward pass whether the attempts may go on.
         checkpoints: Stores checkpoints of attempts.
@@ -102,7 +103,7 @@ class RunningAttempts:
             log.warning("job.lost", error=str(problem))
             self.interrupted = self.interrupted or isinstance(problem, Unavailable)
             with suppress(ClaimLost, Unavailable):
-                self._worker_context.claims.give_back(attempt.claim, counts=False, max_attempts=self._max_attempts)
+                self._give_back(attempt, counts=False, waits=True)
             self._close(attempt)
 
     def _handle(self, attempt: Attempt, error: Exception) -> None:
@@ -112,14 +113,16 @@ class RunningAttempts:
             case ClaimLost():
                 log.warning("job.lost")
                 self._close(attempt)
-            case UnsupportedFormat():  # in a lane of its own, it delays no other job until a newer worker takes it
+            case UnsupportedFormat():  # it waits for a newer worker, and this worker goes on with other jobs
                 log.warning("job.newer", error=error.detail)
-                self.interrupted = True
-                self._give_back(attempt, counts=False, alone=True)
+                self._give_back(attempt, counts=False, waits=True)
+            case ObjectRefused():  # it counts: the store may accept the object later, but not for ever
+                log.warning("job.refused", error=error.detail)
+                self._fail_or_wait(attempt, error)
             case Unavailable():  # not the fault of the job: the attempt does not count
                 log.warning("job.interrupted", error=error.detail)
                 self.interrupted = True
-                self._give_back(attempt, counts=False)
+                self._give_back(attempt, counts=False, waits=True)
             case Cancelled():
                 self._end(attempt, cancel(self._worker_context, attempt, str(error)))
             case _:
@@ -138,15 +141,21 @@ class RunningAttempts:
         else:
             self._end(attempt, fail(self._worker_context, attempt, problem))
 
+    def _fail_or_wait(self, attempt: Attempt, problem: ObjectRefused) -> None:
+        if attempt.claim.attempt < self._max_attempts:
+            self._give_back(attempt, counts=True, waits=True)
+        else:
+            self._end(attempt, fail(self._worker_context, attempt, explain_refusal(problem.detail)))
+
     def _end(self, attempt: Attempt, assembly: Claim | None) -> None:
         """Closes an attempt that has ended; if it was the last shard of its job, starts to assemble the job."""
         self._close(attempt)
         if assembly is not None:
             self._start(assembly)
 
-    def _give_back(self, attempt: Attempt, *, counts: bool, alone: bool = False) -> None:
+    def _give_back(self, attempt: Attempt, *, counts: bool, alone: bool = False, waits: bool = False) -> None:
         self._worker_context.claims.give_back(
-            attempt.claim, counts=counts, max_attempts=self._max_attempts, alone=alone
+            attempt.claim, counts=counts, max_attempts=self._max_attempts, alone=alone, waits=waits
         )
         self._close(attempt)
 

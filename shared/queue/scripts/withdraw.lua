@@ -17,6 +17,7 @@ for number = 0, shards do
   if shard_state == 'pending' then
     local pending = prefix .. 'pending:' .. priority .. ':' .. lane
     redis.call('ZREM', pending, ref)
+    redis.call('ZREM', prefix .. 'parked', ref)
     if redis.call('EXISTS', pending) == 0 then redis.call('ZREM', prefix .. 'lanes:' .. priority, lane) end
     redis.call('HSET', shard, 'state', 'ended')
     if number < shards then redis.call('HINCRBY', job, 'left', -1) end

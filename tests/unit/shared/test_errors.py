@@ -4,7 +4,7 @@ import pytest
 
 from archetype.contract.problem import FieldError, ProblemDocument
 from shared import errors
-from shared.errors import Gone, Problem, Refused, StoredProblem, UnknownTarget, UnsupportedFormat
+from shared.errors import Gone, ObjectRefused, Problem, Refused, StoredProblem, UnknownTarget, UnsupportedFormat
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Problem)]
 PUBLIC = [kind for kind in KINDS if kind not in (Problem, StoredProblem)]
@@ -21,9 +21,8 @@ def test_every_problem_has_a_short_title_and_an_error_status(kind: type[Problem]
 
 
 def test_every_type_of_problem_belongs_to_one_class() -> None:
-    kinds = [
-        kind for kind in PUBLIC if kind not in (UnsupportedFormat, Refused)
-    ]  # clients see both as an unavailable service
+    unavailable = (UnsupportedFormat, Refused, ObjectRefused)  # clients see all of them as an unavailable service
+    kinds = [kind for kind in PUBLIC if kind not in unavailable]
     assert len({kind.slug for kind in kinds}) == len({kind("").document.title for kind in kinds}) == len(kinds)
 
 

@@ -12,6 +12,7 @@ from shared.catalogue.release import Release
 from shared.errors import RefusedRelease
 from shared.lifecycle.release_checks import REFUSED_SECONDS, delete_refused, resume_checks
 from shared.queue.celery_app import count_messages, create_broker
+from shared.queue.kombu_transport import RELEASES
 from shared.queue.release_queue import MAX_REFUSED, ReleaseQueue, send_next_check
 from shared.settings import Settings
 from shared.state.locks import Locks
@@ -67,16 +68,16 @@ def test_one_message_for_each_tenant_is_on_its_way_however_many_releases_wait(
     for number in range(300):
         release_queue.add(entry(f"net-{number}"))
         send_next_check("mallory", release_queue, broker)
-    assert count_messages(broker) == 1
+    assert count_messages(broker, [RELEASES]) == 1
     release_queue.add(entry("net", "alice"))
     send_next_check("alice", release_queue, broker)
-    assert count_messages(broker) == 2
+    assert count_messages(broker, [RELEASES]) == 2
     release_queue.receive_message("mallory")
     send_next_check("mallory", release_queue, broker)
-    assert count_messages(broker) == 3
+    assert count_messages(broker, [RELEASES]) == 3
     release_queue.receive_message("bob")
     send_next_check("bob", release_queue, broker)  # none of his waits
-    assert count_messages(broker) == 3
+    assert count_messages(broker, [RELEASES]) == 3
 
 
 def test_releases_that_redis_lost_are_queued_again(
@@ -88,7 +89,7 @@ def test_releases_that_redis_lost_are_queued_again(
     registrations = RegistrationCache(releases).read()
     for _ in range(3):
         resume_checks(registrations, release_queue, broker)
-    assert count_messages(broker) == 2
+    assert count_messages(broker, [RELEASES]) == 2
     assert release_queue.find_first("alice") == "one@1"
     for reference in ("one@1", "two@1"):
         assert release_queue.find_first("mallory") == reference

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.local import Stack
-from shared.errors import Unavailable
+from shared.errors import ObjectRefused, Unavailable
 from shared.process.circuit_breaker import FAILURES
 from shared.settings import Settings
 from shared.storage.s3 import Bucket
@@ -124,6 +124,26 @@ def refuse(status: int, code: str, message: str) -> Iterator[str]:
 def test_the_cause_of_a_refusal_is_named(status: int, code: str, message: str, cause: str) -> None:
     with refuse(status, code, message) as endpoint, pytest.raises(Unavailable, match=cause):
         Bucket(Settings(s3_endpoint=endpoint), SHORT).check(5)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_of_object"),
+    [
+        (403, "AccessDenied", True),
+        (400, "EntityTooLarge", True),
+        (403, "InvalidAccessKeyId", False),
+        (400, "ExpiredToken", False),
+        (404, "NoSuchBucket", False),
+        (429, "TooManyRequests", False),
+        (503, "SlowDown", False),
+    ],
+)
+def test_a_refusal_of_one_object_is_told_from_one_of_the_account_and_from_an_outage(
+    status: int, code: str, is_of_object: bool
+) -> None:
+    with refuse(status, code, "") as endpoint, pytest.raises(Unavailable) as refused:
+        Bucket(Settings(s3_endpoint=endpoint), SHORT).get("jobs/a/request.json")
+    assert isinstance(refused.value, ObjectRefused) is is_of_object
 
 
 @pytest.mark.parametrize(

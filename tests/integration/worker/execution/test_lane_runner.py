@@ -83,14 +83,26 @@ def test_a_job_of_a_newer_version_returns_to_the_queue_without_counting_an_attem
     job_id = lanes.submit([1])
     newer = json.loads(lanes.storage.load_spec(job_id)) | {"format": 3, "shape": "unknown"}
     lanes.storage.bucket.put(f"jobs/{job_id}/request.json", json.dumps(newer).encode(), media_type="application/json")
-    assert run_next_lane(lanes.worker_context()) is False  # no other worker is woken for it
+    run_next_lane(lanes.worker_context())
+    assert not lanes.claims.is_waiting()  # no other worker is woken for it
     job = lanes.job_index.find(job_id)
     assert job is not None
     assert (job.state, job.attempt) == (State.QUEUED, 0)
+    spec = {name: value for name, value in newer.items() if name != "shape"} | {"format": 2}
+    lanes.storage.bucket.put(f"jobs/{job_id}/request.json", json.dumps(spec).encode(), media_type="application/json")
+    lanes.work()  # as if the worker was upgraded
+    assert lanes.result(job_id).state is State.SUCCEEDED
+
+
+def test_sixty_jobs_of_a_newer_version_delay_an_interactive_job_by_no_turn(lanes: LaneWorkplace) -> None:
+    newer = [lanes.submit([1], model=model) for model in ("grey", "slow") for _ in range(30)]
+    for job_id in newer:
+        spec = json.loads(lanes.storage.load_spec(job_id)) | {"format": 3, "shape": "unknown"}
+        key = f"jobs/{job_id}/request.json"
+        lanes.storage.bucket.put(key, json.dumps(spec).encode(), media_type="application/json")
     behind = lanes.submit([2])
-    for _ in range(4):  # it is claimed again and again, and delays no other job
-        run_next_lane(lanes.worker_context())
+    while lanes.claims.is_waiting():
+        assert run_next_lane(lanes.worker_context()) is True  # the worker goes on at once
     assert lanes.result(behind).state is State.SUCCEEDED
-    assert lanes.job_index.find(job_id).state is State.QUEUED
-    lanes = lanes.redis.zrange("archetype:lanes:interactive", 0, -1)
-    assert [lane.decode().count("!") for lane in lanes] == [1]
+    assert {lanes.job_index.find(job_id).state for job_id in newer} == {State.QUEUED}
+    assert {lanes.job_index.find(job_id).attempt for job_id in newer} == {0}

@@ -3,10 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 import redis
+import structlog
 
 from archetype.contract.job import Progress, State, now
 from deploy.local import Stack
@@ -22,8 +26,10 @@ from shared.storage.documents import Manifest, Registration, RegistrationState, 
 from shared.storage.job_store import JobStore
 from shared.storage.outbox import Outbox
 from shared.storage.s3 import Bucket
+from tests.chaos.proxy import Fault, Proxy
 from tests.support.clock import set_wrong
 from tests.support.jobs import make_spec, place
+from tests.support.waiting import wait_until
 from worker.execution.recovery import LeaseMonitor, Recovery, RecoveryThreads
 
 LEASE = 0.2
@@ -351,6 +357,123 @@ def test_a_manifest_of_a_newer_version_is_kept_and_delays_no_other_job(lab: Reco
     assert lab.state(waiting) is State.QUEUED
     assert lab.claims.list_blocked()
     assert count_messages(lab.broker) == 1
+
+
+@pytest.fixture
+def proxy(stack: Stack) -> Iterator[Proxy]:
+    with Proxy() as made:
+        made.upstream = urlsplit(stack.settings.s3_endpoint or "").netloc
+        yield made
+
+
+@pytest.fixture
+def behind_proxy(lab: RecoveryLab, stack: Stack, proxy: Proxy) -> RecoveryLab:
+    """The lab again, with a store that can refuse calls."""
+    return RecoveryLab(replace(stack, settings=stack.settings.model_copy(update={"s3_endpoint": proxy.url})))
+
+
+@dataclass(frozen=True)
+class HeldRequests(Fault):
+    """Holds requests until the event is set."""
+
+    until: threading.Event = field(default_factory=threading.Event)
+
+    def act(self) -> None:
+        self.until.wait(600)
+
+
+def refuse(proxy: Proxy, *job_ids: str) -> AbstractContextManager[None]:
+    """The store refuses all objects of these jobs, and their marks."""
+    names = "|".join(job_ids)
+    return proxy.fault(Fault(keys=f"(jobs/({names})/.*|open/({names}))", status=403))
+
+
+def test_a_job_that_the_store_refuses_ends_at_its_deadline_and_delays_no_other(
+    behind_proxy: RecoveryLab, proxy: Proxy
+) -> None:
+    lab = behind_proxy
+    refused, others = lab.queue(seconds=-2), [lab.queue(seconds=-1) for _ in range(2)]
+    with refuse(proxy, refused):
+        lab.recovery.sweep()
+        assert [lab.state(job_id) for job_id in (refused, *others)] == [State.CANCELLED] * 3
+        assert lab.job_index.find(refused).error.type == "/problems/deadline-exceeded"
+    assert lab.job_index.find_manifest_fence(refused) == 0
+    assert all(lab.storage.load_manifest(job_id) for job_id in others)
+
+
+def test_a_store_that_refuses_the_objects_of_all_jobs_ends_none(behind_proxy: RecoveryLab, proxy: Proxy) -> None:
+    lab = behind_proxy
+    job_id = lab.queue(seconds=-1)
+    with refuse(proxy, ".*"):
+        lab.recovery.sweep()
+        assert lab.state(job_id) is State.RUNNING  # claimed by the sweep, whose lease expires
+    lab.expire()
+    lab.expire()
+    assert lab.storage.load_manifest(job_id).job.state is State.CANCELLED
+
+
+def test_a_result_that_the_store_does_not_let_read_is_not_replaced_by_a_failure(
+    behind_proxy: RecoveryLab, proxy: Proxy
+) -> None:
+    lab = behind_proxy
+    job_id = lab.queue()
+    for _ in range(2):
+        lab.lose()
+    manifest = lab.end(job_id, lab.claims.claim("a worker that dies"))
+    with refuse(proxy, job_id):
+        lab.expire()
+        assert lab.state(job_id) is State.RUNNING
+    lab.expire()
+    assert lab.state(job_id) is State.SUCCEEDED
+    assert lab.job_index.find_manifest_fence(job_id) == manifest.fence
+
+
+@pytest.mark.parametrize("shards", [(1,), (1, 1)])
+def test_a_job_that_the_store_refuses_and_that_is_always_lost_ends(
+    behind_proxy: RecoveryLab, proxy: Proxy, shards: tuple[int, ...]
+) -> None:
+    lab = behind_proxy
+    job_id = lab.queue(shards=shards)
+    with refuse(proxy, job_id):
+        while lab.lose() is not None:
+            pass
+        job = lab.job_index.find(job_id)
+        kind = "attempts-exhausted" if len(shards) == 1 else "refused-by-store"
+        assert (job.state, job.error.type) == (State.FAILED, f"/problems/{kind}")
+    assert lab.redis.keys("archetype:share:*") == []
+
+
+def test_a_mark_that_cannot_be_removed_does_not_stop_the_comparison_with_the_store(
+    behind_proxy: RecoveryLab, proxy: Proxy
+) -> None:
+    lab = behind_proxy
+    for _ in range(4):
+        job_id = lab.queue()
+        claim = lab.claims.claim("a worker")
+        lab.claims.finish_job(claim, lab.end(job_id, claim))
+    first = min(lab.storage.list_open())
+    lost = new_job_id()
+    lab.storage.save_spec(lost, make_spec())
+    with refuse(proxy, first):
+        lab.recovery.reconcile()
+    assert sorted(lab.storage.list_open()) == [first, lost]
+    assert lab.state(lost) is State.QUEUED
+
+
+def test_leases_expire_while_the_jobs_are_compared_with_a_slow_store(behind_proxy: RecoveryLab, proxy: Proxy) -> None:
+    lab = behind_proxy
+    job_id = lab.queue()
+    lab.claims.claim("a worker that dies")
+    for turn in ("retention", "trials"):
+        lab.recovery.locks.take_turn(turn, 3600)
+    threads, listing = RecoveryThreads(lab.recovery), HeldRequests(methods="GET", keys="")
+    with structlog.testing.capture_logs() as logs, proxy.fault(listing):
+        threads.start()
+        wait_until(lambda: lab.state(job_id) is State.QUEUED, 300, message=lambda: str(logs))
+        ended = [entry for entry in logs if entry["event"] == "sweep.interrupted"]
+        listing.until.set()
+    threads.stop()
+    assert ended == []  # the comparison, which the store delays until it is given up, still went on
 
 
 def test_idempotency_keys_expire(lab: RecoveryLab) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from shared.catalogue.release import Release
+from shared.errors import ObjectRefused, Unavailable
 from shared.queue.release_queue import MAX_REFUSED, ReleaseQueue
 from shared.state.locks import HeldLock
 from shared.storage.documents import Registration, RegistrationState
@@ -76,6 +77,26 @@ def test_a_release_is_checked_although_redis_has_lost_its_queue(lanes: LaneWorkp
     lanes.redis.flushdb()
     check_next_release(context, "lost@1", "mallory")
     assert state_of(context, entry) is RegistrationState.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("problem", "state"),
+    [(ObjectRefused("AccessDenied"), RegistrationState.REFUSED), (Unavailable("away"), RegistrationState.TRYING)],
+    ids=["refused", "away"],
+)
+def test_a_release_whose_objects_the_store_refuses_is_refused_and_one_that_waits_for_the_store_is_tried_again(
+    lanes: LaneWorkplace, problem: Unavailable, state: RegistrationState
+) -> None:
+    def act(_report: Report) -> None:
+        raise problem
+
+    context = make_context(lanes, act)
+    entry = register(context, "forbidden")
+    assert check_next_release(context, "forbidden@1", "mallory") is (state is RegistrationState.REFUSED)
+    assert state_of(context, entry) is state
+    registration = context.storage.load_registration("forbidden", "1", "mallory")
+    assert registration is not None
+    assert (registration.error is not None) is (state is RegistrationState.REFUSED)
 
 
 def test_only_the_newest_refused_releases_of_a_tenant_stay_in_the_store(lanes: LaneWorkplace) -> None:

@@ -44,7 +44,9 @@ def test_a_store_that_fails_while_a_result_is_written_costs_no_attempt(
     assert woken == []  # other workers would fail as well
     monkeypatch.undo()
     monkeypatch.setattr(JobStore, "save_manifest", save_manifest)
+    assert lanes.end_waits() == 1
     assert run_next_lane(lanes.worker_context()) is False
+    assert len(calls) == 1
     assert (lanes.job_index.find(job_id).state, lanes.job_index.find(job_id).attempt) == (State.QUEUED, 0)
     lanes.work()
     assert lanes.result(job_id).state is State.SUCCEEDED

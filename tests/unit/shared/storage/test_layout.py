@@ -12,6 +12,7 @@ KEYS = {
     layout.idempotency_record("t", "key"): f"keys/{sha256(b't key').hexdigest()}",
     layout.job_folder("j"): "jobs/j/",
     layout.job_request("j"): "jobs/j/request.json",
+    layout.job_probe("n"): "jobs/probe/n",
     layout.artifact("j", 7, "a.png"): "jobs/j/attempts/7/a.png",
     layout.checkpoints("j", 2): "jobs/j/checkpoints/2/",
     layout.shard_results("j", 2): "jobs/j/parts/2/",

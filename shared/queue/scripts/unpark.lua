@@ -1,0 +1,17 @@
+-- Puts the shards back into the queue whose wait is over, each at its earlier position. Returns how many were due.
+-- KEYS: parked shards by the time at which they are due   ARGV: prefix, the most shards
+local parked = KEYS[1]
+local prefix, limit = unpack(ARGV)
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local due = redis.call('ZRANGEBYSCORE', parked, '-inf', now_ms, 'LIMIT', 0, limit)
+for _, ref in ipairs(due) do
+  redis.call('ZREM', parked, ref)
+  local state, lane, since = unpack(redis.call('HMGET', prefix .. 'share:' .. ref, 'state', 'lane', 'since'))
+  local priority = redis.call('HGET', prefix .. 'job:' .. string.match(ref, '^(.+):%d+$'), 'priority')
+  if state == 'pending' and priority then
+    redis.call('ZADD', prefix .. 'pending:' .. priority .. ':' .. lane, since, ref)
+    redis.call('ZADD', prefix .. 'lanes:' .. priority, 'NX', redis.call('INCR', prefix .. 'served'), lane)
+  end
+end
+return #due
