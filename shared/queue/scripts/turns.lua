@@ -6,7 +6,6 @@
 --   lanes:{priority}:{tenant}       lanes of a tenant, by the number of their last turn
 --   turns:{priority}                tenants with waiting shards, by start tag
 --   turns:{priority}:now            virtual time: the smallest start tag at the last claim
---   turns:{priority}:left           tenants without waiting shards, by the start tag that they come back with
 --   turns:{priority}:times          when each tenant was served last, or began to wait, in ms
 --   turns:{priority}:lane:{lane}    tenants with waiting shards in a shared lane, by a start tag that may be out of date
 --   turns:{priority}:leaver:{tenant}  worker that leaves its lane for a tenant
@@ -41,10 +40,8 @@ local function find_tag(priority, tenant)
   local turns = turns_of(priority)
   local tag = redis.call('ZSCORE', turns, tenant)
   if tag then return tonumber(tag) end
-  local kept = redis.call('ZSCORE', turns .. ':left', tenant) or 0
-  tag = math.max(tonumber(redis.call('GET', turns .. ':now') or 0), tonumber(kept))
+  tag = tonumber(redis.call('GET', turns .. ':now') or 0)
   redis.call('ZADD', turns, tag, tenant)
-  redis.call('ZREM', turns .. ':left', tenant)
   redis.call('HSET', turns .. ':times', tenant, now_ms)
   return tag
 end
@@ -124,14 +121,6 @@ local function charge(priority, tenant, cost)
   redis.call('DEL', turns .. ':leaver:' .. tenant)
 end
 
--- Ends the waiting of a tenant without waiting shards. Its start tag is kept until the virtual time has passed it.
-local function leave(priority, tenant, tag)
-  local turns = turns_of(priority)
-  redis.call('ZREM', turns, tenant)
-  redis.call('HDEL', turns .. ':times', tenant)
-  redis.call('ZADD', turns .. ':left', tag, tenant)
-end
-
 -- The first shard of a tenant: its lane, its name; nothing if no shard of the tenant waits.
 local function find_first(priority, tenant)
   while true do
@@ -144,21 +133,18 @@ local function find_first(priority, tenant)
 end
 
 -- The tenant whose turn it is, with its first shard: tenant, lane, name of the shard. Nothing if no shard waits.
+-- A tenant without waiting shards leaves when its turn comes, so that it cannot come back with a smaller start tag.
 local function find_turn(priority)
   local turns = turns_of(priority)
   while true do
     local tenant, tag = first_of(turns)
     if not tenant then return nil end
+    local now = redis.call('GET', turns .. ':now') or '0'
+    if tonumber(tag) > tonumber(now) then redis.call('SET', turns .. ':now', tag) end
     local lane, ref = find_first(priority, tenant)
-    if lane then
-      local now = redis.call('GET', turns .. ':now') or '0'
-      if tonumber(tag) > tonumber(now) then redis.call('SET', turns .. ':now', tag) end
-      for _, passed in ipairs(redis.call('ZRANGEBYSCORE', turns .. ':left', '-inf', now, 'LIMIT', 0, 2)) do
-        redis.call('ZREM', turns .. ':left', passed)
-      end
-      return tenant, lane, ref
-    end
-    leave(priority, tenant, tag)
+    if lane then return tenant, lane, ref end
+    redis.call('ZREM', turns, tenant)
+    redis.call('HDEL', turns .. ':times', tenant)
   end
 end
 

@@ -86,6 +86,17 @@ def test_a_job_of_either_version_can_be_cancelled_by_the_other(claims: Claims, r
     assert not claims.is_waiting()
 
 
+def test_a_job_of_the_earlier_version_can_be_cancelled_after_its_shards_were_moved(
+    claims: Claims, redis_client: RedisClient
+) -> None:
+    job_id = EarlierClaims(redis_client).place(tenant="a", lane="shared", shards=(1, 1))
+    first = claims.claim("new")
+    claims.give_back(first, counts=False, max_attempts=3)
+    assert claims.withdraw(job_id, "asked", "api") is not None
+    assert claims.claim("new") is None
+    assert not claims.is_waiting()
+
+
 def test_two_versions_together_claim_every_shard_once_and_lose_none(claims: Claims, redis_client: RedisClient) -> None:
     earlier, choose = EarlierClaims(redis_client), random.Random(3)
     queued = 0
