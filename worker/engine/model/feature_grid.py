@@ -77,7 +77,7 @@ class Layout:
             values: Outputs of the layer (N, …).
 
         Returns:
-            (N, K, h, w) for a grid, (N, K, T) for a sequence of tokens, (N, K, …) for windows of a grid, (N, K) for a vector.
+            (N, K, h, w) for a grid, (N, K, T) for a sequence of tokens, (N, K, …) for windows, (N, K) for a vector.
         """
         grid = self.to_grid(values)
         if grid is not None:
