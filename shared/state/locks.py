@@ -1,5 +1,6 @@
 """Locks, places and counters in Redis that all processes share. All of them expire."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +10,8 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.state.keys import key
-from shared.state.redis_client import RedisClient
 from shared.state.memory import RUNS_IF_FULL
+from shared.state.redis_client import RedisClient
 
 COUNTER_SECONDS = 3600
 """How long a counter is kept after its last change."""
@@ -22,10 +23,10 @@ RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIR
 
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end"
 
-log = structlog.get_logger()
 TAKE = RUNS_IF_FULL + "return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])"
 """Sets a key that does not exist. It expires, so a few of them do no harm to a full Redis, and retention needs one."""
 
+log = structlog.get_logger()
 
 
 class HeldLock:
@@ -53,8 +54,8 @@ class Locks:
         self._redis_client = redis_client
         with redis_client.connection() as redis:
             self._renew, self._release = redis.register_script(RENEW), redis.register_script(RELEASE)
-
             self._set_new = redis.register_script(TAKE)
+
     def count_attempt(self, what: str) -> int:
         """Counts an attempt at something and returns the number of recent attempts, including this one."""
         name = key(f"tries:{what}")
@@ -132,6 +133,25 @@ class Locks:
                 raise Unavailable(f"another request is changing {what}; try again in a moment")
             time.sleep(POLL_SECONDS)
 
+    @contextmanager
+    def try_renewed_lock(self, what: str, seconds: float) -> Iterator[HeldLock | None]:
+        """Tries to lock something, as `try_lock` does, and extends the lock until the block ends.
+
+        If Redis does not answer for `seconds`, another process may get the lock meanwhile.
+        """
+        with self.try_lock(what, seconds) as held:
+            if held is None:
+                yield None
+                return
+            ended = threading.Event()
+            thread = threading.Thread(target=_extend, args=(held, seconds, ended), name=f"lock-{what}", daemon=True)
+            thread.start()
+            try:
+                yield held
+            finally:
+                ended.set()
+                thread.join()
+
     def renew(self, name: str, owner: str, seconds: float) -> bool:
         """Makes a key of this owner expire only after so many seconds; returns False if the owner does not have it."""
         with self._redis_client.connection():
@@ -150,6 +170,15 @@ class Locks:
                 self._release([_lock_key(what)], [token])
         except Unavailable as problem:
             log.warning("lock.unreleased", lock=what, error=problem.detail)
+
+
+def _extend(held: HeldLock, seconds: float, ended: threading.Event) -> None:
+    """Extends a lock several times before it can expire."""
+    while not ended.wait(seconds / 4):
+        try:
+            held.extend(seconds)
+        except Unavailable as problem:
+            log.warning("lock.unextended", error=problem.detail)
 
 
 def _lock_key(what: str) -> str:

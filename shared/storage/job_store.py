@@ -46,6 +46,10 @@ class JobStore:
         self.bucket.put(layout.open_marker(job_id), b"", media_type=JSON)
         self.bucket.put_document(layout.job_request(job_id), spec)
 
+    def list_jobs(self) -> Iterator[str]:
+        """Ids of all jobs of which anything is stored, the oldest first."""
+        return self.bucket.folders(layout.JOBS)
+
     def load_spec(self, job_id: str) -> bytes:
         """The stored request, not validated. Raises `Missing`."""
         return self.bucket.get(layout.job_request(job_id))
@@ -119,8 +123,7 @@ class JobStore:
 
     def delete_checkpoints(self, job_id: str, shard: int) -> None:
         """Removes all checkpoints of a shard."""
-        for key in list(self.bucket.keys(layout.checkpoints(job_id, shard))):
-            self.bucket.delete(key)
+        self.bucket.delete_all(list(self.bucket.keys(layout.checkpoints(job_id, shard))))
 
     def save_shard_result(self, job_id: str, shard: int, fence: int, result: ShardResult) -> None:
         """Stores the result of one shard of a job that has several."""
@@ -159,8 +162,9 @@ class JobStore:
     def delete_job(self, job_id: str) -> None:
         """Removes everything of a job. The manifests go last, so that an interrupted deletion can be repeated."""
         keys = list(self.bucket.keys(layout.job_folder(job_id)))
-        for key in sorted(keys, key=lambda key: "/manifests/" in key):
-            self.bucket.delete(key)
+        manifests = [key for key in keys if key.startswith(layout.manifests(job_id))]
+        self.bucket.delete_all([key for key in keys if key not in manifests])
+        self.bucket.delete_all(manifests)
 
     def expire_job(self, job_id: str, tenant: str = "") -> None:
         """Removes everything of a job and leaves a mark that the tenant has had it."""

@@ -1,6 +1,6 @@
 """One bucket of an S3-compatible store; errors of the store become `Unavailable` or `Missing`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
@@ -17,6 +17,7 @@ from shared.process.circuit_breaker import CircuitBreaker
 from shared.process.guarded_calls import Deadline, GuardedCalls
 from shared.settings import Settings
 from shared.storage.conditional_write import read_tagged, write_if_unchanged
+from shared.storage.deletion import BATCH, delete_batch, delete_one_by_one
 from shared.storage.s3_client import BYTES_PER_SECOND, PART_SECONDS, PARTS, PATIENT, UPLOADS, Patience, connect
 from shared.storage.s3_errors import MISSING, explain, read_code
 
@@ -59,6 +60,7 @@ class Bucket:
         public = settings.s3_public_endpoint or settings.s3_endpoint
         self._public = connect(settings, public, seconds=attempt, attempts=1)
         breaker = CircuitBreaker() if patience.remembers else None
+        self._deletes_batches = True
         self._calls = GuardedCalls(
             "the object store", running=patience.running, waiting=patience.waiting, breaker=breaker
         )
@@ -199,9 +201,29 @@ class Bucket:
             for item in page.get("Contents", []):
                 yield Stored(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The parts of all keys between `prefix` and the next slash, in lexicographic order; each of them once."""
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = iter(paginator.paginate(Bucket=self._name, Prefix=prefix, Delimiter="/"))
+        while page := self._run(prefix, lambda: next(pages, None)):
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"].removeprefix(prefix).removesuffix("/")
+
     def delete(self, key: str) -> None:
         """Removes an object. It is no error if the object does not exist."""
         self._run(key, lambda: self._client.delete_object(Bucket=self._name, Key=key))
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Removes objects, in any order. It is no error if one does not exist."""
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            if not (len(batch) > 1 and self._deletes_batches and self._delete_batch(batch)):
+                delete_one_by_one(self.delete, batch)
+
+    def _delete_batch(self, keys: Sequence[str]) -> bool:
+        call = partial(delete_batch, self._client, self._name, keys)
+        self._deletes_batches = self._run(keys[0], call)
+        return self._deletes_batches
 
     def supports_conditional_put(self, key: str) -> bool:
         """Whether the store refuses a conditional write (If-None-Match) to a key that exists.

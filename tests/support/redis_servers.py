@@ -16,6 +16,10 @@ HEADROOM = 4_000_000
 """Bytes above the maximum that a full Redis uses: more than its buffers of clients shrink by themselves."""
 
 
+VALUE = 10_000
+"""Bytes of one value of the data that fills a Redis."""
+
+
 @contextmanager
 def run_redis(folder: Path, *options: str, program: str = "") -> Iterator[tuple[str, ProcessGroup]]:
     """Runs a Redis server; yields its URL."""
@@ -31,15 +35,26 @@ def run_redis(folder: Path, *options: str, program: str = "") -> Iterator[tuple[
 
 @contextmanager
 def filled(url: str) -> Iterator[None]:
-    """Fills a Redis with data until it refuses more; removes that data afterwards."""
-    server = redis.Redis.from_url(url)
-    server.config_set("maxmemory-policy", "noeviction")
-    server.set("filler", bytes(2 * HEADROOM))
-    used = cast("dict[str, int]", server.info("memory"))["used_memory"]
-    server.config_set("maxmemory", used - HEADROOM)
-    try:
-        yield
-    finally:
-        server.config_set("maxmemory", 0)
-        server.delete("filler")
-        server.close()
+    """Fills a Redis with data until it refuses more; removes that data afterwards.
+
+    Raises:
+        RuntimeError: It was not full any more at the end.
+    """
+    with redis.Redis.from_url(url) as writer, writer.pipeline(transaction=False) as pipe:
+        for number in range(2 * HEADROOM // VALUE):  # small values: the buffers of large ones are freed after seconds
+            pipe.set(f"filler:{number}", bytes(VALUE))
+        pipe.execute()
+    with redis.Redis.from_url(url) as server:
+        server.config_set("maxmemory-policy", "noeviction")
+        server.config_set("maxmemory", _read_used(server) - HEADROOM)
+        try:
+            yield
+            if _read_used(server) <= int(server.config_get("maxmemory")["maxmemory"]):
+                raise RuntimeError("Redis freed memory by itself")
+        finally:
+            server.config_set("maxmemory", 0)
+            server.delete(*(f"filler:{number}" for number in range(2 * HEADROOM // VALUE)))
+
+
+def _read_used(server: redis.Redis) -> int:
+    return cast("dict[str, int]", server.info("memory"))["used_memory"]

@@ -20,7 +20,7 @@ from shared.errors import AttemptsExhausted, Problem, UnsupportedFormat
 from shared.lifecycle.finish import finish_job, to_cancelled, to_finished
 from shared.lifecycle.rebuild import is_abandoned_submission, rebuild
 from shared.lifecycle.release_checks import delete_refused, resume_checks
-from shared.lifecycle.retention import expire
+from shared.lifecycle.retention import expire, expire_old
 from shared.queue.celery_app import count_messages, send_job
 from shared.queue.claims import Claim, ClaimLost, Claims
 from shared.queue.release_queue import ReleaseQueue
@@ -36,8 +36,14 @@ from shared.storage.outbox import Outbox
 RELEASE_CHECK_SECONDS = 120.0
 """Time between two searches for registered releases that are not decided: loading one may take a while."""
 
+EXPIRY_SECONDS = 60.0
+"""Time between two searches for old results, which list old jobs only."""
+
 RETENTION_SECONDS = 3600.0
-"""Time between two searches for expired results."""
+"""Time between two counts of everything that is stored, after which tenants that store too much lose results."""
+
+RETENTION_LOCK_SECONDS = 60.0
+"""After this time without a sign of the worker that deletes results, another one does."""
 
 MAX_SWEEPERS = 3
 """Number of workers that run the recovery, however many workers there are."""
@@ -196,6 +202,16 @@ class Recovery:
         if claim is not None and manifest is not None:
             self.claims.finish_job(claim, manifest)
 
+    def expire_results(self, kept: set[str]) -> None:
+        """Deletes old results, and once per hour those of tenants that store too much.
+
+        Args:
+            kept: Ids of old jobs that are kept, for the next call.
+        """
+        expire_old(self.storage, self.job_index, self.settings, kept)
+        if self.locks.take_turn("retention", RETENTION_SECONDS):
+            expire(self.storage, self.job_index, self.settings)
+
     def send_release_checks(self) -> None:
         """Sends the messages of registered releases that are not decided again, and deletes old refused ones."""
         registrations = self._registrations.read()
@@ -231,6 +247,7 @@ class RecoveryThreads:
         self._reconciled_at = float("-inf")
         self._name = uuid4().hex
         self._has_place = False
+        self._kept: set[str] = set()  # old jobs of audits, so that they are not read every minute
 
     def add_chore(self, chore: Callable[[], None]) -> None:
         """Adds a function to call each time; it must return quickly."""
@@ -272,9 +289,13 @@ class RecoveryThreads:
             self._reconciled_at = time.monotonic()
 
     def _send_release_checks(self) -> None:
-        if self._recovery.locks.take_turn("trials", RELEASE_CHECK_SECONDS):
+        # In few workers: each keeps the registrations in memory, and reads only those that have changed.
+        if self._has_place and self._recovery.locks.take_turn("trials", RELEASE_CHECK_SECONDS):
             self._recovery.send_release_checks()
 
     def _expire(self) -> None:
-        if self._recovery.locks.take_turn("retention", RETENTION_SECONDS):
-            expire(self._recovery.storage, self._recovery.job_index, self._recovery.settings)
+        if not self._has_place or not self._recovery.locks.take_turn("expiry", EXPIRY_SECONDS):
+            return
+        with self._recovery.locks.try_renewed_lock("retention", RETENTION_LOCK_SECONDS) as held:
+            if held is not None:
+                self._recovery.expire_results(self._kept)

@@ -109,6 +109,18 @@ def test_no_part_but_the_api_can_make_or_change_an_api_key(stack: Stack, secrets
         Bucket(settings).delete(f"access/keys/{key.id}.json")
 
 
+def test_a_worker_deletes_many_objects_although_the_store_allows_it_no_batches(
+    stack: Stack, secrets: LocalSecrets
+) -> None:
+    bucket, keys = Bucket(secrets.settings_of(Role.WORKER, stack.settings)), [f"jobs/many/{n}" for n in range(20)]
+    for name in keys:
+        bucket.put(name, b"", media_type="text/plain")
+    bucket.delete_all([*keys, "jobs/many/missing"])
+    assert list(bucket.keys("jobs/many/")) == []
+    with pytest.raises(Unavailable, match="AccessDenied"):
+        bucket.delete_all(["schedules/one", "schedules/two"])
+
+
 @pytest.mark.parametrize("role", [Role.WORKER, Role.WEBHOOK_SENDER])
 def test_workers_have_no_access_to_the_keys_of_the_api_in_redis(
     stack: Stack, secrets: LocalSecrets, role: Role

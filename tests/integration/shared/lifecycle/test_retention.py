@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ulid import ULID
@@ -10,13 +12,15 @@ from archetype.contract.job import State, now
 from archetype.contract.request import Audit
 from deploy.local import Stack
 from shared.lifecycle.finish import to_finished
-from shared.lifecycle.retention import expire
+from shared.lifecycle.retention import expire, expire_old
 from shared.settings import Settings
 from shared.state.job_index import JobIndex
-from shared.storage.documents import JobSpec, Manifest
+from shared.state.redis_client import RedisClient
+from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
 from tests.support.jobs import make_spec
+from tests.support.redis_servers import filled, run_redis
 
 SIZE = 10_000
 
@@ -37,21 +41,25 @@ def storage(stack: Stack) -> Iterator[JobStore]:
 def place(storage: JobStore, job_index: JobIndex) -> Place:
     """A function that stores a job that ended some days ago, with ten kilobytes of artifacts."""
 
-    def store(days: float, *, tenant: str = "default", mark: bool | None = False, **request: object) -> str:
-        job_id = str(ULID.from_datetime(now() - timedelta(days=days))).lower()
-        spec = make_spec(**request).model_copy(update={"tenant": tenant, "in_audit": mark})
-        save(job_id, spec)
-        return job_id
-
-    def save(job_id: str, spec: JobSpec) -> None:
-        storage.save_spec(job_id, spec)
-        storage.save_artifact(job_id, 1, "a.png", bytes(SIZE), media_type="image/png")
-        manifest = Manifest(job=to_finished(spec.job(job_id), State.SUCCEEDED), fence=1)
-        storage.save_manifest(manifest)
-        storage.close(job_id)
+    def place_result(days: float, **changes: Any) -> str:
+        manifest = store_result(storage, days, **changes)
         job_index.save_finished(manifest)
+        return manifest.job.id
 
-    return store
+    return place_result
+
+
+def store_result(
+    storage: JobStore, days: float, *, tenant: str = "default", mark: bool | None = False, **request: object
+) -> Manifest:
+    job_id = str(ULID.from_datetime(now() - timedelta(days=days))).lower()
+    spec = make_spec(**request).model_copy(update={"tenant": tenant, "in_audit": mark})
+    storage.save_spec(job_id, spec)
+    storage.save_artifact(job_id, 1, "a.png", bytes(SIZE), media_type="image/png")
+    manifest = Manifest(job=to_finished(spec.job(job_id), State.SUCCEEDED), fence=1)
+    storage.save_manifest(manifest)
+    storage.close(job_id)
+    return manifest
 
 
 def test_a_tag_does_not_keep_a_result(place: Place, storage: JobStore, job_index: JobIndex, settings: Settings) -> None:
@@ -78,6 +86,84 @@ def test_the_maximum_of_one_tenant_deletes_its_oldest_results(
     limited = settings.model_copy(update={"tenant_retention_bytes": 15_000})
     assert expire(storage, job_index, limited) == [first]
     assert storage.load_manifest(hers)
+
+
+@pytest.fixture
+def calls(storage: JobStore) -> list[str]:
+    """The operations of the store that are called."""
+    made: list[str] = []
+    client = storage.bucket._client
+    client.meta.events.register("before-send.s3", lambda event_name, **_: made.append(event_name.rpartition(".")[2]))
+    return made
+
+
+def test_a_search_for_old_results_lists_no_objects_of_young_ones(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, calls: list[str]
+) -> None:
+    for _ in range(12):
+        place(1)
+    calls.clear()
+    assert expire_old(storage, job_index, settings, set()) == []
+    assert calls == ["ListObjectsV2"]
+
+
+def test_the_objects_of_an_old_result_are_deleted_in_batches(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, calls: list[str]
+) -> None:
+    old, young = place(40), place(1)
+    for number in range(100):
+        storage.save_artifact(old, 1, f"{number}.png", b"a", media_type="image/png")
+    calls.clear()
+    assert expire_old(storage, job_index, settings, set()) == [old]
+    assert list(storage.bucket.keys(f"jobs/{old}/")) == []
+    assert storage.load_manifest(young)
+    assert storage.has_expired(old, "default")
+    assert job_index.find(old) is None
+    assert len(calls) < 20
+
+
+def test_results_of_audits_are_read_once_by_the_search_for_old_results(
+    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, calls: list[str]
+) -> None:
+    kept, member, audit = set[str](), place(41, mark=True), place(40, mark=True, method="audit")
+    earlier = place(40, mark=None, tags=["audit"])
+    assert expire_old(storage, job_index, settings, kept) == []
+    assert kept == {member, audit, earlier}
+    calls.clear()
+    assert expire_old(storage, job_index, settings, kept) == []
+    assert calls == ["ListObjectsV2"]
+
+
+@pytest.mark.parametrize("search", [expire, lambda *arguments: expire_old(*arguments, set())])
+def test_a_manifest_that_cannot_be_read_stops_no_other_deletion(
+    place: Place,
+    storage: JobStore,
+    job_index: JobIndex,
+    settings: Settings,
+    search: Callable[[JobStore, JobIndex, Settings], list[str]],
+) -> None:
+    damaged, old = place(41), place(40)
+    storage.bucket.put(f"jobs/{damaged}/manifests/2.json", b"{}", media_type="application/json")
+    assert search(storage, job_index, settings) == [old]
+    assert storage.load_manifest(damaged, 1)
+
+
+@pytest.mark.parametrize("search", [expire, lambda *arguments: expire_old(*arguments, set())])
+def test_old_results_are_deleted_although_the_memory_of_redis_is_full(
+    storage: JobStore,
+    settings: Settings,
+    tmp_path: Path,
+    search: Callable[[JobStore, JobIndex, Settings], list[str]],
+) -> None:
+    with run_redis(tmp_path) as (url, _):
+        job_index = JobIndex(RedisClient(settings.model_copy(update={"redis_url": url})))
+        known, unknown, young = (store_result(storage, days) for days in (42, 41, 1))
+        for manifest in (known, young):
+            job_index.save_finished(manifest)
+        with filled(url):
+            assert search(storage, job_index, settings) == [known.job.id, unknown.job.id]
+            assert job_index.find(known.job.id) is None
+        assert job_index.find(young.job.id) is not None
 
 
 def make_audit(members: dict[str, str]) -> dict[str, object]:
