@@ -15,9 +15,10 @@ from typing import Any, cast
 
 from archetype.contract.job import Progress, now
 from shared.queue.sharding import UNLIMITED_ROOM
+from shared.state.job_index import summarize
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
-from shared.state.redis_client import RedisClient
 from shared.state.memory import RUNS_IF_FULL
+from shared.state.redis_client import RedisClient
 from shared.storage.documents import JobSpec, Manifest
 
 MAX_BULK_WAIT_SECONDS = 600
@@ -38,10 +39,10 @@ SCRIPTS = (
 BLOCKED = "held"
 """Name of the list of jobs that wait for other jobs. Stored under its earlier name."""
 
-LOST = -1
 NEW_WORK = frozenset({"create"})
 """Scripts that need memory for more work. All others also run if the memory of Redis is full, so that work ends."""
 
+LOST = -1
 """Answer of a script if the caller no longer holds the claim."""
 
 
@@ -244,6 +245,7 @@ class Claims:
             job.progress.done,
             job.progress.total,
             job.progress.unit,
+            summarize(job),
         ]
         if not self._run("finish_job", [*self._keys(claim), key("deadlines")], arguments):
             raise ClaimLost(claim.ref)
