@@ -16,6 +16,7 @@ from typing import Any, cast
 from archetype.contract.job import Progress
 from shared.queue.lanes import name_tenant_lane
 from shared.queue.sharding import SHARD_SLOTS, UNLIMITED_ROOM
+from shared.state.job_index import summarize
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
 from shared.state.memory import RUNS_IF_FULL
 from shared.state.redis_client import RedisClient
@@ -270,6 +271,7 @@ class Claims:
             job.progress.done,
             job.progress.total,
             job.progress.unit,
+            summarize(job),
         ]
         if not self._run("finish_job", [*self._keys(claim), key("deadlines")], arguments):
             raise ClaimLost(claim.ref)

@@ -6,7 +6,7 @@ The records can be rebuilt: the source of truth is the request and the manifest 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from archetype.contract.job import TERMINAL, Job, Progress, State
+from archetype.contract.job import TERMINAL, Job, Progress, State, links_of
 from archetype.contract.strict_json import load_json
 from shared.state.keys import (
     RECORD_FORMAT,
@@ -35,8 +35,12 @@ if bytes then redis.call('DECRBY', KEYS[2], bytes) end
 
 SET_ALL = RUNS_IF_FULL + "for number, name in ipairs(KEYS) do redis.call('SET', name, ARGV[number]) end"
 
-NOT_IN_RECORDS: dict[str, Any] = {"artifacts": [], "metrics": {}, "error": None, "provenance": {}}
-"""Fields of a finished job that only its manifest has; the error has a field of its own in the record."""
+NOT_IN_RECORDS = frozenset({"artifacts", "metrics", "provenance", "links"})
+"""Fields of a finished job that only its manifest has, and links, which follow from the id."""
+
+
+IN_RECORDS = frozenset({"attempt", "started_at", "finished_at", "progress", "error"})
+"""Fields of a job that are fields of its record, too."""
 
 
 class Usage(NamedTuple):
@@ -193,14 +197,18 @@ class JobIndex:
             ]
 
 
+def summarize(job: Job) -> str:
+    """The document in the record of a finished job: what lists show and no other field of the record contains."""
+    return job.model_dump_json(exclude=set(NOT_IN_RECORDS | IN_RECORDS), exclude_defaults=True)
+
+
 def _build_record(manifest: Manifest) -> dict[str, str | int]:
     job = manifest.job
     record: dict[str, str | int] = {
         "format": RECORD_FORMAT,
-        "job": job.model_copy(update=NOT_IN_RECORDS).model_dump_json(),
+        "job": summarize(job),
         "tenant": job.tenant,
         "state": job.state.value,
-        "fence": manifest.fence,
         "attempt": job.attempt,
         "done": job.progress.done,
         "total": job.progress.total,
@@ -230,4 +238,5 @@ def _parse_record(record: dict[str, str]) -> Job | None:
         "finished_at": record.get("finished_at"),
         "error": load_json(record["error"]) if "error" in record else None,
     }
-    return Job.model_validate({**Job.model_validate_json(record["job"]).model_dump(), **current})
+    job = Job.model_validate_json(record["job"])
+    return Job.model_validate({"links": links_of(job.id)} | job.model_dump(exclude_defaults=True) | current)

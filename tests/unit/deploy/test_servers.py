@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from deploy.processes import ProcessGroup
-from deploy.servers import check_addresses, free_port, is_free, list_hosts, redis_command
+from deploy.servers import COMPACT, check_addresses, free_port, is_free, list_hosts, redis_command
 from shared.settings import Settings
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
@@ -52,3 +53,11 @@ def test_a_port_that_is_in_use_on_either_loopback_address_is_not_free() -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with closing(socket.create_server((host, 0), family=family)) as server:
             assert not is_free(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("place", ["docker-compose.yml", "deploy/kubernetes/backing/redis.yaml"])
+def test_every_redis_of_the_service_keeps_records_in_their_compact_form(place: str, tmp_path: Path) -> None:
+    name, value = COMPACT
+    text = (ROOT / place).read_text().replace('"', "")
+    assert f"{name}, {value}" in text
+    assert list(COMPACT) == redis_command(tmp_path / "redis", Settings())[-2:]

@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.state.keys import key
 from shared.state.locks import Locks
 from shared.state.redis_client import RedisClient
+from tests.support.waiting import wait_until
 
 
 def lose(redis_client: RedisClient, what: str) -> None:
@@ -152,3 +153,14 @@ def test_a_place_that_another_owner_has_taken_is_not_renewed(locks: Locks, redis
         assert not locks.renew(key("place:it:0"), "a", 60)
         assert connection.pttl(key("place:it:0")) <= 1000
     assert not locks.keep_place("it", "a", places=1, seconds=60)
+
+
+def test_a_renewed_lock_is_extended_while_its_block_runs(locks: Locks, redis_client: RedisClient) -> None:
+    with locks.try_renewed_lock("it", 8) as held, redis_client.connection() as connection:
+        assert held is not None
+        with locks.try_renewed_lock("it", 8) as other:
+            assert other is None
+        connection.pexpire(key("alone:it"), 3_600_000)
+        wait_until(lambda: connection.pttl(key("alone:it")) <= 8000, 60)
+    with locks.try_renewed_lock("it", 8) as held:
+        assert held is not None

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 
 from archetype.contract.job import Progress, State
-from deploy.servers import find_redis
+from deploy.servers import COMPACT, find_redis
 from shared.errors import Unavailable
 from shared.lifecycle.finish import to_finished
 from shared.queue.claims import Claim, Claims
@@ -29,7 +29,7 @@ def list_programs() -> list[str]:
 
 @pytest.fixture(scope="module", params=list_programs(), ids=lambda path: path.split("/")[1])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with run_redis(tmp_path_factory.mktemp("redis"), "--appendonly", "yes", program=request.param) as (address, _):
+    with run_redis(tmp_path_factory.mktemp("redis"), *COMPACT, program=request.param) as (address, _):
         yield address
 
 
@@ -119,6 +119,22 @@ def test_locks_work_in_a_full_redis(url: str, redis_client: RedisClient) -> None
         assert not locks.take_turn("retention", 60)
         assert locks.keep_place("sweep", "a worker", places=1, seconds=60)
         assert not locks.keep_place("sweep", "another worker", places=1, seconds=60)
+
+
+def test_the_record_of_a_job_that_ended_is_small(redis_client: RedisClient) -> None:
+    claims, job_index = Claims(redis_client), JobIndex(redis_client)
+    job = place(claims, shards=(2,) * 500, weight=4, tags=["night"], webhook="https://example.org/hook")
+    for _ in range(500):
+        assembly = claims.finish_shard(claim_next(claims), "a worker")
+    assert assembly is not None
+    claims.finish_job(assembly, make_manifest(job_index, assembly))
+    with redis_client.connection() as redis:
+        assert redis.memory_usage(f"archetype:job:{job.id}") < 700
+        assert redis.keys("archetype:share:*") == []
+    ended = job_index.find(job.id)
+    assert ended is not None
+    assert ended.links == job.links
+    assert (ended.tags, ended.webhook, ended.created_at) == (job.tags, job.webhook, job.created_at)
 
 
 @pytest.mark.parametrize("is_full", [True, False])

@@ -14,7 +14,9 @@ def find_unchecked(tree: ast.AST) -> Iterator[int]:
     """The lines of `with ….try_lock(…)` blocks that do not compare the lock with None."""
     for block in ast.walk(tree):
         for item in block.items if isinstance(block, ast.With) else []:
-            if isinstance(item.context_expr, ast.Call) and ast.unparse(item.context_expr.func).endswith("try_lock"):
+            if isinstance(item.context_expr, ast.Call) and ast.unparse(item.context_expr.func).endswith(
+                ("try_lock", "try_renewed_lock")
+            ):
                 name = ast.unparse(item.optional_vars) if item.optional_vars else None
                 checks = [ast.unparse(node) for node in ast.walk(block) if isinstance(node, ast.Compare)]
                 if not {f"{name} is None", f"{name} is not None"} & set(checks):
