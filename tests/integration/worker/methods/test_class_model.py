@@ -178,7 +178,7 @@ def test_provenance_names_request_plan_versions_and_weights(client: Client) -> N
 
 
 def test_squeezenet_recognizes_its_class_models_of_ten_imagenet_classes(client: Client, models: Path) -> None:
-    job = draw(client, list(TEN), model="squeezenet", timeout=280, steps=64)
+    job = draw(client, list(TEN), model="squeezenet", timeout=280, steps=32)
     assert job.state is State.SUCCEEDED
     assert sum(rank == 1 for rank in ranks(job)) >= 9
     pictures = [

@@ -15,8 +15,8 @@ from deploy.local import Stack, run_stack
 from shared.settings import Settings
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
-from tests.conftest import write_catalogue
 from tests.support.run_method import encode, noise
+from tests.support.slow_network import SLOW
 
 STEPS = 40
 STEP_SECONDS = 0.1
@@ -27,8 +27,7 @@ STEP_SECONDS = 0.1
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack whose worker this test may kill, with frequent checkpoints."""
     settings = Settings(
-        catalogue=write_catalogue(tmp_path),
-        factories={"slow": "tests.support.networks:slow", "small": "tests.support.networks:small"},
+        **SLOW,
         lease_seconds=3,
         sweep_seconds=0.5,
         checkpoint_seconds=0.3,
