@@ -82,6 +82,7 @@ bench: install .venv-bench/.installed ## Measure class visualizations, maps and 
 bench-service: install ## Measure shared batches, long queues, latency and many clients; some minutes
 	@$(BIN)/python -m benchmarks.service
 	@$(BIN)/python -m benchmarks.load
+	@$(BIN)/python -m benchmarks.shards.image_jobs --images 2000
 
 bench-quality: install ## Measure whether other networks recognize class visualizations; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)

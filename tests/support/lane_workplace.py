@@ -3,7 +3,8 @@
 import io
 import threading
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 from archetype.contract.job import Job, State, now
 from deploy.local import Stack
 from shared.catalogue.catalogue import load_catalogue
+from shared.media.archive import count_images, describe_archive
 from shared.media.image import ImageFacts
 from shared.queue.claims import Claims
 from shared.queue.lanes import name_lane
@@ -111,17 +113,30 @@ class LaneWorkplace:
             stopping=self.stopping,
         )
 
-    def submit(self, targets: list[int] | None = None, model: str = "grey", seconds: float = 600, **body: Any) -> str:
-        """Submits a job as the API does; returns its id."""
+    def submit(
+        self,
+        targets: Any = None,
+        model: str = "grey",
+        seconds: float = 600,
+        keys: Sequence[str] = (),
+        **body: Any,
+    ) -> str:
+        """Submits a job as the API does; returns its id. `keys` are those of the images under a prefix."""
         classes = {} if targets is None else {"targets": targets}
-        body = {"method": "class_model", "model": model, "params": QUICK, **classes, **body}
-        checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
-        shards, weight = split_job(checked.request, checked.targets)
+        params = QUICK if body.get("method", "class_model") == "class_model" else {}
+        body = {"method": "class_model", "model": model, "params": params, **classes, **body}
+        checked = check_request(
+            parse_request(body),
+            self.catalogue,
+            self.storage,
+            self.storage.of("default"),
+            prefixes=self.settings.picture_prefixes,
+        )
+        split = split_job(checked.request, checked.targets, keys or checked.images)
         spec = JobSpec(
             request=checked.request.model_dump(mode="json"),
             lane=name_lane(checked.request, checked.release.identity),
-            shards=shards,
-            weight=weight,
+            **split.stored_fields,
             created_at=now(),
             deadline=now() + timedelta(seconds=seconds),
         )
@@ -161,6 +176,16 @@ class LaneWorkplace:
     def upload(self, seed: int) -> str:
         """Uploads an image of noise; returns its id."""
         return self.storage.of("default").save_image(encode(noise(28, 28, 1, seed=seed)), ImageFacts("PNG", 28, 28)).id
+
+    def upload_archive(self, members: dict[str, bytes]) -> str:
+        """Uploads an archive of files, by name; returns its id."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        facts = describe_archive(file, count_images)
+        self.storage.of("default").save_archive(file, facts)
+        return facts.id
 
     def lose_lease(self) -> None:
         """Returns the only shard that is claimed to the queue, as the recovery does after its lease has expired."""

@@ -37,7 +37,7 @@ def test_a_lane_that_was_open_for_long_claims_no_more_and_another_lane_runs_next
 
 def test_a_job_of_a_newer_version_returns_to_the_queue_without_counting_an_attempt(lanes: LaneWorkplace) -> None:
     job_id = lanes.submit([1])
-    newer = json.loads(lanes.storage.load_spec(job_id)) | {"format": 3, "shape": "unknown"}
+    newer = json.loads(lanes.storage.load_spec(job_id)) | {"format": 99, "shape": "unknown"}
     lanes.storage.bucket.put(f"jobs/{job_id}/request.json", json.dumps(newer).encode(), media_type="application/json")
     assert run_next_lane(lanes.worker_context()) is False  # no other worker is woken for it
     job = lanes.job_index.find(job_id)
