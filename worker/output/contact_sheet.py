@@ -2,7 +2,7 @@
 
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -34,6 +34,9 @@ PackedCell = list[str]
 PackedRows = dict[str, list[PackedCell]]
 """Rows as JSON, by image id."""
 
+Rows = Mapping[str, Sequence[PackedCell | Cell]]
+"""Rows by image id; those of a job of one shard are never stored, and their cells are not encoded."""
+
 
 def pack_cell(cell: Cell) -> PackedCell:
     """Returns a cell as JSON."""
@@ -41,10 +44,10 @@ def pack_cell(cell: Cell) -> PackedCell:
     return [b64encode(encode_png(pixels)).decode(), label]
 
 
-def unpack_cell(packed: Sequence[str]) -> Cell:
-    """Returns a cell from its JSON."""
-    data, label = packed
-    return decode_png(b64decode(data)), label
+def unpack_cell(packed: PackedCell | Cell) -> Cell:
+    """Returns a cell from its JSON; a cell as it is."""
+    pixels, label = packed
+    return (decode_png(b64decode(pixels)) if isinstance(pixels, str) else pixels), label
 
 
 def choose_rows(place: ShardPlace) -> int:
@@ -102,16 +105,16 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class PackedSheet:
+class JobSheet:
     """The contact sheet of a job, from the rows of its shards.
 
     Attributes:
-        rows: The cells of each image as JSON, by image id.
+        rows: The cells of each image, by image id.
     """
 
-    rows: PackedRows = field(default_factory=dict)
+    rows: dict[str, list[PackedCell | Cell]] = field(default_factory=dict)
 
-    def add(self, image: str, row: list[PackedCell]) -> None:
+    def add(self, image: str, row: Sequence[PackedCell | Cell]) -> None:
         """Adds a row of a shard, if there is room; an earlier shard may have cells of the same image."""
         if image in self.rows:
             ours = self.rows[image]

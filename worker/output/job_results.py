@@ -9,7 +9,7 @@ from archetype.contract.strict_json import dump_json, replace_non_finite
 from shared.errors import DeadTarget, InvalidRequest, NotFinite, Problem, StoredProblem
 from worker.job.context import JobContext
 from worker.optimization.optimize import NOT_FINITE
-from worker.output.contact_sheet import PackedSheet
+from worker.output.contact_sheet import JobSheet
 from worker.output.pair_results import PackedResults
 
 Part = Mapping[str, Any]
@@ -33,7 +33,7 @@ class JobResults:
     failed: list[dict[str, Any]] = field(default_factory=list)
     repeated: dict[str, str] = field(default_factory=dict)
     notes: list[dict[str, Any]] = field(default_factory=list)
-    sheet: PackedSheet = field(default_factory=PackedSheet)
+    sheet: JobSheet = field(default_factory=JobSheet)
     images: int = 0
     _first: dict[str, str] = field(default_factory=dict)
 

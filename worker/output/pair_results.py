@@ -13,7 +13,7 @@ from worker.engine.render import RGBImage
 from worker.inputs.pairs import Failure, Pair, PairReader, Pairs, Position
 from worker.job.cobatch import SavePoint
 from worker.job.context import JobContext
-from worker.output.contact_sheet import Cell, PackedRows, Sheet
+from worker.output.contact_sheet import Cell, Rows, Sheet
 
 FORMAT = 1
 """Version of the checkpoint; checkpoints of other versions are ignored."""
@@ -31,7 +31,7 @@ class PackedResults(TypedDict):
         failed: Images and pairs without a result.
         first: The first name of each image of the shard, by its id.
         repeated: By name, the first name of the same image.
-        rows: Rows of the contact sheet.
+        rows: Rows of the contact sheet; JSON if the job has several shards.
         notes: What the summary of the job needs of the shard.
     """
 
@@ -41,7 +41,7 @@ class PackedResults(TypedDict):
     failed: list[dict[str, Any]]
     first: dict[str, str]
     repeated: dict[str, str]
-    rows: PackedRows
+    rows: Rows
     notes: dict[str, Any]
 
 
@@ -61,7 +61,7 @@ def pack_results(
             failed=[failure.describe() for failure in pairs.failed],
             first=pairs.first,
             repeated=pairs.repeated,
-            rows=sheet.pack(),
+            rows=sheet.rows if pairs.context.place.images is None else sheet.pack(),
             notes=dict(notes or {}),
         )
     )
@@ -129,7 +129,7 @@ class PairResults:
         position = self.reader.find_position(self._processed)
         entries = self._context.images.entries[: position.images + (position.pairs > 0)]
         names = {entry.name for entry in entries}
-        results = self.pack()
+        results = self.pack() | {"rows": self._sheet.pack()}
         results["failed"] = [failure for failure in results["failed"] if failure["image"] in names]  # not read ahead
         output = self._context.output
         fields = {"format": FORMAT, "key": self._context.resume.key, "position": position, "results": results}
@@ -140,7 +140,7 @@ class PairResults:
         self.notes.update(results["notes"])
         self._metrics += results["pairs"]
         self._extras += results["extras"]
-        self._sheet.restore(results["rows"])
+        self._sheet.restore(saved["results"]["rows"])
         self._pairs.first.update(results["first"])
         self._pairs.repeated.update(results["repeated"])
         self._pairs.failed.extend(map(read_failure, results["failed"]))
