@@ -16,7 +16,7 @@ from api.services.trigger_audits import RegistryEventResult
 from archetype.contract.api_key import IssuedKey, Key, Keys, Limits, NewKey
 from archetype.contract.audit import Audits, AuditView, Estimate, Finding, Member, NewAudit, Trend, TrendPoint
 from archetype.contract.audit_plan import AuditPlan, Probe, Waiver
-from archetype.contract.job import Artifact, Job, Jobs, Progress, State, TargetClass, links_of
+from archetype.contract.job import Artifact, Artifacts, Job, Jobs, Progress, State, TargetClass, links_of
 from archetype.contract.model import Capability, Layer, Preprocessing
 from archetype.contract.parameters.inputs import TrueBox
 from archetype.contract.registration import NewRelease
@@ -159,6 +159,7 @@ FIT = Preprocessing(size=(80, 80), mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 RESPONSES: list[BaseModel] = [
     DONE,
     Jobs(items=[LISTED], next_cursor=CURSOR),
+    Artifacts(items=DONE.artifacts),
     IMAGE,
     ArchiveFacts(id=DIGEST, pictures=1200, bytes=84_113_020),
     StoredWeights(id=DIGEST, bytes=46_830_571),

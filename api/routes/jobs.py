@@ -1,5 +1,6 @@
 """Jobs: submit, get, list, cancel, retry and delete them, and get their artifacts."""
 
+import re
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -14,14 +15,17 @@ from api.http.parsing import read_cancel_after, read_json, read_query, read_wait
 from api.http.responses import make_job_response, make_json_response, read_cursor, write_cursor
 from api.services.cancel_job import cancel
 from api.services.delete_job import delete
-from api.services.find_job import find_artifact, find_job
+from api.services.find_job import MAX_ARTIFACTS, find_artifact, find_job, page_artifacts
 from api.services.follow_job import wait_for
 from api.services.submit_job import retry, submit
 from archetype.contract.api_key import Scope
-from archetype.contract.job import Job, Jobs, State
+from archetype.contract.job import Artifacts, Job, Jobs, State
 from archetype.contract.request import Request
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
+
+POSITION = re.compile(r"[0-9]{1,9}")
+"""What the cursor of a list of artifacts contains: the number of artifacts before the page."""
 
 PRESIGNED_SECONDS = 300
 """How long a presigned URL of an artifact is valid."""
@@ -37,6 +41,17 @@ class JobQuery(BaseModel):
     model: str | None = Field(default=None, description="Only jobs of this model: `name` or `name@release`.")
     tag: str | None = Field(default=None, description="Only jobs with this tag.")
     limit: Annotated[int, Field(ge=1, le=200)] = Field(default=50, description="Maximum number of jobs on a page.")
+    cursor: str | None = Field(default=None, max_length=100, description="`next_cursor` of the previous page.")
+
+
+class ArtifactsQuery(BaseModel):
+    """The query string of the list of artifacts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=MAX_ARTIFACTS)] = Field(
+        default=200, description="Maximum number of artifacts on a page."
+    )
     cursor: str | None = Field(default=None, max_length=100, description="`next_cursor` of the previous page.")
 
 
@@ -89,9 +104,14 @@ def list_jobs() -> Response:
         caller().tenant, filters=filters, limit=query.limit, after=read_cursor(query.cursor)
     )
     cursor = write_cursor(last_id)
-    response = make_json_response(Jobs(items=jobs, next_cursor=cursor))
-    if cursor:
-        url = f"{request.path}?{urlencode(request.args.to_dict() | {'cursor': cursor})}"
+    return make_page(Jobs(items=jobs, next_cursor=cursor))
+
+
+def make_page(page: Jobs | Artifacts) -> Response:
+    """Returns a page as JSON, with the URL of the next one in the `Link` header."""
+    response = make_json_response(page)
+    if page.next_cursor:
+        url = f"{request.path}?{urlencode(request.args.to_dict() | {'cursor': page.next_cursor})}"
         response.headers["Link"] = f'<{url}>; rel="next"'
     return response
 
@@ -125,6 +145,24 @@ def delete_job(job_id: str) -> Response:
     """Deletes a job that has ended, with all its artifacts."""
     delete(job_id, caller().tenant, get_services())
     return Response(status=204)
+
+
+@blueprint.get("/<job_id>/artifacts")
+@describes(
+    "List the artifacts of a job",
+    scope=Scope.READ,
+    query=ArtifactsQuery,
+    responses={200: Artifacts},
+    problems=(404, 410, 422, 503),
+)
+def list_artifacts(job_id: str) -> Response:
+    """Lists the files of a job in pages. The `Link` header has the URL of the next page."""
+    query = read_query(ArtifactsQuery)
+    start = int(read_cursor(query.cursor, POSITION) or 0)
+    job = find_job(job_id, caller().tenant, get_services())
+    artifacts, following = page_artifacts(job, start=start, limit=query.limit)
+    cursor = write_cursor(None if following is None else str(following))
+    return make_page(Artifacts(items=artifacts, next_cursor=cursor))
 
 
 @blueprint.get("/<job_id>/artifacts/<name>")

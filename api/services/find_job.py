@@ -13,6 +13,9 @@ from shared.storage.s3 import Missing
 
 JOB_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 
+MAX_ARTIFACTS = 1000
+"""Largest number of artifacts in the document of a job, and on a page of the list."""
+
 
 class StoredArtifact(NamedTuple):
     """An artifact and the key of its file in the bucket."""
@@ -61,6 +64,26 @@ def find_artifact(job_id: str, name: str, tenant: str, services: Services) -> St
     if artifact is None:
         raise NotFound(f"job {job_id} has no artifact {name[:200]!r}; GET /v1/jobs/{job_id} lists its artifacts")
     return StoredArtifact(artifact, manifest.keys[name])
+
+
+def order_artifacts(job: Job) -> list[Artifact]:
+    """Returns the artifacts of a job: first those of the whole job, then the others in the order of the job."""
+    return sorted(job.artifacts, key=lambda artifact: artifact.target is not None or artifact.image is not None)
+
+
+def shorten(job: Job) -> Job:
+    """Returns the job with its first artifacts and a link to the list, if it has more than `MAX_ARTIFACTS`."""
+    if len(job.artifacts) <= MAX_ARTIFACTS:
+        return job
+    links = job.links | {"all_artifacts": f"/v1/jobs/{job.id}/artifacts"}
+    return job.model_copy(update={"artifacts": order_artifacts(job)[:MAX_ARTIFACTS], "links": links})
+
+
+def page_artifacts(job: Job, *, start: int, limit: int) -> tuple[list[Artifact], int | None]:
+    """Returns a page of the artifacts of a job, and where the next page starts; None if this is the last page."""
+    artifacts = order_artifacts(job)
+    stop = start + limit
+    return artifacts[start:stop], stop if stop < len(artifacts) else None
 
 
 def load_manifest(job_id: str, tenant: str, services: Services) -> Manifest | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
@@ -31,6 +32,7 @@ from shared.state.metrics import increment
 from shared.state.worker_registry import name_queue
 from shared.storage.api_keys import Caller
 from shared.storage.documents import JobSpec
+from shared.validation.job_inputs import check_pairs
 from shared.validation.request import CheckedRequest, check_request, parse_request
 from shared.validation.store_keys import expand_prefixes
 from shared.validation.stored_request import dump_stored, parse_stored
@@ -39,7 +41,10 @@ from shared.validation.webhook_url import check_url
 log = structlog.get_logger()
 
 MAX_COUNTED = 5000
-"""Images under a prefix that limits count: a page of the list, with 1,000 keys, takes some 20 ms."""
+"""Images under a prefix that limits count."""
+
+MAX_LISTED = 20_000
+"""Images under a prefix by which a job is split: a page of the list, with 1,000 keys, takes some 20 ms."""
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -79,8 +84,11 @@ def submit(
         services.storage.of(caller.tenant),
         prefixes=expand_prefixes(services.settings.picture_prefixes, caller.tenant),
     )
-    spec = build_spec(checked, caller, services, seconds=seconds)
-    work = checked.work * count_unlisted(checked, services)
+    keys = list_keys(checked, services)
+    if isinstance(checked.request, ImageRequest) and keys:
+        check_pairs(checked.request, checked.work * len(keys))
+    spec = build_spec(checked, caller, services, seconds=seconds, keys=keys)
+    work = checked.work * max(1, min(len(keys), MAX_COUNTED))
     spec = spec.model_copy(update={"retry_of": retry_of, "in_audit": False, "work": work})
     if idempotency_key is None:
         return accept(new_job_id(spec.created_at), spec, caller, services)
@@ -88,12 +96,12 @@ def submit(
     return accept_once(idempotency_key, bound, proposed, spec, caller, services)
 
 
-def count_unlisted(checked: CheckedRequest, services: Services) -> int:
-    """Returns the number of images under a prefix of the store, at least 1 and at most `MAX_COUNTED`; otherwise 1."""
+def list_keys(checked: CheckedRequest, services: Services) -> list[str]:
+    """Returns the keys of the images under a prefix of the store, at most `MAX_LISTED`; none for other images."""
     images = checked.request.images if isinstance(checked.request, ImageRequest) else None
     if not isinstance(images, StorePrefix):
-        return 1
-    return max(1, sum(1 for _ in islice(services.storage.list_images(images.prefix), MAX_COUNTED)))
+        return []
+    return list(islice(services.storage.list_images(images.prefix), MAX_LISTED))
 
 
 def retry(job_id: str, services: Services, caller: Caller, *, idempotency_key: str | None) -> Job:
@@ -131,16 +139,22 @@ def check_webhook(url: str | None, settings: Settings) -> None:
         check_url(url, loopback=settings.keyless_loopback, networks=settings.webhook_networks)
 
 
-def build_spec(checked: CheckedRequest, caller: Caller, services: Services, *, seconds: int | None = None) -> JobSpec:
+def build_spec(
+    checked: CheckedRequest,
+    caller: Caller,
+    services: Services,
+    *,
+    seconds: int | None = None,
+    keys: Sequence[str] = (),
+) -> JobSpec:
     """Builds the stored form of a request, from which the job's record can be rebuilt if Redis loses it."""
-    shards, weight = split_job(checked.request, checked.targets)
+    split = split_job(checked.request, checked.targets, keys or checked.images)
     accepted_at, longest = services.redis_client.now(), services.settings.deadline_seconds
     return JobSpec(
         tenant=caller.tenant,
         request=dump_stored(checked.request),
         lane=name_lane(checked.request, checked.release.identity),
-        shards=shards,
-        weight=weight,
+        **split.stored_fields,
         work=checked.work,
         created_at=accepted_at,
         deadline=accepted_at + timedelta(seconds=min(seconds or longest, longest)),

@@ -1,9 +1,16 @@
 """Arranges the artifacts of a job for the gallery: one item for each pair of image and target."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from archetype.contract.job import Artifact, Job, TargetClass
+
+T = TypeVar("T")
+
+MAX_ITEMS = 200
+"""Number of items of the gallery on a page."""
 
 OVERVIEWS = ("contact-sheet.png", "filters.png")
 SUFFIXES = {
@@ -59,6 +66,11 @@ def arrange_gallery(job: Job) -> list[GalleryItem]:
             items[key] = GalleryItem(_make_title(artifact), artifact.target, artifact.image, metrics=measured)
         _add(items[key], artifact)
     return list(items.values())
+
+
+def cut_page(items: Sequence[T], number: int) -> tuple[Sequence[T], int]:
+    """Returns the items of a page of the gallery, counted from 1, and the number of pages."""
+    return items[(number - 1) * MAX_ITEMS : number * MAX_ITEMS], max(1, math.ceil(len(items) / MAX_ITEMS))
 
 
 def list_rest(job: Job) -> list[Artifact]:

@@ -11,11 +11,11 @@ from api.http.parsing import read_query
 from api.http.responses import read_cursor, write_cursor
 from api.routes.jobs import JobQuery
 from api.services.cancel_job import cancel
-from api.services.find_job import find_job, find_manifest
+from api.services.find_job import find_job, find_manifest, shorten
 from api.services.submit_job import load_body, submit
 from api.web.form import make_form
 from api.web.frames import count_frames, cut_frame
-from api.web.gallery import GalleryItem, arrange_gallery, find_overview, list_rest
+from api.web.gallery import GalleryItem, arrange_gallery, cut_page, find_overview, list_rest
 from api.web.layout import set_up_pages
 from api.web.snippets import write_snippets
 from archetype.contract.api_key import Scope
@@ -36,10 +36,16 @@ PAGE_SIZE = 30
 IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
-class Pair(BaseModel):
-    """Two jobs to compare."""
+class GalleryQuery(BaseModel):
+    """The page of the results of a job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    page: int = Field(default=1, ge=1)
+
+
+class Pair(GalleryQuery):
+    """Two jobs to compare."""
 
     left: str = Field(default="", max_length=26)
     right: str = Field(default="", max_length=26)
@@ -84,7 +90,9 @@ def show_job(job_id: str) -> str | Response:
     job = find_job(job_id, caller().tenant, get_services())
     if job.method not in METHODS:
         return redirect(url_for("audit_page.show_audit", audit_id=job_id))  # type: ignore[return-value]
-    return render_template("page/job.html", **_build_job_context(job))
+    page, context = read_query(GalleryQuery).page, _build_job_context(job)
+    gallery, pages = cut_page(context["gallery"], page)
+    return render_template("page/job.html", **context | {"gallery": gallery, "page": page, "pages": pages})
 
 
 @blueprint.get("/compare")
@@ -95,8 +103,8 @@ def compare() -> str:
     recent = _list_recent(tenant, PAGE_SIZE)
     jobs = [find_job(job_id, tenant, services) for job_id in (pair.left, pair.right) if job_id]
     sides = [_build_job_context(job) for job in jobs if job.method in METHODS]
-    rows = _pair_items(sides) if len(sides) == 2 else []
-    return render_template("page/compare.html", pair=pair, recent=recent, sides=sides, rows=rows)
+    rows, pages = cut_page(_pair_items(sides) if len(sides) == 2 else [], pair.page)
+    return render_template("page/compare.html", pair=pair, recent=recent, sides=sides, rows=rows, pages=pages)
 
 
 @blueprint.post("/jobs/<job_id>/cancel")
@@ -185,7 +193,7 @@ def _build_job_context(job: Job) -> dict[str, Any]:
     whole = job.method == "localization" or is_whole_view
     zoom = preprocessing.resize / min(preprocessing.size) if preprocessing.resize and not whole else 1.0
     return {
-        "job": job,
+        "job": shorten(job),
         "spec": spec,
         "overview": find_overview(job),
         "gallery": arrange_gallery(job),

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from archetype.contract.api_key import IssuedKey, Key, Keys, NewKey
 from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
-from archetype.contract.job import Artifact, Event, Job, Jobs, State
+from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs, State
 from archetype.contract.registration import NewRelease
 from archetype.contract.request import AnyRequest
 from archetype.contract.schedule import Announcement, NewSchedule, Schedule, Schedules
@@ -173,6 +173,12 @@ class Client(MethodCalls):
 
     # Artifacts
 
+    def artifacts(self, job: Job) -> Iterator[Artifact]:
+        """Yield all artifacts of a job that has ended. `job.artifacts` has the first thousand."""
+        if "all_artifacts" in job.links:
+            return self._transport.pages(Artifacts, f"/v1/jobs/{job.id}/artifacts")
+        return iter(job.artifacts)
+
     def fetch(self, artifact: Artifact) -> bytes:
         """Return the bytes of an artifact."""
         return self._transport.request("GET", artifact.href).content
@@ -183,7 +189,7 @@ class Client(MethodCalls):
 
     def save(self, job: Job, folder: Path | str) -> list[Path]:
         """Save all artifacts of a job into a folder, which is created if it does not exist; return their paths."""
-        return self.save_artifacts(job.artifacts, folder)
+        return self.save_artifacts(list(self.artifacts(job)), folder)
 
     def save_artifacts(self, artifacts: Sequence[Artifact], folder: Path | str) -> list[Path]:
         """Save artifacts into a folder, which is created if it does not exist; return their paths.

@@ -51,7 +51,7 @@ class JobHandle:
 
     @property
     def artifacts(self) -> list[Artifact]:
-        """The files of the result."""
+        """The files of the result; of a very large job the first thousand, see `Client.artifacts`."""
         return self.job.artifacts
 
     @property

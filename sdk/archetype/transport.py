@@ -5,13 +5,13 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import httpx2
 from pydantic import BaseModel, ValidationError
 
 from archetype.contract.audit import Audits
-from archetype.contract.job import Event, Job, Jobs
+from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs
 from archetype.contract.problem import ProblemDocument
 from archetype.contract.strict_json import load_json
 from archetype.errors import ArchetypeError, NoConnection, RateLimited, ServerError, TimedOut, Unavailable, from_status
@@ -143,7 +143,13 @@ class Transport:
             raise _unreadable(response, "a JSON object")
         return fields
 
-    def pages(self, kind: type[Jobs | Audits], path: str, **query: str | None) -> Iterator[Job]:
+    @overload
+    def pages(self, kind: type[Jobs | Audits], path: str, **query: str | None) -> Iterator[Job]: ...
+
+    @overload
+    def pages(self, kind: type[Artifacts], path: str, **query: str | None) -> Iterator[Artifact]: ...
+
+    def pages(self, kind: type[Jobs | Audits | Artifacts], path: str, **query: str | None) -> Iterator[Any]:
         """Yield every entry of a list, page by page. Query parameters that are None are left out."""
         parameters: dict[str, Any] = {name: value for name, value in query.items() if value is not None}
         while True:

@@ -1,6 +1,5 @@
 """Rebuilds the records of jobs in Redis from the store, after Redis has lost them."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import structlog
@@ -62,17 +61,10 @@ def rebuild(job_id: str, job_index: JobIndex, claims: Claims, storage: JobStore)
         spec = load_spec(storage, job_id)
     except NotFound:
         return None
-    ended = set(_list_ended_shards(job_id, spec, storage))
+    ended = set(storage.find_shard_results(job_id)) if len(spec.shards) > 1 else set[int]()
     if claims.create(job_id, spec, fence=storage.highest_fence(job_id), ended=ended):
         log.warning("job.rebuilt", job_id=job_id)
     return spec.job(job_id)
-
-
-def _list_ended_shards(job_id: str, spec: JobSpec, storage: JobStore) -> Iterator[int]:
-    if len(spec.shards) > 1:
-        for number in range(len(spec.shards)):
-            if storage.load_shard_result(job_id, number) is not None:
-                yield number
 
 
 def is_abandoned_submission(job_id: str, moment: datetime) -> bool:

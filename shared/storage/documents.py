@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from archetype.contract.job import DEFAULT_TENANT, Artifact, Document, Job, State, links_of, now
 from archetype.contract.problem import ProblemDocument
 from shared.catalogue.release import Release
+from shared.queue.sharding import ImageRange
 
 JOB_FIELDS = ("method", "model", "priority", "tags", "webhook")
 """Fields of a request that are also fields of the job."""
@@ -28,12 +29,14 @@ class JobSpec(StoredDocument):
     """`request.json`: an accepted request, with everything that is needed to queue its job again.
 
     Attributes:
-        format: Version of this schema. In 2, request parameters have their new names (`regularizers`, `gradient`, …).
+        format: Version of this schema. In 2, request parameters have their new names (`regularizers`, `gradient`, …). A
+            job over images that has several shards has 3, so that workers that cannot split images leave it to others.
         tenant: Tenant that owns the job.
         request: The validated request; every model is named with its release.
         lane: Lane of the job's shards.
         shards: Number of items of each shard. An item is a target, or a pair of image and target.
         weight: Number of batch slots of one item.
+        images: The images of each shard, if a job over images has several.
         work: Number of results, which limits count; None if an earlier version stored the request, which counted items.
         created_at: When the request was accepted.
         deadline: When the job is cancelled if it has not finished.
@@ -45,12 +48,13 @@ class JobSpec(StoredDocument):
         trace: Trace context that the worker continues.
     """
 
-    format: Literal[1, 2] = 2
+    format: Literal[1, 2, 3] = 2
     tenant: str = DEFAULT_TENANT
     request: dict[str, Any]
     lane: str
     shards: list[int] = Field(alias="shares")
     weight: int
+    images: tuple[ImageRange, ...] = ()
     work: int | None = None
     created_at: datetime
     deadline: datetime

@@ -1,6 +1,7 @@
 """What is stored of jobs and models in the bucket, under the keys of `shared/storage/layout.py`."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 from secrets import token_hex
 from typing import IO, NamedTuple
 
@@ -135,6 +136,14 @@ class JobStore:
         latest = self._find_latest(layout.shard_results(job_id, shard))
         return None if latest is None else self.bucket.get_document(latest, ShardResult)
 
+    def find_shard_results(self, job_id: str) -> dict[int, str]:
+        """The key of the result with the highest fence of every shard that has finished."""
+        prefix = layout.all_shard_results(job_id)
+        keys: dict[int, str] = {}
+        for key in sorted(self.bucket.keys(prefix), key=_read_fence):
+            keys[int(key.removeprefix(prefix).partition("/")[0])] = key
+        return keys
+
     def save_manifest(self, manifest: Manifest) -> None:
         """Stores a manifest: from now on, the job has finished."""
         self.bucket.put_document(f"{layout.manifests(manifest.job.id)}{manifest.fence}.json", manifest)
@@ -187,9 +196,16 @@ class JobStore:
         """Whether the result of a tenant's job was deleted by retention. Before version 0.3, marks had no tenant."""
         return self._find_text(layout.expired_marker(job_id)) in (tenant, "")
 
-    def list_images(self, prefix: str) -> Iterator[str]:
-        """Keys under a prefix of the store that have the suffix of an image."""
-        return (key for key in self.bucket.keys(prefix) if has_image_name(key))
+    def list_images(self, prefix: str, *, after: str = "", until: str | None = None) -> Iterator[str]:
+        """Keys under a prefix of the store that have the suffix of an image, in lexicographic order.
+
+        Args:
+            prefix: The prefix.
+            after: Only keys that follow this one.
+            until: Only keys up to this one; None for all.
+        """
+        keys = self.bucket.keys(prefix, after)
+        return (key for key in takewhile(lambda key: until is None or key <= until, keys) if has_image_name(key))
 
     def load_image(self, key: str) -> bytes:
         """An image under a prefix of the store. Raises `UnknownImage`."""

@@ -103,9 +103,14 @@ def checkpoints(job_id: str, shard: int) -> str:
     return f"{job_folder(job_id)}checkpoints/{shard}/"
 
 
+def all_shard_results(job_id: str) -> str:
+    """Prefix of the results of all shards of a job."""
+    return f"{job_folder(job_id)}parts/"
+
+
 def shard_results(job_id: str, shard: int) -> str:
     """Prefix of the results of a shard."""
-    return f"{job_folder(job_id)}parts/{shard}/"
+    return f"{all_shard_results(job_id)}{shard}/"
 
 
 def manifests(job_id: str) -> str:

@@ -138,8 +138,13 @@ class Bucket:
         deadline = self._start()
         return self._run_until(key, lambda: self._download(key, deadline), deadline)
 
-    def _download(self, key: str, deadline: Deadline) -> bytes:
-        body, chunks = self._client.get_object(Bucket=self._name, Key=key)["Body"], []
+    def get_range(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes of an object from a position up to another one. Raises `Missing`."""
+        deadline = self._start()
+        return self._run_until(key, lambda: self._download(key, deadline, Range=f"bytes={start}-{stop - 1}"), deadline)
+
+    def _download(self, key: str, deadline: Deadline, **options: str) -> bytes:
+        body, chunks = self._client.get_object(Bucket=self._name, Key=key, **cast("Any", options))["Body"], []
         with closing(body):
             while data := body.read(CHUNK):
                 deadline.extend(len(data))
@@ -198,13 +203,14 @@ class Bucket:
                 yield data
                 data = self._run(key, partial(body.read, chunk))
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """All keys that begin with `prefix`, in lexicographic order."""
-        return (stored.key for stored in self.list(prefix))
+    def keys(self, prefix: str, after: str = "") -> Iterator[str]:
+        """All keys that begin with `prefix` and follow `after`, in lexicographic order."""
+        return (stored.key for stored in self.list(prefix, after))
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """All objects whose keys begin with `prefix`, in lexicographic order of their keys."""
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix))
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """All objects whose keys begin with `prefix` and follow `after`, in lexicographic order of their keys."""
+        start = cast("Any", {"StartAfter": after} if after else {})
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix, **start))
         while page := self._run(prefix, lambda: next(pages, None)):
             for item in page.get("Contents", []):
                 yield Stored(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))

@@ -1,7 +1,7 @@
 """Uploaded images and archives of a tenant in the store."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import IO
 
@@ -9,6 +9,7 @@ from archetype.contract.upload import ArchiveFacts, Image
 from shared.errors import UnknownImage
 from shared.media.image import ImageFacts
 from shared.storage import layout
+from shared.storage.ranged_file import open_ranged
 from shared.storage.s3 import Bucket, Missing
 
 
@@ -52,9 +53,26 @@ class Uploads:
         """Size and number of images of an archive, or None if it was not uploaded."""
         return self._bucket.get_document(f"{self._archives}{archive_id}.json", ArchiveFacts)
 
-    def stream_archive(self, archive_id: str) -> Iterator[bytes]:
-        """The file of an archive in chunks. Raises `UnknownImage`."""
-        try:
-            return self._bucket.stream(self._archives + archive_id)
-        except Missing as error:
-            raise UnknownImage(f"there is no archive {archive_id}; upload it with POST /v1/archives") from error
+    def open_archive(self, archive_id: str, check_interrupted: Callable[[], None]) -> IO[bytes]:
+        """Opens an archive, whose parts are read from the store when they are needed. Raises `UnknownImage`.
+
+        Args:
+            archive_id: The archive.
+            check_interrupted: Called before each part; may raise an exception to stop.
+        """
+        facts = self.describe_archive(archive_id)
+        if facts is None:
+            raise _explain_archive(archive_id)
+
+        def read_range(start: int, stop: int) -> bytes:
+            check_interrupted()
+            try:
+                return self._bucket.get_range(self._archives + archive_id, start, stop)
+            except Missing as error:
+                raise _explain_archive(archive_id) from error
+
+        return open_ranged(read_range, facts.bytes)
+
+
+def _explain_archive(archive_id: str) -> UnknownImage:
+    return UnknownImage(f"there is no archive {archive_id}; upload it with POST /v1/archives")

@@ -63,6 +63,7 @@ class CheckedRequest:
         judges: Releases of the evaluators, in the order of the request. For an audit, the baselines.
         work: Number of results, which limits count: classes times seeds, or pairs of image and class. For a prefix of
             the store, the number for one image.
+        images: Number of images; 0 for a prefix of the store.
     """
 
     request: AnyRequest
@@ -70,6 +71,7 @@ class CheckedRequest:
     targets: list[int] | None
     judges: tuple[Release, ...] = ()
     work: int = 1
+    images: int = 0
 
 
 def check_request(
@@ -104,7 +106,7 @@ def check_request(
     description = descriptions.load_description(release)
     check_capabilities(request, release, description)
     check_layers(request.params, release, description)
-    work = 1
+    work, images = 1, 0
     if isinstance(request, ImageRequest):
         images = check_input(request, release, uploads, prefixes)
         check_pairs(request, _count_pairs(request, targets, images))
@@ -113,7 +115,7 @@ def check_request(
         return _check_class_model(request, release, targets or [], catalogue, uploads)
     if isinstance(request, Audit):
         return CheckedRequest(request, release, None, tuple(catalogue.find(name) for name in request.baselines))
-    return CheckedRequest(request, release, targets, work=work)
+    return CheckedRequest(request, release, targets, work=work, images=images)
 
 
 def _count_pairs(request: ImageRequest, targets: list[int] | None, images: int) -> int:

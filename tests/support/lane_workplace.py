@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from archetype.contract.job import Job, State, now
 from deploy.local import Stack
 from shared.catalogue.catalogue import load_catalogue
+from shared.media.archive import count_images, describe_archive
 from shared.media.image import ImageFacts
 from shared.queue.celery_app import create_broker
 from shared.queue.claims import Claims
@@ -132,38 +134,43 @@ class LaneWorkplace:
 
     def submit(
         self,
-        targets: list[int] | None = None,
+        targets: Any = None,
         model: str = "grey",
         seconds: float = 600,
         tenant: str = "default",
+        keys: Sequence[str] = (),
         **body: Any,
     ) -> str:
-        """Submits a job as the API does; returns its id."""
+        """Submits a job as the API does; returns its id. `keys` are those of the images under a prefix."""
         classes = {} if targets is None else {"targets": targets}
-        body = {"method": "class_model", "model": model, "params": QUICK, **classes, **body}
-        checked = check_request(parse_request(body), self.catalogue, self.storage, self.storage.of("default"))
-        shards, weight = split_job(checked.request, checked.targets)
+        params = QUICK if body.get("method", "class_model") == "class_model" else {}
+        body = {"method": "class_model", "model": model, "params": params, **classes, **body}
+        checked = check_request(
+            parse_request(body),
+            self.catalogue,
+            self.storage,
+            self.storage.of("default"),
+            prefixes=self.settings.picture_prefixes,
+        )
+        split = split_job(checked.request, checked.targets, keys or checked.images)
         lane = name_lane(checked.request, checked.release.identity)
-        sizes: dict[str, Any] = {"shards": shards, "weight": weight}
-        return self.place(dump_stored(checked.request), lane, seconds=seconds, tenant=tenant, **sizes)
+        return self.place(dump_stored(checked.request), lane, seconds=seconds, tenant=tenant, **split.stored_fields)
 
     def place(
         self,
         request: dict[str, Any],
         lane: str,
         *,
-        shards: Sequence[int] = (1,),
-        weight: int = 1,
         seconds: float = 600,
         tenant: str = "default",
+        **fields: Any,
     ) -> str:
         """Stores and queues a request as it is; returns the id of its job."""
         spec = JobSpec(
             tenant=tenant,
             request=request,
             lane=lane,
-            shards=list(shards),
-            weight=weight,
+            **{"shards": [1], "weight": 1, **fields},
             created_at=now(),
             deadline=now() + timedelta(seconds=seconds),
         )
@@ -210,6 +217,16 @@ class LaneWorkplace:
     def upload(self, seed: int) -> str:
         """Uploads an image of noise; returns its id."""
         return self.storage.of("default").save_image(encode(noise(28, 28, 1, seed=seed)), ImageFacts("PNG", 28, 28)).id
+
+    def upload_archive(self, members: dict[str, bytes]) -> str:
+        """Uploads an archive of files, by name; returns its id."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        facts = describe_archive(file, count_images)
+        self.storage.of("default").save_archive(file, facts)
+        return facts.id
 
     def lose_lease(self) -> None:
         """Returns the only shard that is claimed to the queue, as the recovery does after its lease has expired."""

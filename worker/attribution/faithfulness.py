@@ -1,8 +1,9 @@
 """Metrics of saliency maps: how faithful they are to the network, pair by pair, on average and as a plot."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -36,12 +37,22 @@ SHUFFLE_SEED = 0
 
 PairMetrics = dict[str, Any]
 
+Traces = dict[str, list[float]]
+"""The target's probability after each step (STEPS + 1,) of a pair, by direction."""
+
 Direction = Literal["deletion", "insertion"]
+
+
+class Measured(NamedTuple):
+    """What was measured of the map of a pair; JSON."""
+
+    measures: PairMetrics
+    traces: Traces
 
 
 @dataclass(frozen=True)
 class MapMetrics:
-    """The metrics of a job's maps.
+    """Measures maps.
 
     Deletion and insertion: Petsiuk et al. 2018 (arXiv 1806.07421). Pointing game: Zhang et al. 2016 (arXiv 1608.00507).
     Randomization: Adebayo et al. 2018 (arXiv 1810.03292).
@@ -51,66 +62,44 @@ class MapMetrics:
         params: Parameters of the request; `measures` names the metrics.
         at_once: Maximum number of images in one pass through the network.
         random_map_of: Computes maps of the network with shuffled weights; None without `randomization`.
-        pairs: Metrics of the pairs so far.
-        traces: The target's probability after each step (STEPS + 1,) of the pairs so far, by direction.
     """
 
     classifier: Classifier
     params: SaliencyParameters
     at_once: int
     random_map_of: MapOf | None
-    pairs: list[PairMetrics] = field(default_factory=list)
-    traces: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
-    def measure(self, pairs: Sequence[Pair], maps: Sequence[MapEvidence]) -> list[PairMetrics]:
-        """Measures the maps of pairs; returns the metrics of each, empty if the request asks for none.
+    def measure(self, pairs: Sequence[Pair], maps: Sequence[MapEvidence]) -> list[Measured]:
+        """Measures the maps of pairs; the metrics of each are empty if the request asks for none.
 
         An empty map ranks no pixel above another: it points nowhere, and its other metrics are None.
         """
-        batch: list[PairMetrics] = [{} for _ in pairs]
+        batch = [Measured({}, {}) for _ in pairs]
         self._add_probabilities(batch, pairs, maps)
         if "pointing" in self.params.metrics:
-            for metrics, pair, each in zip(batch, pairs, maps, strict=True):
+            for measured, pair, each in zip(batch, pairs, maps, strict=True):
                 points = not each.is_empty and points_at_box(pair, each.positive)
-                metrics |= {"pointing": points} if pair.image.boxes else {}
+                measured.measures.update({"pointing": points} if pair.image.boxes else {})
         if self.random_map_of is not None:
             shuffled = map_pairs(self.classifier, self.random_map_of, list(pairs)).numpy()
-            for metrics, each, values in zip(batch, maps, shuffled, strict=True):
-                metrics["randomized_rank_correlation"] = compare_with_random(each, values)
-        self.pairs.extend(batch)
+            for measured, each, values in zip(batch, maps, shuffled, strict=True):
+                measured.measures["randomized_rank_correlation"] = compare_with_random(each, values)
         return batch
 
-    def summarize(self) -> dict[str, Any]:
-        """The mean of each metric with its interval, for the job's metrics."""
-        names = dict.fromkeys(name for metrics in self.pairs for name in metrics)
-        means = {
-            name: summarize([metrics[name] for metrics in self.pairs if metrics.get(name) is not None])
-            for name in names
-        }
-        return {"measures": means} if means else {}
-
-    def save(self, context: JobContext[Any]) -> None:
-        """Saves a plot of the mean traces, if there are any."""
-        if self.traces:
-            means = {direction: np.mean(traces, axis=0).tolist() for direction, traces in self.traces.items()}
-            context.save("measures.png", encode_png(render_traces(means)))
-
-    def _add_probabilities(
-        self, batch: Sequence[PairMetrics], pairs: Sequence[Pair], maps: Sequence[MapEvidence]
-    ) -> None:
+    def _add_probabilities(self, batch: Sequence[Measured], pairs: Sequence[Pair], maps: Sequence[MapEvidence]) -> None:
         rows = [row for row, each in enumerate(maps) if not each.is_empty]
         directions: tuple[Direction, ...] = ("deletion", "insertion")
         for direction in (direction for direction in directions if direction in self.params.metrics):
-            for metrics in batch:
-                metrics[f"{direction}_auc"] = None
+            for measured in batch:
+                measured.measures[f"{direction}_auc"] = None
             if not rows:
                 continue
             positive = torch.from_numpy(np.stack([maps[row].positive for row in rows]))
             traces = self._trace([pairs[row] for row in rows], positive, direction)  # (N, STEPS + 1)
             for row, trace in zip(rows, traces, strict=True):
                 if bool(trace.isfinite().all()):
-                    batch[row][f"{direction}_auc"] = float(area_under(trace[None]))
-                    self.traces.setdefault(direction, []).append(trace.double().numpy())
+                    batch[row].measures[f"{direction}_auc"] = float(area_under(trace[None]))
+                    batch[row].traces[direction] = trace.double().tolist()
 
     def _trace(self, pairs: Sequence[Pair], maps: Tensor, direction: Direction) -> Tensor:
         images = torch.stack([to_tensor(pair.view.levels) for pair in pairs]).to(self.classifier.device)
@@ -120,6 +109,38 @@ class MapMetrics:
         return trace_probability(
             self.classifier, inputs, targets, fitted, how=direction, steps=STEPS, at_once=self.at_once
         ).cpu()
+
+
+class MapSummary:
+    """The metrics of all maps of a job: the mean of each with its interval, and a plot of the mean traces."""
+
+    def __init__(self) -> None:
+        """Creates the summary of no maps."""
+        self._pairs: list[PairMetrics] = []
+        self._sums: dict[str, NDArray[np.float64]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, measures: PairMetrics, traces: Traces) -> None:
+        """Adds what was measured of the map of the next pair."""
+        self._pairs.append(measures)
+        for direction, trace in traces.items():
+            self._sums[direction] = self._sums.get(direction, 0) + np.array(trace)
+            self._counts[direction] += 1
+
+    def describe(self) -> dict[str, Any]:
+        """The mean of each metric with its interval, for the job's metrics."""
+        names = dict.fromkeys(name for metrics in self._pairs for name in metrics)
+        means = {
+            name: summarize([metrics[name] for metrics in self._pairs if metrics.get(name) is not None])
+            for name in names
+        }
+        return {"measures": means} if means else {}
+
+    def save(self, context: JobContext[Any]) -> None:
+        """Saves a plot of the mean traces, if there are any."""
+        if self._sums:
+            means = {direction: (total / self._counts[direction]).tolist() for direction, total in self._sums.items()}
+            context.save("measures.png", encode_png(render_traces(means)))
 
 
 def build_metrics(classifier: Classifier, params: SaliencyParameters, at_once: int) -> MapMetrics:

@@ -23,7 +23,7 @@ from worker.engine.attribution.guided_backprop import deconvnet, guided
 from worker.engine.attribution.occlusion import occlude
 from worker.engine.attribution.ten_crop import MapOf, average_ten_crops
 from worker.engine.model.classifier import Classifier, in_precision
-from worker.inputs.pairs import Pair, PairReader, Pairs, ScoreExecutor
+from worker.inputs.pairs import Pair, PairReader, ScoreExecutor
 from worker.inputs.preprocess import to_tensor
 from worker.inputs.view import apply_view_mode
 from worker.job.cobatch import BatchRequest
@@ -86,12 +86,12 @@ class MapPool:
 
 
 class MapReader:
-    """Goes through the pairs of a job, batch after batch, and computes their maps together with other jobs."""
+    """Goes through the pairs of a shard, batch after batch, and computes their maps together with other shards."""
 
-    def __init__(self, context: JobContext[Any], pairs: Pairs) -> None:
+    def __init__(self, context: JobContext[Any], reading: PairReader) -> None:
         """Prepares the maps that the request asks for; raises `ValueError` as `choose_map` does."""
         classifier, params = context.classifier, context.request.params
-        self._reading = PairReader(pairs)
+        self._reading = reading
         self._scores = context.executor("scores", lambda: ScoreExecutor(classifier))
         self._maps = context.executor(
             "maps", lambda: MapPool(classifier, choose_map(classifier, params, context.batch))

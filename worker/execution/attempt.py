@@ -8,11 +8,14 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
-from archetype.contract.job import now
+from archetype.contract.job import Progress, now
 from shared.queue.claims import Claim, ClaimLost
 from worker.execution.heartbeat import Heartbeat
-from worker.job.cobatch import BatchRequest, MethodRun
+from worker.job.cobatch import BatchRequest, MethodRun, SavePoint
 from worker.output.artifacts import AttemptOutput
+
+SAVE_POINT_SECONDS = 5.0
+"""Longest time between two checkpoints at save points, where only finished pairs are saved: they are small."""
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Attempt:
         resources: Open networks and files; closed when the attempt ends.
         run: The running method; None before it is prepared.
         request: The batch request that the method waits for.
+        saves_at: The last event of the method from which it can be saved; it can be saved until the next one.
         span: The span of this attempt in the trace of the job.
         claimed_at: When the shard was claimed.
         first_step_at: When the first batch request was answered.
@@ -39,6 +43,7 @@ class Attempt:
     resources: ExitStack = field(default_factory=ExitStack)
     run: MethodRun | None = None
     request: BatchRequest | None = None
+    saves_at: BatchRequest | SavePoint | None = None
     span: Span | None = None
     claimed_at: datetime = field(default_factory=now)
     first_step_at: datetime | None = None
@@ -76,22 +81,27 @@ class Attempt:
             event = self.run.send(result)
         except StopIteration as stop:
             return dict(stop.value)
-        if isinstance(event, BatchRequest):
-            self.request = event
-        progress = event.progress if isinstance(event, BatchRequest) else event
+        self.request = event if isinstance(event, BatchRequest) else None
+        if not isinstance(event, Progress) and event.checkpoint is not None:
+            self.saves_at = event
+        progress = event if isinstance(event, Progress) else event.progress
         self.heartbeat.report(progress or self.heartbeat.progress)
         return None
 
+    def is_due(self, seconds: float) -> bool:
+        """Whether the method can be saved, and the last checkpoint is older than `seconds`."""
+        limit = min(seconds, SAVE_POINT_SECONDS) if isinstance(self.saves_at, SavePoint) else seconds
+        return self.saves_at is not None and time.monotonic() - self.last_checkpoint > limit
+
     def take_checkpoint(self) -> bytes | None:
-        """Returns the bytes from which a later attempt can resume; None if the method cannot resume here."""
+        """Returns the bytes from which a later attempt can resume; None if the method cannot resume yet."""
         self.last_checkpoint = time.monotonic()
-        if self.request is None or self.request.checkpoint is None:
-            return None
-        return self.request.checkpoint()
+        checkpoint = None if self.saves_at is None else self.saves_at.checkpoint
+        return None if checkpoint is None else checkpoint()
 
     def close(self) -> None:
         """Closes the method, the resources and the span."""
-        self.request = None
+        self.request = self.saves_at = None
         if self.run is not None:
             with suppress(Exception):
                 self.run.close()

@@ -1,6 +1,5 @@
 """Stores checkpoints of running attempts, from which later attempts resume."""
 
-import time
 from collections.abc import Iterable
 
 import structlog
@@ -22,18 +21,17 @@ class CheckpointWriter:
         Args:
             storage: Where checkpoints are stored.
             heartbeats: Is shown activity, because a checkpoint may take a while.
-            seconds: Time between two checkpoints of an attempt.
+            seconds: Longest time between two checkpoints of an attempt.
         """
         self._storage = storage
         self._heartbeats = heartbeats
         self._seconds = seconds
 
-    def save_due(self, attempts: Iterable[Attempt]) -> bool:
-        """Stores a checkpoint of every attempt whose last one is old enough; returns whether there was any."""
-        due = [attempt for attempt in attempts if time.monotonic() - attempt.last_checkpoint > self._seconds]
+    def save_due(self, attempts: Iterable[Attempt]) -> None:
+        """Stores a checkpoint of every attempt whose last one is old enough."""
+        due = [attempt for attempt in attempts if attempt.is_due(self._seconds)]
         for attempt in due:
             self.save(attempt)
-        return bool(due)
 
     def save(self, attempt: Attempt) -> None:
         """Stores a checkpoint, if the method can make one; if that fails, the attempt goes on without it."""

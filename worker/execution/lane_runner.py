@@ -73,6 +73,7 @@ class LaneRunner:
         self._counts = MetricBuffer()
         self._step = BatchStep(worker_context, self._lane, self.running, self._counts)
         self._lane_name = ""
+        self._counts_written = time.monotonic()
         self._closes_at = time.monotonic() + worker_context.settings.lane_seconds
         self._turn_ends_at = math.inf
 
@@ -85,8 +86,8 @@ class LaneRunner:
                 return
             self.claim_more()
             self._step.run()
-            if self.running.checkpoints.save_due(self.running.attempts):
-                self._write_counts()
+            self.running.checkpoints.save_due(self.running.attempts)
+            self._write_counts_if_due()
             if not self.running.attempts:
                 self.claim_more()
         self._write_counts()
@@ -127,5 +128,10 @@ class LaneRunner:
         is_stopping = self._worker_context.stopping.is_set()
         return time.monotonic() < self._closes_at and not self.running.interrupted and not is_stopping
 
+    def _write_counts_if_due(self) -> None:
+        if time.monotonic() - self._counts_written > self._worker_context.settings.checkpoint_seconds:
+            self._write_counts()
+
     def _write_counts(self) -> None:
+        self._counts_written = time.monotonic()
         self._counts.flush(self._worker_context.redis_client)

@@ -3,23 +3,24 @@
 import platform
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib import metadata
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import structlog
 import torch
 
+from archetype.contract.problem import ProblemDocument
+from archetype.contract.request import AnyRequest, ImageRequest
 from archetype.version import VERSION
-from shared.errors import NotFound, StoredProblem
+from shared.errors import NotFound
 from shared.lifecycle.rebuild import load_spec
 from shared.process.tracing import continue_trace
 from shared.queue.claims import Claim
 from shared.state.events import Events
-from shared.storage.documents import JobSpec, ShardResult
+from shared.storage.documents import JobSpec
 from shared.storage.job_store import JobStore
 from shared.validation.request import CheckedRequest, check_request
 from shared.validation.store_keys import expand_prefixes
@@ -29,9 +30,10 @@ from worker.execution.lane import Lane
 from worker.execution.worker_context import WorkerContext
 from worker.inputs.decoding import open_decoder
 from worker.inputs.preprocess import ImageReader
-from worker.inputs.sources import open_source
+from worker.inputs.sources import InputImage, open_source
+from worker.job.assembly import StoredParts, split
 from worker.job.cobatch import MethodRun
-from worker.job.context import Evaluator, ImageAccess, JobContext, ResumeState
+from worker.job.context import Evaluator, ImageAccess, JobContext, ResumeState, ShardPlace
 from worker.job.member_results import MemberResults
 from worker.methods.registry import METHODS, Method
 from worker.output.artifacts import ArtifactWriter
@@ -48,25 +50,46 @@ def prepare(worker_context: WorkerContext, attempt: Attempt, lane: Lane) -> None
     """
     claim, storage = attempt.claim, worker_context.storage
     spec = find_spec(storage, claim.job_id)
+    place = find_place(spec, claim)
     attempt.span = continue_trace("share", spec.trace, job_id=claim.job_id, shard=claim.shard, attempt=claim.attempt)
     log.info("job.begun", request_id=spec.request_id, model=spec.request.get("model"), tenant=spec.tenant)
+    request = parse_stored(spec.request)
     checked = check_request(
-        parse_stored(spec.request),
+        narrow(request, place, claim),
         worker_context.catalogue.of(spec.tenant),
         storage,
         storage.of(spec.tenant),
         prefixes=expand_prefixes(worker_context.settings.picture_prefixes, spec.tenant),
     )
+    if isinstance(request, ImageRequest):
+        checked = replace(checked, request=request.model_copy(update={"model": checked.release.reference}))
     lane.open(checked.release, attempt.heartbeat)
     evaluators, digests = open_evaluators(checked, attempt, lane)
     attempt.output.provenance = describe_provenance(worker_context, checked, lane) | {"judges": digests}
-    context = build_context(worker_context, attempt, lane, spec, checked, evaluators)
+    context = build_context(worker_context, attempt, lane, spec, checked, evaluators, place)
     method = METHODS[checked.request.method]
     attempt.run = (
         assemble_job(worker_context, method, context, spec, attempt)
         if claim.is_assembly
         else run_shard(method, context, claim)
     )
+
+
+def find_place(spec: JobSpec, claim: Claim) -> ShardPlace:
+    """Finds which part of its job a claim is for."""
+    if not spec.images or claim.is_assembly:
+        return ShardPlace(claim.shard, claim.shards)
+    return ShardPlace(claim.shard, claim.shards, spec.images[claim.shard], sum(spec.shards))
+
+
+def narrow(request: AnyRequest, place: ShardPlace, claim: Claim) -> AnyRequest:
+    """Limits the listed images of a request to those of a shard, because each takes a call of the store to check."""
+    if not isinstance(request, ImageRequest) or not request.pictures:
+        return request
+    part = place.images
+    if part is not None:
+        return request.model_copy(update={"images": request.pictures[part.start : part.stop]})
+    return request.model_copy(update={"images": []}) if claim.is_assembly else request
 
 
 def find_spec(storage: JobStore, job_id: str, tries: int = 5) -> JobSpec:
@@ -99,18 +122,22 @@ def build_context(
     spec: JobSpec,
     checked: CheckedRequest,
     evaluators: tuple[Evaluator, ...],
+    place: ShardPlace,
 ) -> JobContext[Any]:
     """Builds the context of an attempt; its input images stay open until the attempt ends."""
     claim, storage, release = attempt.claim, worker_context.storage, checked.release
     decode = open_decoder(worker_context.settings)
     reader = ImageReader(storage.of(spec.tenant), release.preprocessing, decode, attempt.output.warn)
-    source = open_source(checked.request, storage, spec.tenant, attempt.heartbeat.check)
-    entries = attempt.resources.enter_context(source)
+    entries: Sequence[InputImage] = ()
+    if not claim.is_assembly:
+        source = open_source(checked.request, storage, spec.tenant, attempt.heartbeat.check, place.images)
+        entries = attempt.resources.enter_context(source)
     return JobContext(
         request=checked.request,
         release=release,
         targets=choose_targets(checked, spec, claim),
         all_targets=checked.targets or [],
+        place=place,
         classifier=lane.classifier,
         fast_classifier=lane.fast_classifier,
         batch=lane.plan.batch,
@@ -130,16 +157,10 @@ def build_context(
 
 
 def choose_targets(checked: CheckedRequest, spec: JobSpec, claim: Claim) -> list[int] | None:
-    """Returns the targets of the shard; all targets of the job if it has one shard, or to assemble the job."""
-    if checked.targets is None or claim.shards == 1 or claim.is_assembly:
+    """Returns the targets of the shard: all of the job's, unless its shards have different targets."""
+    if checked.targets is None or claim.shards == 1 or claim.is_assembly or spec.images:
         return checked.targets
     return list(split(checked.targets, spec.shards)[claim.shard])
-
-
-def split(targets: Sequence[int], shards: Sequence[int]) -> list[Sequence[int]]:
-    """Splits the targets of a job into those of each shard, by the number of targets that each shard has."""
-    edges = [sum(shards[:number]) for number in range(len(shards) + 1)]
-    return [targets[start:end] for start, end in pairwise(edges)]
 
 
 def run_shard(method: Method, context: JobContext[Any], claim: Claim) -> MethodRun:
@@ -151,32 +172,21 @@ def run_shard(method: Method, context: JobContext[Any], claim: Claim) -> MethodR
 def assemble_job(
     worker_context: WorkerContext, method: Method, context: JobContext[Any], spec: JobSpec, attempt: Attempt
 ) -> Generator[Any, Any, dict[str, Any]]:
-    """Combines the stored results of all shards into the result of the job.
-
-    Raises:
-        Problem: All shards have failed; it is the problem of the first one.
-    """
+    """Combines the stored results of all shards into the result of the job. Raises as `StoredParts.read` does."""
     yield from ()  # a generator without steps, as a method run
-    storage, job_id = worker_context.storage, attempt.claim.job_id
-    results = [storage.load_shard_result(job_id, shard) or ShardResult() for shard in range(len(spec.shards))]
-    errors = [result.error for result in results]
-    if all(errors) and errors[0] is not None:
-        raise StoredProblem(errors[0])
-    for result in results:
-        attempt.output.add(result)
-    attempt.output.provenance |= describe_makers(results)
-    metrics = [
-        result.metrics if result.error is None else method.describe_failure(context, targets, result.error)
-        for result, targets in zip(results, split(context.all_targets, spec.shards), strict=True)
-    ]
-    return method.gather(context, metrics)
+    check = attempt.heartbeat.check
 
+    def describe_failure(shard: int, problem: ProblemDocument) -> dict[str, Any]:
+        place = find_place(spec, replace(attempt.claim, shard=shard))
+        targets = context.targets if spec.images else list(split(context.all_targets, spec.shards)[shard])
+        with open_source(context.request, worker_context.storage, spec.tenant, check, place.images) as entries:
+            images = replace(context.images, entries=entries)
+            return method.describe_failure(replace(context, targets=targets, place=place, images=images), problem)
 
-def describe_makers(results: Sequence[ShardResult]) -> dict[str, Any]:
-    """Returns the execution plan and the device of the shards; a list of them if they differ."""
-    makers = [{name: result.provenance[name] for name in ("plan", "device")} for result in results if result.provenance]
-    distinct = [maker for number, maker in enumerate(makers) if maker not in makers[:number]]
-    return {"made_with": distinct} if len(distinct) > 1 else next(iter(distinct), {})
+    parts = StoredParts(
+        worker_context.storage, attempt.claim.job_id, len(spec.shards), attempt.output, describe_failure, check
+    )
+    return method.gather(context, parts.read())
 
 
 def describe_provenance(worker_context: WorkerContext, checked: CheckedRequest, lane: Lane) -> dict[str, Any]:

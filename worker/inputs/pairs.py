@@ -1,7 +1,10 @@
 """Pairs of an image and a target class, in full batches; only one batch of them is in memory at a time."""
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -80,10 +83,10 @@ class DecodedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of a job.
+    """All pairs of a shard.
 
     Attributes:
-        context: The context of the job.
+        context: The context of the shard.
         opening: Opens the view of an image.
         failed: Images that could not be read or scored, and pairs without a result; grows while pairs are read.
         first: The first name of each image, by its id.
@@ -99,12 +102,13 @@ class Pairs:
     at_once: int | None = None
 
     def count(self) -> int:
-        """Returns the number of pairs, if every image can be read.
+        """Returns the number of pairs of the shard, if every image can be read.
 
         Raises:
             InvalidRequest: There are more than one job may have; for a prefix of the store, only the worker knows.
         """
-        count = sum(self._count_targets(entry.image) for entry in self.context.images.entries)
+        entries = self.context.images.entries
+        count = sum(len(range(self._count_targets(entry.image))[self._choose_targets(entry)]) for entry in entries)
         check_pairs(self.context.request, count)
         return count
 
@@ -123,7 +127,8 @@ class Pairs:
                 continue
             view, preview = self.opening(levels), flatten_channels(shrink(levels, PREVIEW_SIDE))
             ranked = scores.argsort(descending=True).tolist()
-            for target in self._find_targets(image) or ranked[: self._count_targets(image)]:
+            targets = self._find_targets(image) or ranked[: self._count_targets(image)]
+            for target in targets[self._choose_targets(entry)]:
                 prediction = describe_prediction(release, reader, scores, target)
                 yield Pair(entry.name, image, view, preview, target, prediction)
 
@@ -155,6 +160,13 @@ class Pairs:
             name, detail = fault
             raise InvalidRequest(detail, FieldError(field=f"/params/{name}", detail=detail))
 
+    def _choose_targets(self, entry: InputImage) -> slice:
+        """Which targets of an image belong to the shard; those of an image with many may belong to several shards."""
+        part, entries = self.context.place.images, self.context.images.entries
+        if part is None:
+            return slice(None)
+        return slice(part.first if entry is entries[0] else 0, part.last if entry is entries[-1] else None)
+
     def _find_targets(self, image: ImageInput | None) -> list[int] | None:
         """Returns the targets that the request names; None if the predictions select them."""
         classes = image.targets if image else None
@@ -177,28 +189,58 @@ def explain_scores(classes: Sequence[str], scores: Tensor) -> NotFinite:
     )
 
 
-class PairReader:
-    """Reads all pairs of a job once, a batch at a time."""
+class Position(NamedTuple):
+    """How far the pairs of a shard are processed.
 
-    def __init__(self, pairs: Pairs) -> None:
-        """Creates a reader before the first pair."""
+    Attributes:
+        images: Number of images whose pairs are all processed.
+        pairs: Number of pairs of the next image that are processed.
+    """
+
+    images: int = 0
+    pairs: int = 0
+
+
+class PairReader:
+    """Reads all pairs of a shard once, a batch at a time."""
+
+    def __init__(self, pairs: Pairs, start: Position = Position()) -> None:  # noqa: B008 - it is immutable
+        """Creates a reader before the first pair, or before the first pair that an earlier attempt did not process."""
         self._pairs = pairs
-        self._position = 0
+        self._start = start
+        self._read: list[int] = []  # the number of pairs up to the end of each image, from the start
         self._waiting: list[Pair] = []
 
     def next(self, executor: "ScoreExecutor") -> Generator[BatchRequest, Any, list[Pair]]:
         """Returns the next full batch, or an empty list at the end; the executor computes the class scores."""
         context = self._pairs.context
-        entries, size = context.images.entries, self._pairs.at_once or context.batch
-        while len(self._waiting) < size and self._position < len(entries):
-            batch_entries = entries[self._position : self._position + size]
-            self._position += size
+        entries, size = context.images.entries[self._start.images :], self._pairs.at_once or context.batch
+        while len(self._waiting) < size and len(self._read) < len(entries):
+            batch_entries = entries[len(self._read) : len(self._read) + size]
             images = [image for entry in batch_entries if (image := self._pairs.decode(entry)) is not None]
+            pairs: list[Pair] = []
             if images:
                 views = [open_view(image.levels, context.release.preprocessing).levels for image in images]
-                self._waiting += self._pairs.pair(images, (yield BatchRequest(executor, views)))
+                pairs += self._pairs.pair(images, (yield BatchRequest(executor, views)))
+            self._add(batch_entries, pairs)
         batch, self._waiting = self._waiting[:size], self._waiting[size:]
         return batch
+
+    def find_position(self, processed: int) -> Position:
+        """How far the shard is when this many pairs of this reader are processed."""
+        images = bisect_right(self._read, processed)
+        before = self._read[images - 1] if images else 0
+        skipped = 0 if images else self._start.pairs
+        return Position(self._start.images + images, processed - before + skipped)
+
+    def _add(self, entries: Sequence[InputImage], pairs: list[Pair]) -> None:
+        if not self._read:
+            skipped = [pair for pair in pairs if pair.name == entries[0].name][: self._start.pairs]
+            pairs = pairs[len(skipped) :]
+        counts = Counter(pair.name for pair in pairs)
+        last = self._read[-1] if self._read else 0
+        self._read += accumulate((counts[entry.name] for entry in entries[1:]), initial=last + counts[entries[0].name])
+        self._waiting += pairs
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Opens the input images of a job one by one, so that any number of images needs the memory of one."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +10,7 @@ from archetype.contract.parameters.inputs import Archive, ImageInput, StorePrefi
 from archetype.contract.request import AnyRequest, ImageRequest
 from archetype.contract.upload import has_image_name
 from shared.media.archive import open_archive, read_member
+from shared.queue.sharding import ImageRange
 from shared.storage.job_store import JobStore
 
 
@@ -35,31 +35,36 @@ class InputImage:
 
 @contextmanager
 def open_source(
-    request: AnyRequest, storage: JobStore, tenant: str, check_interrupted: Callable[[], None] = lambda: None
+    request: AnyRequest,
+    storage: JobStore,
+    tenant: str,
+    check_interrupted: Callable[[], None] = lambda: None,
+    part: ImageRange | None = None,
 ) -> Iterator[Sequence[InputImage]]:
-    """Opens the images that a request names; an archive is kept in a temporary file until the block ends.
+    """Opens the images that a request names; an archive stays open until the block ends.
 
     Args:
         request: Names uploaded images, an archive or a prefix of the store; or no images.
         storage: The store.
         tenant: The tenant whose uploads the request names.
-        check_interrupted: Called between the chunks of an archive; may raise an exception to stop.
+        check_interrupted: Called before each part of an archive is read; may raise an exception to stop.
+        part: Which of the images; None for all of them.
     """
     if not isinstance(request, ImageRequest):
         yield []
         return
-    uploads = storage.of(tenant)
+    uploads, chosen = storage.of(tenant), slice(part.start, part.stop) if part else slice(None)
     match request.images:
         case Archive():
-            with tempfile.TemporaryFile() as file:
-                for chunk in uploads.stream_archive(request.images.archive):
-                    file.write(chunk)
-                    check_interrupted()
-                with open_archive(file) as archive:
-                    names = filter(has_image_name, archive.namelist())
-                    yield [InputImage(name, None, partial(read_member, archive, name)) for name in names]
+            file = uploads.open_archive(request.images.archive, check_interrupted)
+            with closing(file), open_archive(file) as archive:
+                names = list(filter(has_image_name, archive.namelist()))[chosen]
+                yield [InputImage(name, None, partial(read_member, archive, name)) for name in names]
         case StorePrefix():
-            keys = storage.list_images(request.images.prefix)
+            keys = storage.list_images(
+                request.images.prefix, after=part.after if part else "", until=part.until if part else None
+            )
             yield [InputImage(key, None, partial(storage.load_image, key)) for key in keys]
         case _:
-            yield [InputImage(image.id, image, partial(uploads.load_image, image.id)) for image in request.pictures]
+            images = request.pictures[chosen]
+            yield [InputImage(image.id, image, partial(uploads.load_image, image.id)) for image in images]

@@ -25,7 +25,8 @@ class BatchRequest:
         executor: Computes the request, together with the requests of other jobs that name the same executor.
         payload: The input of the executor.
         progress: Progress of the method; None if it has not changed.
-        checkpoint: Returns the bytes from which a later attempt can resume; None if the method cannot resume here.
+        checkpoint: Returns the bytes from which a later attempt can resume; None if an earlier event has it, or if the
+            method cannot resume.
     """
 
     executor: BatchExecutor
@@ -34,16 +35,31 @@ class BatchRequest:
     checkpoint: Callable[[], bytes] | None = None
 
 
-MethodRun = Generator[Progress | BatchRequest, Any, dict[str, Any]]
-"""A running method. It yields its progress between steps, where it can be stopped, or a batch request, and returns the
-metrics of its shard."""
+@dataclass(frozen=True)
+class SavePoint:
+    """A moment between two steps from which a method can be saved, until it yields another checkpoint.
+
+    Attributes:
+        progress: Progress of the method.
+        checkpoint: Returns the bytes from which a later attempt can resume.
+    """
+
+    progress: Progress
+    checkpoint: Callable[[], bytes]
+
+
+MethodEvent = Progress | SavePoint | BatchRequest
+"""What a method yields: its progress between steps, where it can be stopped, or a batch request."""
+
+MethodRun = Generator[MethodEvent, Any, dict[str, Any]]
+"""A running method. It returns the metrics of its shard."""
 
 
 T = TypeVar("T")
 
 
 def run_alone(
-    run: Generator[Progress | BatchRequest, Any, T] | Generator[BatchRequest, Any, T],
+    run: Generator[MethodEvent, Any, T] | Generator[Progress | BatchRequest, Any, T] | Generator[BatchRequest, Any, T],
     report: Callable[[Progress], None] = lambda _: None,
 ) -> T:
     """Runs a generator to its end, computes each of its batch requests alone, and returns its return value.
@@ -58,7 +74,7 @@ def run_alone(
             event = run.send(result)
         except StopIteration as stop:
             return cast("T", stop.value)
-        progress = event.progress if isinstance(event, BatchRequest) else event
+        progress = event if isinstance(event, Progress) else event.progress
         if progress is not None:
             report(progress)
         result = event.executor.compute([event.payload])[0] if isinstance(event, BatchRequest) else None

@@ -10,6 +10,7 @@ from torch import nn
 from archetype.contract.job import TargetClass
 from archetype.contract.request import AnyRequest
 from shared.catalogue.release import Release
+from shared.queue.sharding import ImageRange
 from worker.engine.model.classifier import Classifier
 from worker.engine.render import RGBImage
 from worker.inputs.preprocess import Levels
@@ -52,7 +53,7 @@ class ImageAccess:
     """How a method reads the images of its job.
 
     Attributes:
-        entries: The images that the request names, not yet read.
+        entries: The images of the shard, not yet read.
         load: Loads an uploaded image by its id, as (H, W, C) in the channels of the network.
         decode: Decodes the bytes of a file to an image (H, W, C) in the channels of the network.
     """
@@ -76,12 +77,30 @@ class ResumeState:
 
 
 @dataclass(frozen=True)
+class ShardPlace:
+    """The place of a shard in its job.
+
+    Attributes:
+        number: Number of the shard.
+        shards: Number of shards of the job.
+        images: The images of the shard; None if they are all of the job's.
+        pairs: Number of pairs of image and target of the job; None if the shard has all of them.
+    """
+
+    number: int = 0
+    shards: int = 1
+    images: ImageRange | None = None
+    pairs: int | None = None
+
+
+@dataclass(frozen=True)
 class JobContext(Generic[R]):
     """One shard of a job, ready to run.
 
     Attributes:
         targets: Class indices of this shard; None if the network's predictions select them, image by image.
         all_targets: Class indices of the whole job.
+        place: The place of this shard in its job.
         classifier: The network in float32.
         fast_classifier: The network in its fastest precision on this device.
         batch: The fastest batch size of the network on this device.
@@ -106,6 +125,7 @@ class JobContext(Generic[R]):
     load_original: Callable[[], nn.Module]
     all_targets: Sequence[int] = ()
     evaluators: tuple[Evaluator, ...] = ()
+    place: ShardPlace = ShardPlace()
     images: ImageAccess = ImageAccess()
     resume: ResumeState = ResumeState()
     member_results: MemberResults = NO_MEMBERS

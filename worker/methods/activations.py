@@ -8,6 +8,7 @@ Yosinski et al. 2015, "Understanding Neural Networks Through Deep Visualization"
 """
 
 import io
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -15,20 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archetype.contract.job import Progress
 from archetype.contract.request import Activations
 from shared.errors import NotFinite
 from worker.engine.activations import choose_channels, choose_layer, read_maps, scale_maps
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.microbatch import run_in_microbatches
 from worker.engine.render import encode_png, flatten_channels, render_tiles
-from worker.inputs.pairs import Pair, Pairs
+from worker.inputs.pairs import Pair, Pairs, ScoreExecutor
 from worker.inputs.preprocess import to_tensor
 from worker.inputs.view import apply_view_mode, open_view
-from worker.job.cobatch import MethodRun
+from worker.job.cobatch import MethodRun, run_alone
 from worker.job.context import JobContext
-from worker.output.contact_sheet import Sheet, finish
 from worker.output.file_names import file_name
+from worker.output.job_results import JobResults, Part, finish
+from worker.output.pair_results import PairResults
 
 
 def run(context: JobContext[Activations]) -> MethodRun:
@@ -38,11 +39,9 @@ def run(context: JobContext[Activations]) -> MethodRun:
     opening = partial(open_view, preprocessing=apply_view_mode(context.release.preprocessing, params.view))
     # The maps of many layers for many images need more memory than they should.
     pairs = Pairs(context, opening, at_once=max(1, context.batch // len(layers)))
-    total = pairs.count()
-    yield Progress(done=0, total=total, unit="picture")
-    metrics: list[dict[str, Any]] = []
-    sheet = Sheet(context.show)
-    for batch in pairs.read():
+    results, scores = PairResults(context, pairs, "picture"), ScoreExecutor(classifier)
+    yield results.progress
+    while batch := run_alone(results.reader.next(scores)):
         images = torch.stack([to_tensor(pair.view.levels) for pair in batch]).to(classifier.device)  # (N, C, H, W)
         maps = read_in_parts(classifier, classifier.normalize(images), layers)
         for row, pair in enumerate(batch):
@@ -50,10 +49,15 @@ def run(context: JobContext[Activations]) -> MethodRun:
             for layer in (layer for layer in layers if layer not in finite):
                 problem = NotFinite(f"layer {layer} gives values that are NaN or infinite for this picture")
                 pairs.fail(pair, problem, layer=layer)
-            by_layer = {layer: save_layer(context, pair, layer, maps[layer][row], sheet) for layer in finite}
-            metrics.append(pair.describe() | {"layers": by_layer})
-            yield Progress(done=len(metrics), total=total, unit="picture")
-    return finish(context, pairs, sheet, {"pictures": metrics})
+            by_layer = {layer: save_layer(context, pair, layer, maps[layer][row], results) for layer in finite}
+            yield results.add(pair.describe() | {"layers": by_layer})
+    return results.pack()
+
+
+def gather(context: JobContext[Activations], parts: Iterable[Part]) -> dict[str, Any]:
+    """Combines the results of all shards."""
+    results = JobResults.of(parts)
+    return finish(context, results, {"pictures": results.pairs})
 
 
 def read_in_parts(classifier: Classifier, inputs: Tensor, layers: list[str]) -> dict[str, Tensor]:
@@ -62,7 +66,9 @@ def read_in_parts(classifier: Classifier, inputs: Tensor, layers: list[str]) -> 
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
 
-def save_layer(context: JobContext[Activations], pair: Pair, layer: str, maps: Tensor, sheet: Sheet) -> dict[str, Any]:
+def save_layer(
+    context: JobContext[Activations], pair: Pair, layer: str, maps: Tensor, results: PairResults
+) -> dict[str, Any]:
     """Saves the files of an image's maps (K, h, w) of a layer; returns the metrics of the layer."""
     params, image = context.request.params, pair.image.id
     channels = choose_channels(maps, params.channels, count=params.count, seed=params.seed)
@@ -73,7 +79,7 @@ def save_layer(context: JobContext[Activations], pair: Pair, layer: str, maps: T
         context.save(f"{stem}.png", encode_png(tiles), image=image)
     if "raw" in params.outputs:
         context.save(f"{stem}.npz", pack(chosen, channels), image=image)
-    sheet.add(pair, flatten_channels(pair.view.levels), [(tiles, layer)])
+    results.show(pair, flatten_channels(pair.view.levels), [(tiles, layer)])
     means = [float(value) for value in chosen.mean((1, 2))]
     return {"shape": list(maps.shape), "channels": channels, "means": means, "largest": float(chosen.max())}
 

@@ -10,7 +10,7 @@ random transforms and images parameterized in Fourier space, follow Olah et al. 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -65,7 +65,7 @@ def run(context: JobContext[ClassModel]) -> MethodRun:
     return models.pack()
 
 
-def gather(context: JobContext[ClassModel], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def gather(context: JobContext[ClassModel], parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Combines the results of all shards: saves the files of the whole job and returns its metrics."""
     shards = [ClassModels.unpack(part) for part in parts]
     cells = [cell for shard in shards for cell in shard.cells]
@@ -82,11 +82,9 @@ def gather(context: JobContext[ClassModel], parts: Sequence[dict[str, Any]]) -> 
     return save_metrics(context, [target for shard in shards for target in shard.targets])
 
 
-def describe_failure(
-    context: JobContext[ClassModel], targets: Sequence[int], problem: ProblemDocument
-) -> dict[str, Any]:
+def describe_failure(context: JobContext[ClassModel], problem: ProblemDocument) -> dict[str, Any]:
     """The result of a shard that failed: the problem, for each of its targets."""
-    error = problem.model_dump(mode="json")
+    error, targets = problem.model_dump(mode="json"), context.targets or []
     return ClassModels([{"target": context.target(target).model_dump(), "error": error} for target in targets]).pack()
 
 

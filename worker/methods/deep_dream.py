@@ -9,7 +9,7 @@ Mordvintsev, Olah and Tyka 2015, "Inceptionism: Going Deeper into Neural Network
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -38,8 +38,8 @@ from worker.optimization.ascent_builder import build_pixels, choose_optimizer, c
 from worker.optimization.ascent_files import save_extras
 from worker.optimization.optimize import AscentResult, NoResult, has_finite_scores
 from worker.optimization.pair_ascents import PairAscents, PairOutput
-from worker.output.contact_sheet import finish
 from worker.output.file_names import file_name, file_stem
+from worker.output.job_results import JobResults, Part, finish
 
 SMALLEST = 16
 """Smallest side of an octave in pixels, unless the image itself is smaller."""
@@ -50,12 +50,14 @@ def run(context: JobContext[DeepDream]) -> MethodRun:
     objective = choose_objective(context.fast_classifier, context.request.params)
     pairs = Pairs(context, choose_opening(context))
     ascents = PairAscents(context, pairs, context.fast_classifier)
-    metrics = yield from ascents.run(
-        partial(build_plans, context, objective),
-        partial(save_pair, context, objective),
-        split=partial(group_by_size, context),
-    )
-    return finish(context, pairs, ascents.sheet, {"pairs": metrics})
+    build, save = partial(build_plans, context, objective), partial(save_pair, context, objective)
+    return (yield from ascents.run(build, save, split=partial(group_by_size, context)))
+
+
+def gather(context: JobContext[DeepDream], parts: Iterable[Part]) -> dict[str, Any]:
+    """Combines the results of all shards."""
+    results = JobResults.of(parts)
+    return finish(context, results, {"pairs": results.pairs})
 
 
 def choose_opening(context: JobContext[DeepDream]) -> OpenView:

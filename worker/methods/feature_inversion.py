@@ -9,7 +9,7 @@ and section 3. The total variation here is the anisotropic one of timm-vis.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,8 +37,9 @@ from worker.optimization.ascent_builder import build_pixels, choose_optimizer, c
 from worker.optimization.ascent_files import save_extras
 from worker.optimization.optimize import AscentResult, NoResult
 from worker.optimization.pair_ascents import PairAscents, PairOutput
-from worker.output.contact_sheet import Cell, finish
+from worker.output.contact_sheet import Cell
 from worker.output.file_names import file_name
+from worker.output.job_results import JobResults, Part, finish
 
 
 def run(context: JobContext[FeatureInversion]) -> MethodRun:
@@ -48,8 +49,13 @@ def run(context: JobContext[FeatureInversion]) -> MethodRun:
     opening = partial(open_view, preprocessing=apply_view_mode(context.release.preprocessing, params.view))
     pairs = Pairs(context, opening, at_once=max(1, context.batch // len(layers)))
     ascents = PairAscents(context, pairs, context.fast_classifier, slots=len(layers))
-    metrics = yield from ascents.run(partial(build_plans, context, layers), partial(save_image, context, layers))
-    return finish(context, pairs, ascents.sheet, {"pictures": metrics})
+    return (yield from ascents.run(partial(build_plans, context, layers), partial(save_image, context, layers)))
+
+
+def gather(context: JobContext[FeatureInversion], parts: Iterable[Part]) -> dict[str, Any]:
+    """Combines the results of all shards."""
+    results = JobResults.of(parts)
+    return finish(context, results, {"pictures": results.pairs})
 
 
 def build_plans(context: JobContext[FeatureInversion], layers: Sequence[str], pairs: Sequence[Pair]) -> list[SlotPlan]:

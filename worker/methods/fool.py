@@ -10,7 +10,7 @@ Adversarial examples: Szegedy et al. 2013 (arXiv 1312.6199); projected gradient 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,8 +39,8 @@ from worker.optimization.ascent_builder import build_pixels, choose_optimizer, c
 from worker.optimization.ascent_files import save_extras
 from worker.optimization.optimize import AscentResult, NoResult, has_finite_scores
 from worker.optimization.pair_ascents import PairAscents, PairOutput
-from worker.output.contact_sheet import finish
 from worker.output.file_names import file_stem
+from worker.output.job_results import JobResults, Part, finish
 
 
 def run(context: JobContext[Fool]) -> MethodRun:
@@ -48,8 +48,13 @@ def run(context: JobContext[Fool]) -> MethodRun:
     pairs = Pairs(context, partial(open_framed, preprocessing=context.release.preprocessing))
     # In float32, not in the precision of the execution plan: the image has to fool the network itself.
     ascents = PairAscents(context, pairs, context.classifier)
-    metrics = yield from ascents.run(partial(build_plans, context), partial(save_pair, context))
-    return finish(context, pairs, ascents.sheet, {"summary": summarize(metrics), "pairs": metrics})
+    return (yield from ascents.run(partial(build_plans, context), partial(save_pair, context)))
+
+
+def gather(context: JobContext[Fool], parts: Iterable[Part]) -> dict[str, Any]:
+    """Combines the results of all shards."""
+    results = JobResults.of(parts)
+    return finish(context, results, {"summary": summarize(results.pairs), "pairs": results.pairs})
 
 
 def summarize(pairs: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ and the box around the largest component is the object:
 Simonyan et al. 2013 (arXiv 1312.6034), section 3.2; GraphCut: Rother et al. 2004 (doi:10.1145/1015706.1015720).
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from archetype.contract.request import Localization
 from archetype.contract.strict_json import dump_json
 from worker.attribution.evidence import MapEvidence
 from worker.attribution.localization_metrics import describe_errors
-from worker.attribution.map_job import MapJob
+from worker.attribution.map_job import MapJob, gather_maps
 from worker.attribution.saliency_maps import pack_map
 from worker.engine.attribution.boxes import Box, Mask, largest_component, tight_box
 from worker.engine.attribution.graph_cut import GraphCut, segment_object
@@ -29,41 +29,38 @@ from worker.engine.render import encode_png, render_heat_map, render_object, ren
 from worker.inputs.pairs import Pair
 from worker.job.cobatch import MethodRun
 from worker.job.context import JobContext
-from worker.output.contact_sheet import NO_EVIDENCE, Sheet
+from worker.output.contact_sheet import NO_EVIDENCE
 from worker.output.file_names import file_stem
-
-
-@dataclass(frozen=True)
-class Detections:
-    """The boxes of all pairs so far.
-
-    Attributes:
-        boxes: Rank, class and box of the pairs of each image, in the pixels of the image.
-        sizes: Height and width of each image.
-    """
-
-    boxes: dict[str, list[tuple[int, int, Box | None]]] = field(default_factory=dict)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def add(self, pair: Pair, box: Box | None) -> None:
-        """Adds the box of a pair; None if no object was found."""
-        self.boxes.setdefault(pair.image.id, []).append((pair.prediction["rank"], pair.target, box))
-        self.sizes[pair.image.id] = pair.view.size
-
-    def by_rank(self) -> dict[str, list[tuple[int, Box | None]]]:
-        """The classes and boxes of each image, the most probable class first."""
-        return {
-            image: [(target, box) for _, target, box in sorted(boxes, key=lambda detection: detection[0])]
-            for image, boxes in self.boxes.items()
-        }
+from worker.output.job_results import JobResults, Part
+from worker.output.pair_results import PairResults
 
 
 def run(context: JobContext[Localization]) -> MethodRun:
     """Computes maps as `saliency` does, and from each map the object."""
-    job, detections = MapJob(context), Detections()
-    yield from job.run(partial(save_pair, context, job.sheet, detections), unit="box")
-    images = context.request.pictures
-    return job.finish(describe_errors(context.release, images, detections.by_rank(), detections.sizes))
+    job = MapJob(context, "box")
+    yield from job.run(partial(save_pair, context, job.results))
+    return job.results.pack()
+
+
+def gather(context: JobContext[Localization], parts: Iterable[Part]) -> dict[str, Any]:
+    """Combines the results of all shards."""
+    return gather_maps(context, parts, partial(describe_localization, context))
+
+
+def describe_localization(context: JobContext[Localization], results: JobResults) -> dict[str, Any]:
+    """The errors of all boxes, as `describe_errors` describes them."""
+    detections: dict[str, list[tuple[int, int, Box | None]]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for pair in results.pairs:
+        box = None if pair["box"] is None else Box(**pair["box"])
+        detections.setdefault(pair["image"], []).append((pair["rank"], pair["target"]["index"], box))
+    for notes in results.notes:
+        sizes |= {image: (height, width) for image, (height, width) in notes.get("sizes", {}).items()}
+    ranked = {
+        image: [(target, box) for _, target, box in sorted(boxes, key=lambda detection: detection[0])]
+        for image, boxes in detections.items()
+    }
+    return describe_errors(context.release, context.request.pictures, ranked, sizes)
 
 
 def find_object(pair: Pair, evidence: MapEvidence, params: LocalizationParameters) -> Mask:
@@ -90,12 +87,12 @@ def place_box(box: Box | None, mask: Mask, pair: Pair) -> Box | None:
 
 
 def save_pair(
-    context: JobContext[Localization], sheet: Sheet, detections: Detections, pair: Pair, evidence: MapEvidence
+    context: JobContext[Localization], results: PairResults, pair: Pair, evidence: MapEvidence
 ) -> dict[str, Any]:
     """Finds the object of a pair from its map and saves the files; returns the metrics of the pair."""
     mask = find_object(pair, evidence, context.request.params)
     box = place_box(tight_box(mask), mask, pair)
-    detections.add(pair, box)
+    results.notes.setdefault("sizes", {})[pair.image.id] = list(pair.view.size)
     target, image, outputs = context.target(pair.target), pair.image.id, context.request.params.outputs
     stem = f"{image[:12]}-{file_stem(target)}"
     drawn = draw_object(pair, mask)
@@ -112,7 +109,7 @@ def save_pair(
     metrics = {**pair.describe(target), "box": edges, **evidence.describe()}
     context.save(f"{stem}.json", dump_json(metrics, indent=1).encode(), target=target, image=image)
     label = context.label(pair.target, pair.prediction["probability"])
-    sheet.add(pair, pair.preview, [(heat_map, label), (drawn, NO_EVIDENCE if evidence.is_empty else "object")])
+    results.show(pair, pair.preview, [(heat_map, label), (drawn, NO_EVIDENCE if evidence.is_empty else "object")])
     return metrics
 
 

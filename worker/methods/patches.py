@@ -9,6 +9,7 @@ Occlusion sensitivity: Zeiler and Fergus 2013 (arXiv 1311.2901), section 4.2; as
 """
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -18,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from archetype.contract.job import Progress
 from archetype.contract.parameters.patches import PatchesParameters
 from archetype.contract.request import Patches
 from shared.errors import NotFinite
@@ -26,13 +26,15 @@ from worker.attribution.evidence import describe_sides
 from worker.engine.attribution.occlusion import find_falls
 from worker.engine.attribution.patches import average_squares, cover, place_squares
 from worker.engine.render import encode_png, flatten_channels, render_boxes, render_heat_map, to_rgb
-from worker.inputs.pairs import Pair, Pairs
+from worker.inputs.pairs import Pair, Pairs, ScoreExecutor
 from worker.inputs.preprocess import to_tensor
 from worker.inputs.view import ViewWithImage, apply_view_mode, open_with_image
-from worker.job.cobatch import MethodRun
+from worker.job.cobatch import MethodRun, run_alone
 from worker.job.context import JobContext
-from worker.output.contact_sheet import NO_EVIDENCE, Sheet, finish
+from worker.output.contact_sheet import NO_EVIDENCE
 from worker.output.file_names import file_stem
+from worker.output.job_results import JobResults, Part, finish
+from worker.output.pair_results import PairResults
 
 NO_PROBABILITY = (
     "the network gives NaN or infinity for this picture when a square of it is covered; ask for another square or fill"
@@ -63,19 +65,24 @@ def run(context: JobContext[Patches]) -> MethodRun:
     preprocessing = apply_view_mode(context.release.preprocessing, context.request.params.view)
     # One image at a time: the squares of one image fill batches, and the image is kept at its full size.
     pairs = Pairs(context, partial(open_with_image, preprocessing=preprocessing), at_once=1)
-    total = pairs.count()
-    yield Progress(done=0, total=total, unit="map")
-    metrics: list[dict[str, Any]] = []
-    sheet, image, occlusions = Sheet(context.show), "", None
-    for (pair,) in pairs.read():
+    results, scores = PairResults(context, pairs, "map"), ScoreExecutor(context.classifier)
+    yield results.progress
+    image, occlusions = "", None
+    while batch := run_alone(results.reader.next(scores)):
+        (pair,) = batch
         if occlusions is None or image != pair.image.id:
             image, occlusions = pair.image.id, cover_squares(context, pair)
         if bool(occlusions.change(pair.target).isfinite().all()):
-            metrics.append(save_pair(context, pair, occlusions, sheet))
+            yield results.add(save_pair(context, pair, occlusions, results))
         else:
-            pairs.fail(pair, NotFinite(NO_PROBABILITY), target=context.target(pair.target).model_dump())
-        yield Progress(done=len(metrics), total=total, unit="map")
-    return finish(context, pairs, sheet, {"pairs": metrics})
+            yield results.fail(pair, NotFinite(NO_PROBABILITY), target=context.target(pair.target).model_dump())
+    return results.pack()
+
+
+def gather(context: JobContext[Patches], parts: Iterable[Part]) -> dict[str, Any]:
+    """Combines the results of all shards."""
+    results = JobResults.of(parts)
+    return finish(context, results, {"pairs": results.pairs})
 
 
 def cover_squares(context: JobContext[Patches], pair: Pair) -> Occlusions:
@@ -104,7 +111,7 @@ def whole(pair: Pair) -> NDArray[np.uint8]:
     return cast("ViewWithImage", pair.view).image
 
 
-def save_pair(context: JobContext[Patches], pair: Pair, occlusions: Occlusions, sheet: Sheet) -> dict[str, Any]:
+def save_pair(context: JobContext[Patches], pair: Pair, occlusions: Occlusions, results: PairResults) -> dict[str, Any]:
     """Saves the files of a pair, adds its cells to the contact sheet, and returns its metrics."""
     params, target, image = context.request.params, context.target(pair.target), pair.image.id
     change = occlusions.change(pair.target)
@@ -127,7 +134,7 @@ def save_pair(context: JobContext[Patches], pair: Pair, occlusions: Occlusions, 
     if "raw" in params.outputs:
         save(f"{stem}.npz", pack(occlusions, pair.target))
     label = context.label(pair.target, pair.prediction["probability"])
-    sheet.add(pair, to_rgb(pair.preview), [(marked, label), (heat_map, "change" if best else NO_EVIDENCE)])
+    results.show(pair, to_rgb(pair.preview), [(marked, label), (heat_map, "change" if best else NO_EVIDENCE)])
     edges = ("left", "top", "right", "bottom")
     patches = [
         {**dict(zip(edges, occlusions.squares[number].int().tolist(), strict=True)), "fall": float(change[number])}

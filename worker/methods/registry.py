@@ -1,6 +1,6 @@
 """Registry of all methods. To add a method, write its module and add it to `METHODS`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,24 +20,25 @@ from worker.methods import (
     patches,
     saliency,
 )
+from worker.output.job_results import describe_failed_images
 
 Run = Callable[[JobContext[Any]], MethodRun]
 """Runs one shard of a job; returns the metrics of the shard."""
 
-Gather = Callable[[JobContext[Any], Sequence[dict[str, Any]]], dict[str, Any]]
+Gather = Callable[[JobContext[Any], Iterable[dict[str, Any]]], dict[str, Any]]
 """Combines the metrics of all shards into those of the job, and saves the artifacts of the whole job."""
 
-DescribeFailure = Callable[[JobContext[Any], Sequence[int], ProblemDocument], dict[str, Any]]
-"""Returns the metrics that stand for a failed shard, from its target classes and its problem."""
+DescribeFailure = Callable[[JobContext[Any], ProblemDocument], dict[str, Any]]
+"""Returns the metrics that stand for a failed shard, from its targets or images and its problem."""
 
 
-def take_only_result(_context: JobContext[Any], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def take_only_result(_context: JobContext[Any], results: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Gathers the results of a method whose jobs have one shard."""
     (result,) = results
     return result
 
 
-def fail_job(_context: JobContext[Any], _targets: Sequence[int], problem: ProblemDocument) -> dict[str, Any]:
+def fail_job(_context: JobContext[Any], problem: ProblemDocument) -> dict[str, Any]:
     """Describes the failure of a method without partial results: the whole job fails.
 
     Raises:
@@ -56,15 +57,15 @@ class Method:
 
 
 METHODS: Mapping[str, Method] = {
-    "activations": Method(activations.run),
+    "activations": Method(activations.run, activations.gather, describe_failed_images),
     "audit": Method(audit.run),
     "class_model": Method(class_model.run, class_model.gather, class_model.describe_failure),
-    "deep_dream": Method(deep_dream.run),
-    "feature_inversion": Method(feature_inversion.run),
+    "deep_dream": Method(deep_dream.run, deep_dream.gather, describe_failed_images),
+    "feature_inversion": Method(feature_inversion.run, feature_inversion.gather, describe_failed_images),
     "filters": Method(filters.run),
-    "fool": Method(fool.run),
-    "localization": Method(localization.run),
-    "patches": Method(patches.run),
-    "saliency": Method(saliency.run),
+    "fool": Method(fool.run, fool.gather, describe_failed_images),
+    "localization": Method(localization.run, localization.gather, describe_failed_images),
+    "patches": Method(patches.run, patches.gather, describe_failed_images),
+    "saliency": Method(saliency.run, saliency.gather, describe_failed_images),
 }
 """Every method by its name in requests."""

@@ -10,8 +10,7 @@ Simonyan et al. 2013 (arXiv 1312.6034), equation 4. The other kinds: deconvnet, 
 1610.02391); occlusion, Zeiler and Fergus 2013.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,50 +18,54 @@ import torch
 from torch import Tensor
 
 from archetype.contract.request import Saliency
+from archetype.contract.strict_json import replace_non_finite
 from worker.attribution.evidence import MapEvidence
-from worker.attribution.map_job import MapJob
+from worker.attribution.map_job import MapJob, gather_maps
 from worker.attribution.saliency_maps import choose_map, map_pairs, pack_map
 from worker.engine.render import encode_png, flatten_channels, render_heat_map, render_overlay
 from worker.inputs.pairs import Pair
 from worker.job.cobatch import MethodRun
 from worker.job.context import JobContext
-from worker.output.contact_sheet import NO_EVIDENCE, Sheet
+from worker.output.contact_sheet import NO_EVIDENCE
 from worker.output.file_names import file_stem
+from worker.output.job_results import JobResults, Part
+from worker.output.pair_results import PairResults
 
 
 def run(context: JobContext[Saliency]) -> MethodRun:
-    """Computes the map of every pair of image and target."""
-    job, agreement = MapJob(context), Agreement(context)
-    yield from job.run(partial(save_pair, context, job.sheet), unit="map", check_batch=agreement.check)
-    return job.finish(agreement.describe())
+    """Computes the map of every pair of image and target of a shard."""
+    job = MapJob(context, "map")
+    yield from job.run(partial(save_pair, context, job.results), partial(check_agreement, context, job.results.notes))
+    return job.results.pack()
 
 
-class Agreement:
-    """How well maps of a reduced precision agree with those of float32, on the first batch of a job."""
-
-    def __init__(self, context: JobContext[Saliency]) -> None:
-        self._context = context
-        self._correlations: list[float] = []
-
-    def check(self, pairs: Sequence[Pair], maps: Tensor) -> None:
-        """Compares maps (N, h, w) with those of float32, unless they have this precision or a batch was compared."""
-        params, classifier = self._context.request.params, self._context.classifier
-        if params.precision == "float32" or self._correlations:
-            return
-        exact = choose_map(classifier, params.model_copy(update={"precision": "float32"}), self._context.batch)
-        self._correlations += correlate(maps, map_pairs(classifier, exact, list(pairs)))
-
-    def describe(self) -> dict[str, Any]:
-        """The least and the mean correlation, for the job's metrics; empty if nothing was compared."""
-        if not self._correlations:
-            return {}
-        finite = [correlation for correlation in self._correlations if math.isfinite(correlation)]
-        if not finite:  # every map is constant
-            return {"agreement_with_float32": {"least": None, "mean": None}}
-        return {"agreement_with_float32": {"least": min(finite), "mean": sum(finite) / len(finite)}}
+def gather(context: JobContext[Saliency], parts: Iterable[Part]) -> dict[str, Any]:
+    """Combines the results of all shards."""
+    return gather_maps(context, parts, describe_agreement)
 
 
-def save_pair(context: JobContext[Saliency], sheet: Sheet, pair: Pair, evidence: MapEvidence) -> dict[str, Any]:
+def check_agreement(context: JobContext[Saliency], notes: dict[str, Any], pairs: Sequence[Pair], maps: Tensor) -> None:
+    """Compares maps (N, h, w) of a reduced precision with those of float32, for the first batch of a job."""
+    params, classifier = context.request.params, context.classifier
+    if params.precision == "float32" or "correlations" in notes or context.place.number > 0:
+        return
+    exact = choose_map(classifier, params.model_copy(update={"precision": "float32"}), context.batch)
+    notes["correlations"] = replace_non_finite(correlate(maps, map_pairs(classifier, exact, list(pairs))))
+
+
+def describe_agreement(results: JobResults) -> dict[str, Any]:
+    """The least and the mean correlation, for the job's metrics; empty if nothing was compared."""
+    compared = (notes["correlations"] for notes in results.notes if "correlations" in notes)
+    correlations: list[float | None] = next(compared, [])
+    if not correlations:
+        return {}
+    finite = [correlation for correlation in correlations if correlation is not None]
+    if not finite:  # every map is constant
+        return {"agreement_with_float32": {"least": None, "mean": None}}
+    return {"agreement_with_float32": {"least": min(finite), "mean": sum(finite) / len(finite)}}
+
+
+def save_pair(context: JobContext[Saliency], results: PairResults, pair: Pair, evidence: MapEvidence) -> dict[str, Any]:
     """Saves the files of a pair and its map, adds its cells to the contact sheet, and returns its metrics."""
     target, image, outputs = context.target(pair.target), pair.image.id, context.request.params.outputs
     shown = flatten_channels(pair.view.levels)
@@ -75,7 +78,7 @@ def save_pair(context: JobContext[Saliency], sheet: Sheet, pair: Pair, evidence:
     if "raw" in outputs:
         context.save(f"{stem}.npz", pack_map(pair, evidence.values), target=target, image=image)
     label = context.label(pair.target, pair.prediction["probability"])
-    sheet.add(pair, shown, [(heat_map, label), (overlay, NO_EVIDENCE if evidence.is_empty else "overlay")])
+    results.show(pair, shown, [(heat_map, label), (overlay, NO_EVIDENCE if evidence.is_empty else "overlay")])
     return pair.describe(target)
 
 

@@ -11,13 +11,14 @@ from worker.engine.ascent.octaves import SlotPlan
 from worker.engine.model.classifier import Classifier
 from worker.engine.render import RGBImage
 from worker.inputs.pairs import Pair, Pairs
-from worker.job.cobatch import BatchRequest
+from worker.job.cobatch import BatchRequest, MethodEvent
 from worker.job.context import JobContext
 from worker.optimization.ascent_files import wants_extras
 from worker.optimization.checkpoint import SavedGroup, SavedPairs, pack, unpack
 from worker.optimization.optimize import AscentGroup, AscentResult, NoResult, RunningAscents, run_ascents
 from worker.optimization.trajectory import Trajectory, choose_frames
 from worker.output.contact_sheet import Cell, Sheet
+from worker.output.pair_results import pack_results
 
 
 @dataclass(frozen=True)
@@ -52,29 +53,26 @@ def keep_together(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
 
 
 class PairAscents:
-    """Runs the ascents of all pairs of a job, or the rest of them if an earlier attempt left a checkpoint.
-
-    Attributes:
-        sheet: The contact sheet of the finished pairs.
-    """
+    """Runs the ascents of all pairs of a shard, or the rest of them if an earlier attempt left a checkpoint."""
 
     def __init__(self, context: JobContext[Any], pairs: Pairs, classifier: Classifier, *, slots: int = 1) -> None:
         """Prepares the ascents.
 
         Args:
-            context: The job; its parameters are `AscentParameters` with `steps`.
+            context: The shard; its parameters are `AscentParameters` with `steps`.
             pairs: The pairs.
             classifier: The network to ascend on.
             slots: Number of slots of each pair.
         """
         params, count = context.request.params, pairs.count() * slots
-        self.sheet = Sheet(context.show)
+        self._sheet = Sheet.of(context)
         self._context = context
         self._pairs = pairs
         self._slots = slots
         self._steps = params.steps
         self._total = count * params.steps
-        self._frames = choose_frames(params.steps, params.frames) if wants_extras(params.extras, count) else None
+        of_job = count if context.place.pairs is None else context.place.pairs * slots
+        self._frames = choose_frames(params.steps, params.frames) if wants_extras(params.extras, of_job) else None
         self._executor = RunningAscents(classifier, context.batch)
         self._metrics: dict[str, dict[str, Any]] = {}
         self._running: list[str] = []
@@ -84,8 +82,8 @@ class PairAscents:
 
     def run(
         self, build_plans: BuildPlans, save_pair: SavePair, split: Split = keep_together
-    ) -> Generator[Progress | BatchRequest, Any, list[dict[str, Any]]]:
-        """Runs and saves group after group; returns the metrics of all pairs, in their order.
+    ) -> Generator[MethodEvent, Any, dict[str, Any]]:
+        """Runs and saves group after group; returns the results of the shard.
 
         Args:
             build_plans: Builds the ascents of a group.
@@ -106,7 +104,7 @@ class PairAscents:
                     slots = range(number * self._slots, (number + 1) * self._slots)
                     self._finish(pair, save_pair(pair, [ended[slot] for slot in slots]))
                     yield BatchRequest(self._executor, {}, report(), checkpoint)  # no step: a moment to save or stop
-        return list(self._metrics.values())
+        return pack_results(self._pairs, self._sheet, list(self._metrics.values()))
 
     def _read_groups(self, split: Split) -> Iterator[list[Pair]]:
         """Groups of the pairs that have not finished; the group that the checkpoint was made in comes first."""
@@ -139,7 +137,7 @@ class PairAscents:
     def _finish(self, pair: Pair, output: PairOutput) -> None:
         self._metrics[name_pair(pair)] = replace_non_finite(output.metrics)
         if output.cells:
-            self.sheet.add(pair, output.shown, output.cells)
+            self._sheet.add(pair, output.shown, output.cells)
 
     def _report(self, before: int, group: AscentGroup) -> Progress:
         done = before * self._slots * self._steps + group.steps_taken
@@ -147,7 +145,7 @@ class PairAscents:
 
     def _pack(self, group: AscentGroup) -> bytes:
         pairs = SavedPairs(
-            metrics=self._metrics, running=self._running, output=self._context.output.pack(), sheet=self.sheet.pack()
+            metrics=self._metrics, running=self._running, output=self._context.output.pack(), sheet=self._sheet.pack()
         )
         return pack(self._context.resume.key, group.save(), pairs)
 
@@ -155,7 +153,7 @@ class PairAscents:
         self._metrics = saved["metrics"]
         self._running = saved["running"]
         self._context.output.restore(saved["output"])
-        self.sheet.restore(saved["sheet"])
+        self._sheet.restore(saved["sheet"])
 
 
 def name_pair(pair: Pair) -> str:

@@ -48,9 +48,10 @@ class AttemptOutput:
             self.warnings.append(sentence)
 
     def add(self, result: ShardResult) -> None:
-        """Adds the output of a shard."""
-        self.artifacts.extend(result.artifacts)
-        self.keys |= result.keys
+        """Adds the output of a shard, without files that an earlier one has: both have the same image."""
+        self.artifacts.extend(artifact for artifact in result.artifacts if artifact.name not in self.keys)
+        for name, key in result.keys.items():
+            self.keys.setdefault(name, key)
         for sentence in result.warnings:
             self.warn(sentence)
 

@@ -103,7 +103,11 @@ class Job(Document):
         default=None, description="Time at which a worker started the job; null if none has."
     )
     finished_at: datetime | None = Field(default=None, description="Time at which the job ended; null if it has not.")
-    artifacts: list[Artifact] = Field(default=[], description="Files of the result.")
+    artifacts: list[Artifact] = Field(
+        default=[],
+        description="Files of the result. If there are more than a thousand, the first ones; `links.all_artifacts` is "
+        "the path of the whole list.",
+    )
     metrics: dict[str, Any] = Field(default={}, description="Measured values; their structure depends on the method.")
     error: ProblemDocument | None = Field(
         default=None, description="Reason for which the job failed or was cancelled; null otherwise."
@@ -117,6 +121,13 @@ class Job(Document):
     def bytes(self) -> int:
         """Size of all artifacts in bytes."""
         return sum(artifact.bytes for artifact in self.artifacts)
+
+
+class Artifacts(Document):
+    """A page of the files of a job: first those that belong to the whole job, then those of its images and classes."""
+
+    items: list[Artifact]
+    next_cursor: str | None = Field(default=None, description="Cursor of the next page; null on the last page.")
 
 
 class Jobs(Document):

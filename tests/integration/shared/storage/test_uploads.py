@@ -29,10 +29,22 @@ def test_an_archive_is_stored_under_its_digest_and_an_unknown_one_is_refused(sto
     facts = ArchiveFacts(id="a" * 64, pictures=1, bytes=3)
     uploads.save_archive(io.BytesIO(b"zip"), facts)
     assert uploads.describe_archive(facts.id) == facts
-    assert b"".join(uploads.stream_archive(facts.id)) == b"zip"
+    checks: list[None] = []
+    with uploads.open_archive(facts.id, lambda: checks.append(None)) as file:
+        assert (file.read(2), file.seek(0), file.read(), file.read()) == (b"zi", 0, b"zip", b"")
+    assert checks
     assert uploads.describe_archive("b" * 64) is None
     with pytest.raises(UnknownImage, match="POST /v1/archives"):
-        uploads.stream_archive("b" * 64)
+        uploads.open_archive("b" * 64, lambda: None)
+
+
+def test_an_archive_that_is_deleted_while_it_is_read_is_unknown(storage: JobStore) -> None:
+    uploads = storage.of("default")
+    uploads.save_archive(io.BytesIO(b"zip"), ArchiveFacts(id="c" * 64, pictures=1, bytes=3))
+    with uploads.open_archive("c" * 64, lambda: None) as file:
+        storage.bucket.delete(f"archives/default/{'c' * 64}")
+        with pytest.raises(UnknownImage, match="POST /v1/archives"):
+            file.read()
 
 
 def test_a_tenant_does_not_see_the_images_of_another_one(storage: JobStore) -> None:

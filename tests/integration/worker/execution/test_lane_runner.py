@@ -81,7 +81,7 @@ def test_a_request_with_an_unknown_parameter_returns_to_the_queue_and_is_not_cal
 
 def test_a_job_of_a_newer_version_returns_to_the_queue_without_counting_an_attempt(lanes: LaneWorkplace) -> None:
     job_id = lanes.submit([1])
-    newer = json.loads(lanes.storage.load_spec(job_id)) | {"format": 3, "shape": "unknown"}
+    newer = json.loads(lanes.storage.load_spec(job_id)) | {"format": 99, "shape": "unknown"}
     lanes.storage.bucket.put(f"jobs/{job_id}/request.json", json.dumps(newer).encode(), media_type="application/json")
     run_next_lane(lanes.worker_context())
     assert not lanes.claims.is_waiting()  # no other worker is woken for it

@@ -15,6 +15,7 @@ KEYS = {
     layout.job_probe("n"): "jobs/probe/n",
     layout.artifact("j", 7, "a.png"): "jobs/j/attempts/7/a.png",
     layout.checkpoints("j", 2): "jobs/j/checkpoints/2/",
+    layout.all_shard_results("j"): "jobs/j/parts/",
     layout.shard_results("j", 2): "jobs/j/parts/2/",
     layout.manifests("j"): "jobs/j/manifests/",
     layout.expired_marker("j"): "expired/j",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shared.errors import NotFinite
+from shared.errors import Problem
 from tests.support.cases import PREPROCESSING, build_case
 from tests.support.run_method import Result, noise, work
 
@@ -59,11 +59,12 @@ def test_a_picture_with_scores_of_nan_fails_alone(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_job_of_such_pictures_alone_fails_with_this_problem(method: str) -> None:
-    with pytest.raises(NotFinite, match="gives NaN for this picture"):
+    with pytest.raises(Problem, match="gives NaN for this picture") as raised:
         run(
             build_case("per_image_std"), [FLAT], method=method,
             targets=[1] if method in WITH_TARGETS else None, **METHODS[method],
         )  # fmt: skip
+    assert raised.value.document.type == "/problems/not-finite"
 
 
 class Infinite(nn.Module):
@@ -84,8 +85,9 @@ def test_a_picture_with_an_infinite_score_fails_alone() -> None:
 
 @pytest.mark.parametrize("method", ["saliency", "localization"])
 def test_a_map_of_nan_is_a_failure_and_never_a_black_picture(method: str) -> None:
-    with pytest.raises(NotFinite, match=r"deconvnet map of class class 0 for picture 0000.* NaN or infinite"):
+    with pytest.raises(Problem, match=r"deconvnet map of class class 0 for picture 0000.* NaN or infinite") as raised:
         run(build_case("sqrt_grad"), [noise(32, 32)], method=method, targets=[0], crops=1, kind="deconvnet")
+    assert raised.value.document.type == "/problems/not-finite"
 
 
 def test_guided_backpropagation_is_finite_where_the_gradient_is() -> None:

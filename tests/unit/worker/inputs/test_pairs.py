@@ -2,6 +2,7 @@
 
 import io
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,19 @@ import numpy as np
 import torch
 from PIL import Image
 
+from archetype.contract.job import Progress
 from archetype.contract.parameters.inputs import Archive, ImageInput, Top
 from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.request import Saliency
 from shared.catalogue.catalogue import load_catalogue
 from shared.media.image import decode_image
-from worker.inputs.pairs import Pairs
+from shared.queue.sharding import ImageRange
+from worker.inputs.pairs import PairReader, Pairs, ScoreExecutor
 from worker.inputs.preprocess import Levels
 from worker.inputs.sources import InputImage
 from worker.inputs.view import open_view
-from worker.job.cobatch import BatchRequest
-from worker.job.context import ImageAccess, JobContext
+from worker.job.cobatch import BatchRequest, run_alone
+from worker.job.context import ImageAccess, JobContext, ShardPlace
 from worker.methods import saliency
 from worker.models.loader import Loader, ModelCache
 
@@ -73,7 +76,8 @@ def test_a_thousand_images_take_no_more_memory_than_a_hundred() -> None:
             while True:
                 event = run.send(result)
                 result = event.executor.compute([event.payload])[0] if isinstance(event, BatchRequest) else None
-                resident |= {} if isinstance(event, BatchRequest) else {event.done: read_resident()}
+                progress = event if isinstance(event, Progress) else event.progress
+                resident |= {} if isinstance(event, BatchRequest) else {progress.done: read_resident()}
     assert max(resident) == 1000
     early = max(size for done, size in resident.items() if 96 <= done <= 200)
     late = max(size for done, size in resident.items() if done > 800)
@@ -92,3 +96,61 @@ def test_batches_are_full_whatever_number_of_targets_images_have() -> None:
         sizes = [len(batch) for batch in pairs.read()]
     assert sizes == [4, 4, 4, 3]
     assert pairs.count() == sum(sizes) == 15
+
+
+def test_a_shard_has_its_part_of_the_targets_of_its_first_and_last_image() -> None:
+    data = photograph(1, 80)
+    entries = [InputImage(f"{number}.jpg", None, lambda n=number: data + b"%d" % n) for number in range(4)]
+    with ModelCache(Loader(), device=CPU).open(load_catalogue(None).find("shapes")) as opened:
+        context = make_context(opened, entries, 4, targets=Top(top=5))
+        whole = read_all(context)
+        place = ShardPlace(1, 3, ImageRange(10, 14, first=3, last=2))
+        part = read_all(replace(context, place=place))
+        one = read_all(replace(context, images=ImageAccess(entries[:1], decode=read), place=place))
+    assert part == [*whole[3:15], *whole[15:17]]
+    assert one == []  # the first and the last image are the same
+
+
+def read_all(context: JobContext[Saliency]) -> list[tuple[str, int]]:
+    pairs = open_pairs(context)
+    read_pairs = [(pair.name, pair.target) for batch in pairs.read() for pair in batch]
+    assert pairs.count() == len(read_pairs)
+    return read_pairs
+
+
+def open_pairs(context: JobContext[Saliency]) -> Pairs:
+    return Pairs(context, partial(open_view, preprocessing=context.release.preprocessing))
+
+
+def test_a_reader_continues_after_any_number_of_pairs_and_reads_no_image_again() -> None:
+    data = photograph(1, 80)
+    reads: list[str] = []
+
+    def open_entry(number: int) -> bytes:
+        reads.append(f"{number}.jpg")
+        return b"no image" if number in (0, 3, 6) else data + b"%d" % (1 if number == 4 else number)
+
+    entries = [InputImage(f"{number}.jpg", None, partial(open_entry, number)) for number in range(7)]
+    with ModelCache(Loader(), device=CPU).open(load_catalogue(None).find("shapes")) as opened:
+        context = make_context(opened, entries, 4, targets=Top(top=3))
+        executor = ScoreExecutor(context.classifier)
+        whole = read_all_of(PairReader(open_pairs(context)), executor)
+        assert [name for name, _ in whole[::3]] == ["1.jpg", "2.jpg", "5.jpg"]
+        for processed in range(len(whole) + 1):
+            pairs = open_pairs(context)
+            reader = PairReader(pairs)
+            read_all_of(reader, executor, up_to=processed)
+            position = reader.find_position(processed)
+            again = open_pairs(context)
+            again.first.update(pairs.first)
+            reads.clear()
+            assert read_all_of(PairReader(again, position), executor) == whole[processed:]
+            assert reads == [entry.name for entry in entries[position.images :]]
+            assert position.pairs < 3
+
+
+def read_all_of(reader: PairReader, executor: ScoreExecutor, up_to: int = 1000) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    while len(found) < up_to and (batch := run_alone(reader.next(executor))):
+        found += [(pair.name, pair.target) for pair in batch]
+    return found

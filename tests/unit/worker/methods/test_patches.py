@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.errors import NotFinite
+from shared.errors import Problem
 from tests.support.cases import PREPROCESSING
 from tests.support.networks import Small, seeded
 from tests.support.run_method import Result, noise, work
@@ -92,5 +92,6 @@ def test_a_picture_that_gives_nan_when_it_is_covered_fails() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) / (x.amin((1, 2, 3)) > 0)[:, None]
 
-    with pytest.raises(NotFinite, match="when a square of it is covered"):
+    with pytest.raises(Problem, match="when a square of it is covered") as raised:
         cover(rank="change", target=0, network=Divided())
+    assert raised.value.document.type == "/problems/not-finite"

@@ -27,5 +27,5 @@ def test_the_default_gather_returns_the_only_result_and_refuses_several() -> Non
 
 def test_a_failed_shard_fails_the_job_of_a_method_without_partial_results() -> None:
     with pytest.raises(StoredProblem) as caught:
-        fail_job(None, [0], PROBLEM)
+        fail_job(None, PROBLEM)
     assert caught.value.document == PROBLEM

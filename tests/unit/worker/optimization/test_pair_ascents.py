@@ -2,14 +2,18 @@
 
 import io
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
 
+from shared.queue.sharding import ImageRange
 from tests.support.networks import Small, seeded
-from tests.support.run_method import Result, interrupt, noise, work
+from tests.support.run_method import Result, interrupt, noise, open_job, work
+from worker.job.cobatch import run_alone
+from worker.job.context import ShardPlace
 from worker.optimization.checkpoint import FORMAT
 from worker.optimization.optimize import RunningAscents
 
@@ -150,3 +154,11 @@ def test_a_group_of_other_pairs_starts_again_and_finished_pairs_stay(slot_steps:
     slot_steps.clear()
     work(seeded(Small), body("deep_dream"), IMAGES, checkpoint=checkpoint, store=store, attempt="2", batch=BATCH)
     assert sum(slot_steps) == 6  # of the third image, from its first step
+
+
+@pytest.mark.parametrize(("pairs", "saves"), [(30, True), (40, False)])
+def test_a_shard_saves_animations_if_its_whole_job_is_small(pairs: int, saves: bool) -> None:
+    with open_job(seeded(Small), body("fool"), IMAGES[:1]) as (method, context):
+        place = ShardPlace(0, 14, ImageRange(0, 1), pairs)
+        run_alone(method.run(replace(context, place=place)))
+        assert any(name.endswith(".gif") for name in context.output.keys) is saves

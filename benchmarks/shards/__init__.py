@@ -1,0 +1,1 @@
+"""Benchmarks of jobs that are split into shards."""
