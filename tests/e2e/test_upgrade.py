@@ -23,7 +23,7 @@ AGES = 1_000_000_000
 SETTINGS = Settings(lease_seconds=3, sweep_seconds=0.5, reconcile_seconds=1, retention_seconds=AGES)
 
 
-@pytest.mark.parametrize("version", sorted(path.name.removesuffix(".tar.xz") for path in EARLIER.iterdir()))
+@pytest.mark.parametrize("version", sorted(path.name.removesuffix(".tar.xz") for path in EARLIER.glob("*.tar.xz")))
 @pytest.mark.parametrize("with_redis", [True, False])
 def test_jobs_of_an_earlier_version_succeed(version: str, with_redis: bool, tmp_path: Path) -> None:
     with tarfile.open(EARLIER / f"{version}.tar.xz") as archive:

@@ -41,7 +41,7 @@ def test_a_parked_shard_delays_no_other_and_returns_to_its_place(
     assert claim is not None
     assert claim.job_id == second.id
     claims.give_back(claim, counts=False, max_attempts=3)
-    connection.zadd(PARKED, {f"{first.id}:0": (time.time() + 3600) * 1000})
+    connection.zadd(PARKED, {f"{first.id}:0": (time.time() + 50) * 1000})
     assert claims.unpark() == 0
     assert job_index.find(first.id).state is State.QUEUED
     assert end_waits(claims, connection) == 1
@@ -62,6 +62,16 @@ def test_a_shard_waits_longer_each_time_but_not_longer_than_a_minute(claims: Cla
         end_waits(claims, connection)
     for (least, most), expected in zip(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60], strict=True):
         assert least <= expected <= most
+
+
+def test_a_shard_that_was_parked_before_the_clock_of_redis_was_set_back_does_not_wait_for_it(
+    claims: Claims, connection: redis.Redis
+) -> None:
+    job = place(claims)
+    park(claims)
+    connection.zadd(PARKED, {f"{job.id}:0": (time.time() + 3600) * 1000})
+    assert claims.unpark() == 1
+    assert claims.claim("me") is not None
 
 
 def test_a_shard_that_did_well_for_minutes_waits_for_a_second_again(claims: Claims, connection: redis.Redis) -> None:
