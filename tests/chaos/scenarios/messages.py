@@ -67,7 +67,7 @@ def send_nonsense(stage: Stage, ledger: Ledger, broker: Celery) -> None:
     invalid: list[list[Any]] = [[new_job_id()], [{"format": 2, "job": known}], [], [known, "extra"], ["no id"], [None]]
     for arguments in invalid:
         broker.send_task(RUN, args=arguments, queue=QUEUES[0])
-    broker.send_task(RUN, args=[known], kwargs={"format": 3}, queue=QUEUES[1])
+    broker.send_task(RUN, args=[known], kwargs={"format": 99}, queue=QUEUES[1])
     broker.send_task("archetype.not_yet_invented", args=[known], queue=QUEUES[0])
     after = ledger.submit(small(stage.random))
     ledger.expect(ledger.wait(after.id), "a job behind invalid messages ends")

@@ -97,7 +97,7 @@ def test_a_job_of_a_newer_version_returns_to_the_queue_without_counting_an_attem
 def test_sixty_jobs_of_a_newer_version_delay_an_interactive_job_by_no_turn(lanes: LaneWorkplace) -> None:
     newer = [lanes.submit([1], model=model) for model in ("grey", "slow") for _ in range(30)]
     for job_id in newer:
-        spec = json.loads(lanes.storage.load_spec(job_id)) | {"format": 3, "shape": "unknown"}
+        spec = json.loads(lanes.storage.load_spec(job_id)) | {"format": 99, "shape": "unknown"}
         key = f"jobs/{job_id}/request.json"
         lanes.storage.bucket.put(key, json.dumps(spec).encode(), media_type="application/json")
     behind = lanes.submit([2])
