@@ -109,6 +109,7 @@ def probes() -> dict[str, list[Call]]:
         ],
         "get /v1/jobs/{job_id}": [Call(job, status=404), Call(job, headers={"If-None-Match": "<etag>"}, status=404)],
         "delete /v1/jobs/{job_id}": [Call(job, status=404)],
+        "get /v1/jobs/{job_id}/artifacts": [Call(f"{job}/artifacts", status=404)],
         "get /v1/jobs/{job_id}/artifacts/{name}": [
             Call(f"{job}/artifacts/<artifact>", status=404), Call(f"{job}/artifacts/<artifact>?redirect=1", status=404),
         ],
@@ -307,7 +308,8 @@ def test_no_page_shows_things_of_another_tenant(world: World) -> None:
 def test_everything_is_still_there_for_its_owner(world: World) -> None:
     theirs = world.theirs
     for path in (
-        "/v1/jobs/<job>", "/v1/jobs/<job>/artifacts/<artifact>", "/v1/audits/<audit>", "/v1/images/<image>",
+        "/v1/jobs/<job>", "/v1/jobs/<job>/artifacts", "/v1/jobs/<job>/artifacts/<artifact>",
+        "/v1/audits/<audit>", "/v1/images/<image>",
         "/v1/models/<model>@1", "/v1/models/<model>/trend", "/v1/schedules/<schedule>",
         "/v1/webhooks/deliveries/<delivery>",
     ):  # fmt: skip
