@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from worker.models.checkpoint import rehearsal
-from worker.models.checkpoint.formats import UnreadableWeights, recognize
+from worker.models.checkpoint.formats import Format, UnreadableWeights, recognize
 from worker.models.checkpoint.pickles import read_pickle
 from worker.models.checkpoint.rehearsal import rehearse
 from worker.models.checkpoint.state_dicts import find_state_dicts
@@ -44,8 +44,8 @@ SPARSE = torch.sparse_coo_tensor(
 
 def test_weights_of_torch_save_are_accepted(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(3)}, tmp_path / "a.pt")
-    recognize(tmp_path / "a.pt")
-    rehearse(tmp_path / "a.pt")
+    assert recognize(tmp_path / "a.pt") is Format.PICKLE
+    rehearse(tmp_path / "a.pt")  # raises if it refuses them
 
 
 @pytest.mark.parametrize(
