@@ -37,6 +37,7 @@ from shared.errors import InvalidRequest
 from shared.process.logging import configure_logging
 from shared.process.tracing import configure_tracing
 from shared.settings import Settings
+from shared.state.redis_connections import set_answer_seconds
 
 ROUTES = (
     jobs,
@@ -56,6 +57,10 @@ ROUTES = (
 )
 PAGES = (pages, audit_pages, sign_in)
 
+READS = frozenset({"GET", "HEAD"})
+READ_SECONDS = 0.8
+"""How long a read waits for an answer of Redis, so that its client gets one within a second."""
+
 
 def refuse_path_prefix() -> None:
     """Refuses requests of a proxy that serves the API below a path.
@@ -68,6 +73,18 @@ def refuse_path_prefix() -> None:
         field = FieldError(field="X-Forwarded-Prefix", detail="not supported", given=prefix[:80], allowed="/")
         text = "the proxy serves the API below a path, which is not supported; give it a host name or a port of its own"
         raise InvalidRequest(text, field)
+
+
+def limit_redis_waits(app: Flask) -> None:
+    """Makes reads wait shortly for Redis. A write waits longer: without an answer it may have happened."""
+
+    @app.before_request
+    def begin() -> None:
+        set_answer_seconds(READ_SECONDS if request.method in READS else None)
+
+    @app.teardown_request
+    def end(_error: BaseException | None) -> None:
+        set_answer_seconds(None)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -85,6 +102,7 @@ def create_app(settings: Settings) -> Flask:
     register_problems(app)
     for module in (*ROUTES, *PAGES):
         app.register_blueprint(module.blueprint)
+    limit_redis_waits(app)
     register_metrics(app)
     register_request_ids(app)
     register_auth(app)

@@ -5,6 +5,7 @@ from typing import Any, cast
 from archetype.contract.job import Event, Progress, State
 from shared.state.keys import key
 from shared.state.redis_client import RedisClient
+from shared.state.redis_connections import unhurried
 
 START = "0-0"
 """An id before that of every event."""
@@ -31,7 +32,7 @@ class Events:
             seconds: How long to wait for the first event, at most; less if the connection has less time for an answer.
             count: Maximum number of events.
         """
-        with self._redis_client.connection() as redis:
+        with unhurried(), self._redis_client.connection() as redis:
             block = max(1, int(min(seconds, self._redis_client.max_block_seconds) * 1000))  # 0 would be for ever
             streams = cast("list[Any]", redis.xread({_stream_key(tenant): after}, count=count, block=block))
         return [_parse_event(event_id, fields) for _, entries in streams or () for event_id, fields in entries]

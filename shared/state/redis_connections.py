@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from socket import SHUT_RDWR
 from typing import Any
 
@@ -11,6 +12,23 @@ import redis
 from redis.connection import Connection, SSLConnection
 
 WATCH_SECONDS = 0.5
+
+_answer_seconds: ContextVar[float | None] = ContextVar("answer_seconds", default=None)
+
+
+def set_answer_seconds(seconds: float | None) -> None:
+    """Sets how long the current context waits for an answer of Redis; None for as long as its connections allow."""
+    _answer_seconds.set(seconds)
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Waits for answers as long as the connections allow, for commands that block in Redis."""
+    token = _answer_seconds.set(None)
+    try:
+        yield
+    finally:
+        _answer_seconds.reset(token)
 
 
 class Watchdog:
@@ -52,7 +70,7 @@ class Watchdog:
 
 
 class _Watched:
-    """Adds a watchdog to a connection of redis-py, and recognizes a replica in the errors of scripts."""
+    """Adds limits of waits to a connection of redis-py, and recognizes a replica in the errors of scripts."""
 
     def __init__(self, *args: Any, watchdog: Watchdog, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -60,6 +78,9 @@ class _Watched:
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """Reads an answer. Raises `ReadOnlyError`, which is retried on a new connection, if the server is a replica."""
+        seconds = _answer_seconds.get()
+        if seconds is not None:
+            options.setdefault("timeout", seconds)
         self._watchdog.begin(self)
         try:
             return super().read_response(*args, **options)  # type: ignore[misc]

@@ -1,10 +1,16 @@
-"""The API runs in an image without torch."""
+"""The API runs in an image without torch, and answers reads while Redis hangs."""
 
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 from deploy.local import Stack
+from tests.support.api_requests import QUICK
+from tests.support.callers import make_app_client
 from tests.support.paths import ROOT
+from tests.support.redis_servers import run_redis
 
 
 def test_the_api_serves_where_torch_cannot_be_imported(stack: Stack) -> None:
@@ -32,3 +38,16 @@ print([answer.status_code for answer in answers])
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.strip() == "[200, 200, 202]", done.stderr
+
+
+def test_a_read_is_answered_within_a_second_while_redis_hangs(stack: Stack, tmp_path: Path) -> None:
+    with run_redis(tmp_path) as (url, processes):
+        http = make_app_client(stack, redis_url=url)
+        job = http.post("/v1/jobs", json=QUICK).json["id"]
+        assert http.get(f"/v1/jobs/{job}").status_code == 200
+        processes.send("redis", signal.SIGSTOP)
+        began = time.monotonic()
+        response = http.get(f"/v1/jobs/{job}")
+        assert (response.status_code, response.json["type"]) == (503, "/problems/unavailable")
+        assert time.monotonic() - began < 1
+        processes.send("redis", signal.SIGCONT)

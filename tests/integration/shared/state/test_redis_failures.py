@@ -13,7 +13,9 @@ import redis
 from shared.errors import Refused, Unavailable
 from shared.process.circuit_breaker import FAILURES
 from shared.settings import Settings
+from shared.state.events import START, Events
 from shared.state.redis_client import PROBE, QUICK, RedisClient, RedisPatience, exit_if_cluster
+from shared.state.redis_connections import set_answer_seconds
 from tests.support.redis_servers import run_redis
 from tests.support.waiting import wait_until
 
@@ -35,6 +37,23 @@ def test_a_redis_that_hangs_is_unavailable_and_remembered(tmp_path: Path) -> Non
         assert time.monotonic() - started < 20  # 100 waits are 50 s
         processes.send("redis", signal.SIGCONT)
         wait_until(lambda: _works(client), 30, message="not renewed")
+
+
+def test_a_command_that_blocks_in_redis_waits_longer_than_the_answers_of_a_read(tmp_path: Path) -> None:
+    with run_redis(tmp_path) as (url, processes):
+        client = RedisClient(Settings(redis_url=url), QUICK)
+        events = Events(client)
+        set_answer_seconds(0.3)
+        try:
+            assert events.read("tenant", START, seconds=1) == []
+            processes.send("redis", signal.SIGSTOP)
+            began = time.monotonic()
+            with pytest.raises(Unavailable, match="no answer in time"):
+                client.ping()
+            assert time.monotonic() - began < QUICK.seconds / 2
+        finally:
+            set_answer_seconds(None)
+            processes.send("redis", signal.SIGCONT)
 
 
 def _works(client: RedisClient) -> bool:
