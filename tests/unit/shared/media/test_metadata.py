@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ ODD_PNG: dict[str, Callable[[], bytes]] = {
     "long compressed text": lambda: long_text(compressed=True),
     "long text": lambda: long_text(compressed=False),
     "many long texts": lambda: with_chunks(*[chunk(b"zTXt", b"t\0\0" + zlib.compress(b"x" * 1_000_000))] * 70),
-    "a text that inflates to a gigabyte": lambda: with_chunks(chunk(b"iTXt", b"t\0\1\0\0\0" + BOMB)),
+    "a text that inflates to a gigabyte": lambda: with_chunks(chunk(b"iTXt", b"t\0\1\0\0\0" + make_bomb())),
     "a profile of 3 MB": lambda: encode("PNG", icc_profile=RNG.bytes(3_000_000)),
     "a broken profile": lambda: with_chunks(chunk(b"iCCP", b"p\0\0not zlib")),
     "a text that is not zlib": lambda: with_chunks(chunk(b"zTXt", b"t\0\0not zlib")),
@@ -146,7 +147,11 @@ ODD_TIFF: dict[str, Callable[[], bytes]] = {
     "further directories that are broken": lambda: broken_second_directory(),
     "bytes after the end": lambda: encode("TIFF") + RNG.bytes(501),
 }
-BOMB = zlib.compress(b"\0" * (1 << 28))
+
+
+@cache
+def make_bomb() -> bytes:
+    return zlib.compress(b"\0" * (1 << 28))
 
 
 def broken_second_directory() -> bytes:
