@@ -17,6 +17,7 @@ FOLDER ?= ../shared/images/wallaby
 TEST_PROCESSES ?= 3
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 ALONE := $(PYTEST) --last-failed --last-failed-no-failures none -rA
+TESTS := -m "not slow"
 PYTEST += --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
 
 .DEFAULT_GOAL := help
@@ -43,11 +44,14 @@ demo-audit: install ## Audit four releases of a network against the first one; f
 serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
 	@$(BIN)/python -m deploy.local serve --port $(or $(PORT),8080)
 
-test: install ## Run all tests, against a real Redis and a real S3 server that they start
-	@$(PYTEST) || { [ $$? -eq 1 ] && echo 'Tests that failed run once more, alone; those that pass now depend on time:' && $(ALONE); }
+test: install ## Run the tests, against a real Redis and a real S3 server that they start; a quarter of an hour
+	@$(PYTEST) $(TESTS) || { [ $$? -eq 1 ] && echo 'Tests that failed run once more, alone; those that pass now depend on time:' && $(ALONE); }
+
+test-all: TESTS :=
+test-all: test ## Run all tests, also the slow ones, of which `make test` has a short form
 
 test-fast: install ## Run the tests that need no server
-	$(PYTEST) -m "not server"
+	$(PYTEST) -m "not server and not slow"
 
 check: install ## Check lint, format, types, imports, spelling, documentation, manifests, secrets and advisories
 	$(BIN)/ruff check .
@@ -144,4 +148,4 @@ lock: ## Write the lock files with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test test-fast check format docs pictures train bench bench-service bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean
+.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check format docs pictures train bench bench-service bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean

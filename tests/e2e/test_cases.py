@@ -52,10 +52,22 @@ def cases_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
                 yield client
 
 
+NAMED = {"numpy_random_features", "numpy_random_features_again", "left_minus_right", "per_image_std", "plain"}
+NAMED |= {"negative_evidence", "mixed_activations", "nan_gradient", "divisible"}
+"""Cases that single tests need."""
+
+SHORT = {case.name for case in CASES[::4]} | NAMED
+"""Cases that `make test` runs; `make test-all` runs all."""
+
+
 @pytest.fixture(scope="module")
-def runs(cases_client: Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """What the service did with every case."""
-    return run_all(cases_client, CASES, tmp_path_factory.mktemp("weights"))
+def runs(
+    cases_client: Client, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[str, Run]:
+    """What the service did with the cases of the tests that were selected."""
+    calls = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    wanted = {params["case"].name for params in calls if isinstance(params.get("case"), Case)} | NAMED
+    return run_all(cases_client, [case for case in CASES if case.name in wanted], tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +76,9 @@ def files(cases_client: Client) -> Files:
 
 
 def each(cases: list[Case]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+    """Runs a test for each case; those that are not in the short form are slow."""
+    marks = {case.name: () if case.name in SHORT else pytest.mark.slow for case in cases}
+    return pytest.mark.parametrize("case", [pytest.param(case, id=case.name, marks=marks[case.name]) for case in cases])
 
 
 def accepted(runs: dict[str, Run], case: Case) -> Run:

@@ -24,7 +24,7 @@ SETTINGS = Settings(lease_seconds=3, sweep_seconds=0.5, reconcile_seconds=1, ret
 
 
 @pytest.mark.parametrize("version", sorted(path.name.removesuffix(".tar.xz") for path in EARLIER.glob("*.tar.xz")))
-@pytest.mark.parametrize("with_redis", [True, False])
+@pytest.mark.parametrize("with_redis", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_jobs_of_an_earlier_version_succeed(version: str, with_redis: bool, tmp_path: Path) -> None:
     with tarfile.open(EARLIER / f"{version}.tar.xz") as archive:
         archive.extractall(tmp_path)

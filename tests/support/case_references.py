@@ -62,6 +62,7 @@ def measure_gradient_error(run: Run, found: Tensor, score: Compute) -> float:
 def captum(run: Run, layer: str, target: int) -> NDArray[Any]:
     """Captum's Grad-CAM (N, H, W) of the first two pictures, stretched to the input."""
     from captum.attr import LayerAttribution, LayerGradCam  # it takes two seconds in each process that collects tests
+
     inputs = run.inputs[:2].requires_grad_()
 
     def score(images: Tensor) -> Tensor:

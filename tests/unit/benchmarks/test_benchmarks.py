@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.paths import ROOT
 
 
@@ -19,6 +21,7 @@ def run(folder: Path, module: str, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_speed_compares_the_engine_with_the_minimal_loop(tmp_path: Path) -> None:
     options = ["--networks", "squeezenet1_0", "--targets", "2", "--steps", "2", "--rounds", "1", "--batch", "2"]
     printed = run(tmp_path, "benchmarks.speed", *options)
@@ -29,6 +32,7 @@ def test_speed_compares_the_engine_with_the_minimal_loop(tmp_path: Path) -> None
     assert f"| {rows['minimal loop']['milliseconds']:.1f} |" in printed
 
 
+@pytest.mark.slow
 def test_quality_measures_the_predictions_of_independent_networks(tmp_path: Path, models: Path) -> None:
     options = ["--presets", "default", "lucid", "--params", '{"steps": 40}']
     printed = run(tmp_path, "benchmarks.quality", "resnet20", "resnet32", "resnet44", "resnet56", *options)

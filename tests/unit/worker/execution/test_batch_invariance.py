@@ -65,6 +65,7 @@ def make_ascent(classifier: Classifier, steps: int) -> Callable[[Sequence[int]],
     return draw
 
 
+@pytest.mark.slow
 def test_a_target_scores_the_same_alone_and_in_a_batch_of_thirty_two(squeezenet: Release) -> None:
     with opened(squeezenet) as classifier:
         draw = make_ascent(classifier, steps=8)
