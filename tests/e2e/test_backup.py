@@ -73,6 +73,7 @@ def test_a_backup_of_the_store_restores_results_and_unfinished_jobs(lost: Lost, 
         assert client.wait(lost.running.id, timeout=120).state is State.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_data_of_redis_also_restores_the_metrics(lost: Lost, tmp_path: Path) -> None:
     shutil.copytree(lost.redis, tmp_path / "redis")
     with run_stack(tmp_path, SETTINGS) as stack, Client(stack.url, timeout=60) as client:

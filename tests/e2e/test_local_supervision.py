@@ -89,6 +89,7 @@ def test_every_part_that_is_killed_is_started_again_with_its_data(service: Servi
         assert "worker died (killed by SIGKILL); it is started again in 0.5 s; its log is" in read_log()
 
 
+@pytest.mark.slow
 def test_twelve_jobs_succeed_although_random_processes_of_the_worker_are_killed_four_times(service: Service) -> None:
     choose = random.Random(os.urandom(8))
     with Client(f"http://127.0.0.1:{service.port}") as client:

@@ -82,7 +82,9 @@ def serve(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     return process
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "signal_number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGKILL]
+)
 def test_no_process_of_a_stack_survives_a_signal(tmp_path: Path, signal_number: int) -> None:
     process = serve(tmp_path, free_port())
     pids = list_process_tree(process.pid)
@@ -92,6 +94,7 @@ def test_no_process_of_a_stack_survives_a_signal(tmp_path: Path, signal_number: 
     wait_until(lambda: not any(is_alive(pid) for pid in pids), 20)
 
 
+@pytest.mark.slow
 def test_a_second_stack_in_the_same_folder_has_the_results_of_the_first(tmp_path: Path) -> None:
     with run_stack(tmp_path, Settings()) as stack, Client(stack.url) as client:
         job = client.wait(client.submit(QUICK).id, timeout=60)

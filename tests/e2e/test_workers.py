@@ -118,6 +118,7 @@ def test_all_workers_work_on_a_job_with_many_targets(pair: Stack) -> None:
     assert all(claims)
 
 
+@pytest.mark.slow
 def test_a_job_succeeds_after_the_child_process_of_its_worker_was_killed(single: Stack) -> None:
     with Client(single.url) as client:
         job_id = client.submit(draw_slowly(80)).id
