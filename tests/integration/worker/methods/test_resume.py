@@ -37,6 +37,7 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_deep_dream_whose_worker_is_killed_continues_where_it_was(own_stack: Stack) -> None:
     objective = {"kind": "norm", "layer": "layer"}
     with Client(own_stack.url) as client:
