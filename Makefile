@@ -54,9 +54,12 @@ test-fast: install ## Run the tests that need no server
 	$(PYTEST) -m "not server and not slow"
 
 check: install ## Check lint, format, types, imports, spelling, documentation, manifests, secrets and advisories
+	@$(MAKE) --no-print-directory --jobs 2 check-types check-rest
+check-types:
+	$(BIN)/mypy
+check-rest:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m tools.docs.reference --check
@@ -148,4 +151,4 @@ lock: ## Write the lock files with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check format docs pictures train bench bench-service bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean
+.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean
