@@ -50,8 +50,11 @@ def run_newer_api(stack: Stack, code: Path) -> Iterator[str]:
 def _run_newer(stack: Stack, code: Path, name: str, command: list[str]) -> Iterator[None]:
     env = make_environment(stack.settings)
     env["PYTHONPATH"] = f"{code}:{code / 'sdk'}:{env['PYTHONPATH']}"
-    with stack.processes.run(name, command, env):
-        yield
+    try:
+        with stack.processes.run(name, command, env):
+            yield
+    finally:
+        stack.processes.children.pop(name, None)  # it is no longer a part of the stack
 
 
 def post(url: str, body: dict[str, Any]) -> httpx2.Response:
