@@ -197,6 +197,8 @@ def open_stage(
     catalogue = folder / "models.toml"
     catalogue.write_text(bad)
     quick = {name: value for name, value in QUICK_SETTINGS.items() if name in Settings.model_fields}
+    if max_attempts is not None:
+        quick["max_attempts"] = max_attempts
     with Proxy() as proxy, single_threaded():
         settings = Settings(
             s3_endpoint=proxy.url,
@@ -204,7 +206,6 @@ def open_stage(
             factories={name: f"tests.chaos.networks:{name}" for name in BAD},
             cache=folder / "cache",
             **quick,
-            **({} if max_attempts is None else {"max_attempts": max_attempts}),
         )
         with run_stack(folder, settings, workers=len(WORKERS), store=proxy.upstream) as stack:
             stage = Stage(stack, proxy, seed, short, folder.resolve())

@@ -2,6 +2,7 @@
 
 from archetype.client import ServiceError
 from archetype.contract.job import State
+from archetype.contract.request import AnyRequest
 from tests.chaos.ledger import Ledger
 from tests.chaos.requests import explain_many, long, paint, small
 from tests.chaos.stage import WORKERS, Stage
@@ -14,7 +15,8 @@ def run(stage: Stage, ledger: Ledger) -> None:
     """Fills Redis while jobs run and wait; in every second round, a worker is lost meanwhile."""
     images = [ledger.client.upload(paint(stage.random)).id for _ in range(9)]
     for number in range(1 if stage.short else 4):
-        requests = (long(stage.random), explain_many(stage.random, images), *(small(stage.random) for _ in range(3)))
+        requests: list[AnyRequest] = [long(stage.random), explain_many(stage.random, images)]
+        requests += [small(stage.random) for _ in range(3)]
         jobs = [ledger.submit(request).id for request in requests]
         deleted = ledger.client.submit(small(stage.random))
         ledger.client.wait(deleted.id, timeout=60)

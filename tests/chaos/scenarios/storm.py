@@ -77,7 +77,7 @@ def _run_client(
         tag = f"storm-{number}"
         request = explain(random, images[0], tag) if random.random() < 0.3 else small(random, tag)
         if random.random() < 0.1:
-            request = random.choice((long(random, tag), explain_many(random, images, tag)))
+            request = long(random, tag) if random.random() < 0.5 else explain_many(random, images, tag)
         job = ledger.insist(request, key=tag, seconds=180)
         if random.random() < 0.05:
             with suppress(ServiceError):

@@ -1,7 +1,6 @@
 """Shards that not every version can read wait apart, so that a worker never gets what it cannot read twice in a row."""
 
 import time
-from collections.abc import Callable
 
 import pytest
 import redis
@@ -14,8 +13,6 @@ from shared.state.queue_depth import read_queue_depth
 from shared.state.redis_client import RedisClient
 from shared.storage.documents import JobSpec
 from tests.support.jobs import make_spec, place
-
-MakeClaims = Callable[..., Claims]
 
 
 @pytest.fixture
