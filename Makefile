@@ -110,7 +110,7 @@ families: install ## Load one small network of every family of timm and torchvis
 	@$(BIN)/python -m benchmarks.families $(FAMILIES)
 	@$(BIN)/python -m benchmarks.registration
 
-chaos: install ## Inject faults into a running stack and count lost jobs, 45 minutes; CHAOS='--short --only 1 3'
+chaos: install ## Inject faults into a running stack and count lost jobs, about an hour; CHAOS='--short --only 1 3'
 	@$(BIN)/python -m tests.chaos.run $(CHAOS)
 
 siege: install ## Attack a running stack and measure what another tenant sees, 12 minutes; SIEGE='--short --only headers-70'

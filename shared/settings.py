@@ -432,7 +432,7 @@ class Settings(BaseSettings):
     )
     liveness_dir: Path | None = Field(
         default=None,
-        description="Folder in which `worker`, `courier` (the webhook sender) and `scheduler` each touch a file while "
+        description="Folder in which `worker`, `webhook-sender` and `scheduler` each touch a file while "
         "they work, for liveness probes. If not set, no files are touched.",
     )
     container: str | None = Field(

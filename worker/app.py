@@ -73,6 +73,7 @@ def run(self: "Task[Any, Any]", /, *_message: object, **_more: object) -> None:
     try:
         if run_next_lane(worker_context(), wake_others):
             wake_others()
+            wake_for_newer_shards(worker, worker_context().claims)
     except Unavailable as problem:
         log.warning("run.interrupted", error=problem.detail)  # the recovery sends another message
     finally:
@@ -84,6 +85,19 @@ def wake_others() -> None:
     with suppress(Unavailable):
         if worker_context().claims.is_waiting() and not count_messages(app):
             send_job(app, "", QUEUES[0])
+
+
+def wake_for_newer_shards(worker: str, claims: Claims, locks: Locks | None = None) -> None:
+    """Sends this worker a message if shards wait that it can read, and that workers of another version cannot read.
+
+    Args:
+        worker: Its name.
+        claims: The claims.
+        locks: If given, the worker also looks for shards that earlier versions have parked, when it is its turn.
+    """
+    looks = locks is not None and locks.take_turn("offer", settings.sweep_seconds)
+    if claims.offer(looks=looks) and not count_messages(app, [name_queue(worker)]):
+        send_job(app, "", name_queue(worker))
 
 
 def register(worker: str, *, busy: bool) -> None:
@@ -196,6 +210,9 @@ def start_recovery(sender: Any, **_: Any) -> None:
     with suppress(Unavailable):
         worker_registry().report(sender.hostname, [], busy=False)
     recovery_threads().add_chore(partial(worker_registry().renew, sender.hostname))
+    redis_client = RedisClient(settings)
+    claims, locks = Claims(redis_client), Locks(redis_client)
+    recovery_threads().add_chore(partial(wake_for_newer_shards, sender.hostname, claims, locks))
     if settings.liveness_dir is not None:
         recovery_threads().add_chore(throttle(ECHO_INTERVAL_SECONDS, partial(send_own_echo, sender.hostname)))
     recovery_threads().start()

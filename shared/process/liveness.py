@@ -18,7 +18,7 @@ def touch_liveness_file(folder: Path | None, process: str) -> None:
 
     Args:
         folder: The folder of the liveness files, or None if they are turned off.
-        process: Name of the file: `worker`, `scheduler` or `courier` (the webhook sender).
+        process: Name of the file: `worker`, `scheduler` or `webhook-sender`.
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

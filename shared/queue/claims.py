@@ -10,11 +10,13 @@ Every change is one Lua script, so that it is atomic.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from typing import Any, cast
 
 from archetype.contract.job import Progress
 from shared.queue.lanes import name_tenant_lane
+from shared.queue.reader import Reader, describe_reader, name_section
 from shared.queue.sharding import SHARD_SLOTS, UNLIMITED_ROOM
 from shared.state.job_index import summarize
 from shared.state.keys import PREFIX, RECORD_FORMAT, key, key_of_job, key_of_shard, lists_of
@@ -37,6 +39,7 @@ SCRIPTS = (
     "finish_job",
     "finish_shard",
     "give_back",
+    "offer",
     "renew",
     "take_over",
     "unblock",
@@ -46,6 +49,9 @@ SCRIPTS = (
 
 MAX_UNPARKED = 1000
 """Shards that one call of `unpark` puts back into the queue, so that the script ends soon."""
+
+MAX_OFFERED = 100
+"""Parked shards that one call of `offer` looks at, so that its cost does not grow."""
 
 BLOCKED = "held"
 """Name of the list of jobs that wait for other jobs. Stored under its earlier name."""
@@ -105,15 +111,23 @@ class ClaimLost(Exception):
 class Claims:
     """Claims on shards in Redis. Every call raises `Unavailable` if Redis does not answer."""
 
-    def __init__(self, redis_client: RedisClient, tenant_shares: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        redis_client: RedisClient,
+        tenant_shares: Mapping[str, float] | None = None,
+        *,
+        reader: Reader | None = None,
+    ) -> None:
         """Registers the scripts.
 
         Args:
             redis_client: The Redis that contains the claims.
             tenant_shares: Shares of tenants that are not 1.
+            reader: What the worker that claims can read; by default, what this version can read.
         """
         self._redis_client = redis_client
         self._tenant_shares = tenant_shares or {}
+        self._given_reader = reader
         with redis_client.connection() as redis:
             self._scripts = {name: redis.register_script(_read_script(name)) for name in SCRIPTS}
 
@@ -121,6 +135,10 @@ class Claims:
     def redis_client(self) -> RedisClient:
         """The client of the Redis that contains the claims."""
         return self._redis_client
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return self._given_reader or describe_reader()
 
     def _run(self, script: str, keys: list[str], arguments: list[str | int]) -> object:
         with self._redis_client.connection():
@@ -142,8 +160,7 @@ class Claims:
         """
         job = spec.job(job_id)
         lane = name_tenant_lane(spec.lane, job.tenant)
-        lanes, pending = key(f"lanes:{job.priority}"), key(f"pending:{job.priority}:{lane}")
-        keys = [key_of_job(job_id), key("deadlines"), lanes, pending, key(BLOCKED), *lists_of(job)]
+        keys = [key_of_job(job_id), key("deadlines"), key(BLOCKED), *lists_of(job)]
         arguments: list[str | int] = [
             PREFIX,
             job_id,
@@ -159,6 +176,7 @@ class Claims:
             RECORD_FORMAT,
             spec.counted_targets,
             str(self._tenant_shares.get(job.tenant, 1)),
+            name_section(spec.format),
             *_describe_shards(spec.shards, ended),
         ]
         return bool(self._run("create", keys, arguments))
@@ -175,7 +193,7 @@ class Claims:
         return bool(self._run("unblock", [key_of_job(job_id), key(BLOCKED)], [PREFIX, job_id]))
 
     def claim(self, owner: str, *, lane: str = "", room: int = UNLIMITED_ROOM, leaves: bool = False) -> Claim | None:
-        """Claims the next shard; None if there is none.
+        """Claims the next shard that this worker can read; None if there is none.
 
         Args:
             owner: Name of the worker.
@@ -185,7 +203,6 @@ class Claims:
             leaves: Claim nothing from the given lane if another tenant, whose turn it is, has waited in other lanes for
                 `TURN_SECONDS`. One worker at a time leaves its lane for a tenant.
         """
-        keys = [key("leases"), key("lanes:interactive"), key("lanes:bulk")]
         moment = self._redis_client.now().isoformat()
         arguments: list[str | int] = [
             PREFIX,
@@ -196,12 +213,13 @@ class Claims:
             MAX_BULK_WAIT_SECONDS * 1000,
             MAX_COST,
             TURN_SECONDS * 1000 if leaves else "",
+            *self._reader,
         ]
-        fields = cast("list[Any] | None", self._run("claim", keys, arguments))
+        fields = cast("list[Any] | None", self._run("claim", [key("leases")], arguments))
         return Claim(*fields) if fields else None
 
     def is_waiting(self) -> bool:
-        """Whether any shard waits to be claimed."""
+        """Whether any shard waits to be claimed that all workers can read."""
         with self._redis_client.connection() as redis:
             return bool(redis.exists(key("lanes:interactive"), key("lanes:bulk")))
 
@@ -277,7 +295,14 @@ class Claims:
             raise ClaimLost(claim.ref)
 
     def give_back(
-        self, claim: Claim, *, counts: bool, max_attempts: int, alone: bool = False, waits: bool = False
+        self,
+        claim: Claim,
+        *,
+        counts: bool,
+        max_attempts: int,
+        alone: bool = False,
+        waits: bool = False,
+        unread: bool = False,
     ) -> None:
         """Puts a claimed shard back into the queue, at its earlier position.
 
@@ -288,6 +313,8 @@ class Claims:
             alone: Whether the next attempt is made in a lane of its own.
             waits: Whether the shard is parked: it cannot be claimed for a second, twice as long each time, and at most
                 a minute. Then `unpark` puts it into the queue.
+            unread: Whether this version cannot read the shard. Until `unpark` puts it into the queue, only workers of
+                other versions can claim it.
 
         Raises:
             ClaimLost: The claim is void.
@@ -302,7 +329,8 @@ class Claims:
             int(counts),
             max_attempts,
             int(alone),
-            int(waits),
+            int(waits or unread),
+            self._reader.name if unread else "",
         ]
         if not self._run("give_back", self._keys(claim), arguments):
             raise ClaimLost(claim.ref)
@@ -310,6 +338,16 @@ class Claims:
     def unpark(self) -> int:
         """Puts the shards into the queue whose wait is over; returns how many were due."""
         return cast("int", self._run("unpark", [key("parked")], [PREFIX, MAX_UNPARKED]))
+
+    def offer(self, *, looks: bool = False) -> bool:
+        """Whether shards wait that this version can read, and that a worker of another version cannot read.
+
+        Args:
+            looks: Whether to look for shards that earlier versions have parked, and offer them to all workers that may
+                be able to read them. One worker at a time is enough.
+        """
+        limit = MAX_OFFERED if looks else 0
+        return bool(self._run("offer", [key("parked")], [PREFIX, *self._reader, limit]))
 
     def leases(self) -> Mapping[str, str]:
         """All claimed shards with their lease: a number that grows with every renewal and every claim."""
@@ -328,10 +366,10 @@ class Claims:
         Returns:
             False, without any change, if the lease was renewed.
         """
-        any_fence, counts, alone, waits = "", 1, 0, 0
+        any_fence, counts, alone, waits, read = "", 1, 0, 0, ""
         job_id = ref.rpartition(":")[0]
         keys = [key_of_job(job_id), key_of_shard(ref), key("leases")]
-        arguments: list[str | int] = [PREFIX, job_id, ref, any_fence, beat, counts, max_attempts, alone, waits]
+        arguments: list[str | int] = [PREFIX, job_id, ref, any_fence, beat, counts, max_attempts, alone, waits, read]
         return bool(self._run("give_back", keys, arguments))
 
     def take_over(self, ref: str, beat: str, owner: str) -> Claim | None:
@@ -399,7 +437,7 @@ class Claims:
 def _read_script(name: str) -> str:
     """Source of a script with the parts that it has in common with others."""
     folder = resources.files("shared.queue") / "scripts"
-    parts = ["states", "turns", name] if name == "claim" else ["states", name]
+    parts = ["states", "sections", *(["turns"] if name == "claim" else []), name]
     source = "".join((folder / f"{part}.lua").read_text() for part in parts)
     return source if name in NEW_WORK else RUNS_IF_FULL + source
 

@@ -6,6 +6,7 @@ from importlib import resources
 from typing import NamedTuple, cast
 
 from shared.state.keys import key
+from shared.state.memory import RUNS_IF_FULL
 from shared.state.redis_client import RedisClient
 
 MAX_WAITING = 10_000
@@ -40,7 +41,7 @@ class DeliveryQueue:
         self._redis_client = redis_client
         script = (resources.files("shared.queue") / "scripts" / "outbox.lua").read_text()
         with redis_client.connection() as redis:
-            self._script = redis.register_script(script)
+            self._script = redis.register_script(RUNS_IF_FULL + script)
 
     def schedule(self, name: DeliveryName, at: datetime, *, only_new: bool = False) -> bool:
         """Sets when a delivery is due.
@@ -53,13 +54,9 @@ class DeliveryQueue:
         Returns:
             Whether the delivery is in the queue. It is not if it is new and `MAX_WAITING` of its tenant wait.
         """
-        mode = "new" if only_new else ""
-        is_queued = bool(self._run("schedule", *name, int(at.timestamp() * 1000), MAX_WAITING, mode))
-        listed = key(f"deliveries:{name.tenant}")
-        with self._redis_client.connection() as redis:
-            redis.zadd(listed, {name.id: 0})
-            redis.zremrangebyrank(listed, 0, -MAX_LISTED - 1)
-        return is_queued
+        mode, listed = "new" if only_new else "", key(f"deliveries:{name.tenant}")
+        due = int(at.timestamp() * 1000)
+        return bool(self._run("schedule", *name, due, MAX_WAITING, mode, listed, MAX_LISTED))
 
     def take(self, seconds: float, excluded: Collection[str] = ()) -> DeliveryName | None:
         """Takes a delivery that is due, from the tenant that was served longest ago, or returns None.

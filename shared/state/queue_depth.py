@@ -14,6 +14,9 @@ PRIORITIES = ("interactive", "bulk")
 MAX_READ_SHARDS = 200
 """Shards at the head of each lane that are read to find the oldest queued job."""
 
+SECTIONS = key("turns:sections")
+"""Key of the sections of the queue (`shared/queue/reader.py`) in which shards wait."""
+
 
 @dataclass(frozen=True)
 class QueueDepth:
@@ -42,10 +45,11 @@ def read_queue_depth(redis_client: RedisClient) -> QueueDepth:
     """Reads the depth of the queue. Raises `Unavailable`."""
     moment = redis_client.now().timestamp()
     with redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
-        for priority in PRIORITIES:
-            pipe.zrange(key(f"lanes:{priority}"), 0, -1)
-        lanes = dict(zip(PRIORITIES, cast("list[list[str]]", pipe.execute()), strict=True))
-        pending = [(priority, key(f"pending:{priority}:{lane}")) for priority in PRIORITIES for lane in lanes[priority]]
+        queues = _list_queues(cast("set[str]", redis.smembers(SECTIONS)))
+        for queue in queues:
+            pipe.zrange(key(f"lanes:{queue}"), 0, -1)
+        lanes = zip(queues, cast("list[list[str]]", pipe.execute()), strict=True)
+        pending = [(queue, key(f"pending:{queue}:{lane}")) for queue, names in lanes for lane in names]
         for _, name in pending:
             pipe.zcard(name)
             pipe.zrange(name, 0, MAX_READ_SHARDS - 1, withscores=True)
@@ -58,7 +62,8 @@ def read_queue_depth(redis_client: RedisClient) -> QueueDepth:
         *of_lanes, leases, deadline, webhook, looked, oldest_queued, oldest_running = pipe.execute()
     counts, heads = of_lanes[::2], of_lanes[1::2]
     oldest = dict.fromkeys(PRIORITIES, 0.0)
-    for (priority, _), shards in zip(pending, heads, strict=True):
+    for (queue, _), shards in zip(pending, heads, strict=True):
+        priority = queue.partition("@")[0]
         oldest[priority] = max(oldest[priority], _age(_find_queued(shards, redis_client), moment))
     return QueueDepth(
         queued=sum(counts),
@@ -71,6 +76,11 @@ def read_queue_depth(redis_client: RedisClient) -> QueueDepth:
         late=_age(deadline, moment),
         overdue=min(_age(webhook, moment), _age([("", float(looked or 0))], moment)),
     )
+
+
+def _list_queues(sections: set[str]) -> list[str]:
+    """The names of the queues of all shards: those of the priorities, and of the sections that not all workers read."""
+    return [*PRIORITIES, *(f"{priority}@{section}" for section in sections for priority in PRIORITIES)]
 
 
 def _find_queued(shards: list[tuple[str, float]], redis_client: RedisClient) -> list[tuple[str, float]]:

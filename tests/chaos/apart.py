@@ -26,6 +26,9 @@ from tests.chaos.stage import Stage, open_stage
 from tests.support.paths import ROOT
 
 LIMIT_SECONDS = 600
+SHORT_ATTEMPTS = 3
+"""In the short form, jobs that fail after all attempts have fewer of them: each takes ten seconds."""
+
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 
 
@@ -91,7 +94,8 @@ def main() -> None:
         clock = stack.enter_context(replaced_clock(folder))
         if not options.no_disks:
             stack.enter_context(small_disks(folder))
-        stage = stack.enter_context(open_stage(folder, seed=options.seed, short=options.short))
+        attempts = SHORT_ATTEMPTS if options.short else None
+        stage = stack.enter_context(open_stage(folder, seed=options.seed, short=options.short, max_attempts=attempts))
         warm_up(stage)
         machine = Scenario(*DISK_AND_CLOCK, partial(act, disks=not options.no_disks, clock=clock))
         for scenario in (*WAITING, machine):

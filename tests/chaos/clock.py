@@ -12,10 +12,15 @@ SOURCE = Path(__file__).with_name("clock.c")
 
 
 class Clock:
-    """An offset of the wall clock that running processes share."""
+    """An offset of the wall clock that running processes share.
+
+    Attributes:
+        variables: Variables of the environment with which a process has this clock.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.variables = {"LD_PRELOAD": str(path.with_suffix(".so")), "CHAOS_CLOCK": str(path)}
         self.jump_to(0)
 
     def jump_to(self, seconds: int) -> None:
@@ -34,10 +39,9 @@ def replaced_clock(folder: Path) -> Iterator[Clock | None]:
     library, path = folder / "clock.so", folder / "clock"
     subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE)], check=True, timeout=60)
     clock = Clock(path)
-    variables = {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(path)}
-    os.environ.update(variables)
+    os.environ.update(clock.variables)
     try:
         yield clock
     finally:
-        for name in variables:
+        for name in clock.variables:
             os.environ.pop(name, None)

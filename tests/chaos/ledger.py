@@ -21,8 +21,11 @@ from archetype.contract.job import Job, State
 from archetype.contract.request import AnyRequest, ClassModel, Saliency
 from tests.support.waiting import wait_until
 
+ROUND_SECONDS = 0.2
+"""Time in which every job that has not ended is read once."""
+
 POLL_SECONDS = 0.02
-"""Pause between two requests for jobs, so that polling does not keep the cores busy."""
+"""Least pause between two requests for jobs, so that polling does not keep the cores busy."""
 
 ACCEPT_SECONDS = 90.0
 """How long a client repeats a request that is not accepted."""
@@ -258,12 +261,15 @@ class Ledger:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            for entry in self.open_entries():
-                if self._stop.wait(POLL_SECONDS):
+            entries = self.open_entries()
+            pause = max(POLL_SECONDS, ROUND_SECONDS / max(1, len(entries)))
+            for entry in entries:
+                if self._stop.wait(pause):
                     return
                 with suppress(KeyError):
                     self.refresh(entry.id)
-            self._stop.wait(POLL_SECONDS)
+            if not entries:
+                self._stop.wait(pause)
 
 
 def _without_links(job: Job) -> dict[str, object]:

@@ -14,10 +14,16 @@ from tests.chaos.scenarios import (
     api_killed,
     audit_disturbed,
     bad_networks,
+    clock_ahead,
+    image_jobs,
     messages,
+    one_job_refused,
     receiver_down,
+    redis_full,
     redis_lost,
+    sender_outages,
     store_failing,
+    two_versions,
     worker_paused,
     workers_killed,
 )
@@ -48,12 +54,18 @@ SCENARIOS = (
     Scenario(4, "API killed, requests repeated", api_killed.run),
     Scenario(5, "worker paused past its lease", worker_paused.run),
     Scenario(6, "messages duplicated, unknown, invalid", messages.run),
+    Scenario(12, "image jobs, workers killed", image_jobs.run),
+    Scenario(16, "clock of a sweeper a day ahead", clock_ahead.run),
+    Scenario(17, "memory of Redis full", redis_full.run),
 )
 """Scenarios that share a stage."""
 
 WAITING = (
     Scenario(7, "networks that crash, hang, run out of memory", bad_networks.run),
     Scenario(10, "receiver of webhooks down", receiver_down.run),
+    Scenario(13, "store refusing the objects of single jobs", one_job_refused.run),
+    Scenario(14, "webhooks while Redis and the store are away", sender_outages.run),
+    Scenario(15, "older and newer workers side by side", two_versions.run),
 )
 """Scenarios that mostly wait. In the short form, they run in parallel with the others."""
 

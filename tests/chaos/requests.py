@@ -50,6 +50,18 @@ def explain(random: Random, image: str, *tags: str) -> Saliency:
     )
 
 
+def explain_many(random: Random, images: list[str], *tags: str) -> Saliency:
+    """Saliency maps of some seconds, in several shards."""
+    return Saliency(
+        method="saliency",
+        model="shapes",
+        targets=random.sample(NAMES, 4),
+        images=images,
+        tags=list(tags),
+        params=SaliencyParameters(kind="smoothgrad", outputs=["heat_map"]),
+    )
+
+
 def paint(random: Random) -> bytes:
     """A PNG image that has not been uploaded before."""
     levels = np.random.default_rng(random.getrandbits(32)).integers(0, 256, (90, 120, 3), dtype=np.uint8)

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -67,9 +68,9 @@ class Stage:
         """The settings of the services, which reach the store through the proxy."""
         return self.stack.settings
 
-    @property
+    @cached_property
     def bucket(self) -> Bucket:
-        """The bucket, accessed without the proxy."""
+        """The bucket, accessed without the proxy. It takes a while to make."""
         return Bucket(self.settings.model_copy(update={"s3_endpoint": f"http://{self.proxy.upstream}"}))
 
     @property
@@ -109,6 +110,12 @@ class Stage:
             self.processes.wait_for("redis", RedisClient(self.settings).ping)
         if "api" in names:
             self.processes.wait_for("api", self.probe_api)
+
+    def restart(self, name: str, env: dict[str, str]) -> None:
+        """Stops a process and starts it with another environment."""
+        self.processes.stop(name)
+        self.processes.envs[name] = env
+        self.start(name)
 
     def restart_redis(self) -> None:
         """Stops Redis with SIGTERM and starts it again."""
@@ -175,11 +182,23 @@ class Stage:
 
 
 @contextmanager
-def open_stage(folder: Path, *, seed: int, short: bool, bad: str = write_entries()) -> Iterator[Stage]:
-    """Starts a stack with two workers and a proxy in front of its store."""
+def open_stage(
+    folder: Path, *, seed: int, short: bool, bad: str = write_entries(), max_attempts: int | None = None
+) -> Iterator[Stage]:
+    """Starts a stack with two workers and a proxy in front of its store.
+
+    Args:
+        folder: Folder of data and logs.
+        seed: Seed of all random choices.
+        short: Whether scenarios run in the short form.
+        bad: Catalogue entries of faulty networks.
+        max_attempts: How often a shard is tried, if not as often as by default.
+    """
     catalogue = folder / "models.toml"
     catalogue.write_text(bad)
     quick = {name: value for name, value in QUICK_SETTINGS.items() if name in Settings.model_fields}
+    if max_attempts is not None:
+        quick["max_attempts"] = max_attempts
     with Proxy() as proxy, single_threaded():
         settings = Settings(
             s3_endpoint=proxy.url,

@@ -3,42 +3,34 @@
 The newer version is a copy of this one with an optional parameter more.
 """
 
-import shutil
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from archetype.client import Client
 from archetype.contract.job import State
-from deploy.local import API, WORKER, Stack, make_environment, run_stack
-from deploy.servers import HOST, free_port
+from deploy.local import Stack, run_stack
 from shared.settings import Settings
-from tests.support.paths import ROOT
+from tests.support.newer_version import NEWER_WORKER, copy_newer, post, run_newer_api, run_newer_worker
 
 PLAIN: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"], "params": {"steps": 4}}
 NOVEL: dict[str, Any] = PLAIN | {"params": {"steps": 4, "novelty": 1}}
 LONG: dict[str, Any] = PLAIN | {"params": {"steps": 400, "frames": 2}}
-PLACE = "    preset: Preset = Field("
-NOVELTY = '    novelty: float = Field(default=0.0, ge=0, description="What only the newer version has.")\n'
+OTHER_LANE: dict[str, Any] = PLAIN | {"params": {"steps": 400, "transforms": []}}
+LONG_NOVEL: dict[str, Any] = PLAIN | {"params": {"steps": 400, "novelty": 1}}
 SECONDS = 240
+PROMPT_SECONDS = 60
+"""Within this time a worker that is idle ends a job of some steps, whichever other workers run. It is long because a job
+takes half a minute on a busy machine; `count_looks` says how often the job was kept from the worker."""
 
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Path:
     """The folder of the newer version's code."""
-    folder = tmp_path / "newer"
-    for package in ("sdk", "shared", "api", "worker", "deploy"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    parameters = folder / "sdk" / "archetype" / "contract" / "parameters" / "class_model.py"
-    assert parameters.read_text().count(PLACE) == 1
-    parameters.write_text(parameters.read_text().replace(PLACE, NOVELTY + PLACE))
-    return folder
+    return copy_newer(tmp_path / "newer")
 
 
 @pytest.fixture
@@ -49,39 +41,17 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
-@contextmanager
-def run_newer(stack: Stack, code: Path, name: str, command: list[str]) -> Iterator[None]:
-    """Runs a part of the newer version beside the older one."""
-    env = make_environment(stack.settings)
-    env["PYTHONPATH"] = f"{code}:{code / 'sdk'}:{env['PYTHONPATH']}"
-    with stack.processes.run(name, command, env):
-        yield
-
-
-@contextmanager
-def run_newer_worker(stack: Stack, code: Path) -> Iterator[None]:
-    with run_newer(stack, code, "newer-worker", [*WORKER, "--hostname", "newer@%h"]):
-        yield
-
-
-@contextmanager
-def run_newer_api(stack: Stack, code: Path) -> Iterator[str]:
-    url = f"http://{HOST}:{(port := free_port())}"
-    with run_newer(stack, code, "newer-api", [*API, "--bind", f"{HOST}:{port}"]):
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        stack.processes.wait_for("newer-api", lambda: opener.open(f"{url}/readyz", timeout=5).close())
-        yield url
-
-
-def post(url: str, body: dict[str, Any]) -> httpx2.Response:
-    return httpx2.post(f"{url}/v1/jobs", json=body, timeout=60)
-
-
 def wait_for_steps(client: Client, job_id: str, steps: int) -> None:
     for job in client.watch(job_id, timeout=SECONDS):
         if job.progress.done >= steps:
             return
     raise AssertionError(f"the job ended before {steps} steps")
+
+
+def count_looks(stack: Stack, job_id: str) -> int:
+    """How many times the older worker has found that it cannot read a job."""
+    lines = stack.processes.log("worker").read_text().splitlines()
+    return sum("job.newer" in line and job_id in line for line in lines)
 
 
 @pytest.mark.timeout(900)
@@ -101,9 +71,32 @@ def test_an_older_worker_runs_what_a_newer_api_accepts_and_leaves_what_it_does_n
                 (State.RUNNING, 1, None),
             )
         with run_newer_worker(stack, newer):
-            stack.processes.stop("worker")  # while it runs, it may be the one that looks at the job, once a minute
+            ended = client.wait(novel, timeout=SECONDS)  # the older worker runs, too
+            for _ in range(4):
+                job_id = post(url, NOVEL).json()["id"]
+                assert client.wait(job_id, timeout=PROMPT_SECONDS).state is State.SUCCEEDED
+                assert count_looks(stack, job_id) <= 2
+    assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
+
+
+@pytest.mark.timeout(900)
+def test_while_both_versions_run_each_job_runs_in_a_worker_that_can_read_it(stack: Stack, newer: Path) -> None:
+    with run_newer_api(stack, newer) as url, Client(stack.url, timeout=60) as client:
+        with run_newer_worker(stack, newer):
+            client.wait(post(url, NOVEL).json()["id"], timeout=SECONDS)
+            plain = [post(address, body).json()["id"] for address, body in ((stack.url, LONG), (url, OTHER_LANE))]
+            assert [client.wait(job_id, timeout=SECONDS).state for job_id in plain] == [State.SUCCEEDED] * 2
+            for name in ("worker", NEWER_WORKER):
+                assert any(job_id in stack.processes.log(name).read_text() for job_id in plain), name
+            novel = post(url, LONG_NOVEL).json()["id"]
+            wait_for_steps(client, novel, 60)
+        after = post(url, PLAIN).json()["id"]  # only the older worker runs
+        assert client.wait(after, timeout=SECONDS).state is State.SUCCEEDED
+        with run_newer_worker(stack, newer):
+            steps = [job.progress.done for job in client.watch(novel, timeout=SECONDS) if job.state is State.RUNNING]
             ended = client.wait(novel, timeout=SECONDS)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
+    assert min(steps) >= 40  # nothing was computed again from the beginning
 
 
 @pytest.mark.timeout(900)

@@ -3,6 +3,7 @@
 Any number of processes may run it at the same time: only the first process can make each change.
 """
 
+import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -50,6 +51,9 @@ MAX_SWEEPERS = 3
 
 MISSED_SWEEPS = 3.0
 """Number of sweeps that such a worker may miss before another worker takes its place."""
+
+MOST_UNAVAILABLE = 3
+"""After so many repairs in a row for which Redis or the store did not answer, the others are not tried."""
 
 MAX_COUNTED = 0.4
 """Part of a lease that counts at most of the time between two looks: an expired lease was seen four times."""
@@ -245,22 +249,28 @@ class Recovery:
 
 
 def for_each(names: Iterable[str], repair: Callable[[str], None]) -> None:
-    """Repairs several jobs or shards. One that cannot be repaired now does not delay the others.
+    """Repairs several jobs or shards, in random order. Those that cannot be repaired now do not delay the others.
 
     Args:
         names: The jobs or shards.
         repair: Repairs one of them.
 
     Raises:
-        Unavailable: Redis or the store does not answer, so that the others cannot be repaired either.
+        Unavailable: Redis or the store did not answer `MOST_UNAVAILABLE` times in a row.
     """
-    for name in names:
+    shuffled, unavailable = list(names), 0
+    random.shuffle(shuffled)
+    for name in shuffled:
         try:
             repair(name)
-        except ObjectRefused as problem:
+            unavailable = 0
+        except (ObjectRefused, UnsupportedFormat) as problem:
             log.warning("sweep.refused", of=name, error=problem.detail)
-        except Unavailable:
-            raise
+        except Unavailable as problem:
+            log.warning("sweep.unavailable", of=name, error=problem.detail)
+            unavailable += 1
+            if unavailable == MOST_UNAVAILABLE:
+                raise
         except (Problem, ClaimLost) as error:
             log.warning("sweep.interrupted", of=name, error=str(error))
         except Exception:  # the recovery must outlive any single job

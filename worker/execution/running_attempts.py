@@ -115,7 +115,7 @@ class RunningAttempts:
                 self._close(attempt)
             case UnsupportedFormat():  # it waits for a newer worker, and this worker goes on with other jobs
                 log.warning("job.newer", error=error.detail)
-                self._give_back(attempt, counts=False, waits=True)
+                self._give_back(attempt, counts=False, unread=True)
             case ObjectRefused():  # it counts: the store may accept the object later, but not for ever
                 log.warning("job.refused", error=error.detail)
                 self._fail_or_wait(attempt, error)
@@ -153,9 +153,11 @@ class RunningAttempts:
         if assembly is not None:
             self._start(assembly)
 
-    def _give_back(self, attempt: Attempt, *, counts: bool, alone: bool = False, waits: bool = False) -> None:
+    def _give_back(
+        self, attempt: Attempt, *, counts: bool, alone: bool = False, waits: bool = False, unread: bool = False
+    ) -> None:
         self._worker_context.claims.give_back(
-            attempt.claim, counts=counts, max_attempts=self._max_attempts, alone=alone, waits=waits
+            attempt.claim, counts=counts, max_attempts=self._max_attempts, alone=alone, waits=waits, unread=unread
         )
         self._close(attempt)
 

@@ -15,10 +15,13 @@ local function update_tenant(tenant)
   end
 end
 
--- ARGV: tenant, id, due time in ms, most messages of the tenant, 'new' to keep an earlier due time
+-- ARGV: tenant, id, due time in ms, most messages of the tenant, 'new' to keep an earlier due time, key of the newest messages of
+-- the tenant, the most of these
 -- Returns whether the message is in the queue; it is not if the tenant has too many.
-local function schedule(tenant, id, due_ms, limit, mode)
+local function schedule(tenant, id, due_ms, limit, mode, listed, most_listed)
   local queue = prefix .. tenant
+  redis.call('ZADD', listed, 0, id)
+  redis.call('ZREMRANGEBYRANK', listed, 0, -most_listed - 1)
   redis.call('ZREM', old, tenant .. '/' .. id)
   if redis.call('ZSCORE', queue, id) then
     if mode == 'new' then return 1 end
@@ -75,7 +78,7 @@ local function take(again_ms, most_ms, excluded)
   return {chosen, id}
 end
 
-if ARGV[2] == 'schedule' then return schedule(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]) end
+if ARGV[2] == 'schedule' then return schedule(unpack(ARGV, 3, 9)) end
 if ARGV[2] == 'forget' then return forget(ARGV[3], ARGV[4]) end
 local excluded = {}
 for index = 5, #ARGV do excluded[ARGV[index]] = true end

@@ -1,5 +1,6 @@
 -- Whose turn it is: start-time fair queuing of tenants, for the script that claims shards.
 --
+-- `{priority}` is the name of a queue: a priority, or that of a section (see sections.lua).
 -- Every version of the service keeps `lanes:{priority}`: the lanes with waiting shards, by the number of their last turn.
 -- A lane belongs to one tenant and is named `{shared lane}/~{tenant}`. Everything else here is an index of these lanes:
 --   served:{priority}               number of the last turn that is indexed

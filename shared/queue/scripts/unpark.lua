@@ -9,11 +9,16 @@ local due = redis.call('ZRANGEBYSCORE', parked, '-inf', now_ms, 'LIMIT', 0, limi
 for _, ref in ipairs(redis.call('ZRANGEBYSCORE', parked, now_ms + 61000, '+inf', 'LIMIT', 0, limit)) do table.insert(due, ref) end
 for _, ref in ipairs(due) do
   redis.call('ZREM', parked, ref)
-  local state, lane, since = unpack(redis.call('HMGET', prefix .. 'share:' .. ref, 'state', 'lane', 'since'))
+  local shard = prefix .. 'share:' .. ref
+  local state, lane, since, section = unpack(redis.call('HMGET', shard, 'state', 'lane', 'since', 'section'), 1, 4)
   local priority = redis.call('HGET', prefix .. 'job:' .. string.match(ref, '^(.+):%d+$'), 'priority')
   if state == 'pending' and priority then
-    redis.call('ZADD', prefix .. 'pending:' .. priority .. ':' .. lane, since, ref)
-    redis.call('ZADD', prefix .. 'lanes:' .. priority, 'NX', redis.call('INCR', prefix .. 'served'), lane)
+    if section then
+      dequeue(prefix, priority, section, lane, ref)
+      section = include_all(section)
+      redis.call('HSET', shard, 'section', section)
+    end
+    enqueue(prefix, priority, section or '', lane, since, ref)
   end
 end
 return #due

@@ -12,13 +12,11 @@ local last
 for number = 0, shards do
   local ref = id .. ':' .. number
   local shard = prefix .. 'share:' .. ref
-  local shard_fields = redis.call('HMGET', shard, 'state', 'lane')
-  local shard_state, lane = shard_fields[1], shard_fields[2]
+  local shard_fields = redis.call('HMGET', shard, 'state', 'lane', 'section')
+  local shard_state, lane, section = unpack(shard_fields, 1, 3)
   if shard_state == 'pending' then
-    local pending = prefix .. 'pending:' .. priority .. ':' .. lane
-    redis.call('ZREM', pending, ref)
+    dequeue(prefix, priority, section or '', lane, ref)
     redis.call('ZREM', prefix .. 'parked', ref)
-    if redis.call('EXISTS', pending) == 0 then redis.call('ZREM', prefix .. 'lanes:' .. priority, lane) end
     redis.call('HSET', shard, 'state', 'ended')
     if number < shards then redis.call('HINCRBY', job, 'left', -1) end
     last = number

@@ -44,7 +44,7 @@ def make_plan(stage: Stage, ledger: Ledger) -> AuditPlan:
         "seeds": [1, 2],
         "noise_seeds": [3, 4],
         "subject_seeds": [5, 6],
-        "class_models": {"steps": 60 if stage.short else 300, "extras": False},
+        "class_models": {"steps": 40 if stage.short else 300, "extras": False},
         "probes": probes,
     }
     return AuditPlan.model_validate(fields)

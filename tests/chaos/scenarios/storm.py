@@ -12,7 +12,7 @@ from archetype.contract.job import State
 from shared.queue.celery_app import QUEUES, create_broker, send_job
 from tests.chaos.ledger import Ledger
 from tests.chaos.proxy import READS, WRITES, Fault
-from tests.chaos.requests import explain, long, paint, small
+from tests.chaos.requests import explain, explain_many, long, paint, small
 from tests.chaos.stage import LEASE_SECONDS, WORKERS, Stage
 
 FaultFunction = Callable[[Stage, Ledger], None]
@@ -22,11 +22,11 @@ def run(stage: Stage, ledger: Ledger, *, seconds: float) -> None:
     """Submits jobs at an even rate from many threads, while this thread injects faults."""
     count, clients = (40, 8) if stage.short else (1000, 20)
     end = time.monotonic() + seconds
-    image = ledger.client.upload(paint(stage.random)).id
+    images = [ledger.client.upload(paint(stage.random)).id for _ in range(9)]
     queue = _schedule(count, time.monotonic(), seconds * 0.9)
     lock = threading.Lock()
     seeds = [stage.random.getrandbits(32) for _ in range(clients)]
-    threads = [threading.Thread(target=_run_client, args=(ledger, Random(seed), image, queue, lock)) for seed in seeds]
+    threads = [threading.Thread(target=_run_client, args=(ledger, Random(seed), images, queue, lock)) for seed in seeds]
     for thread in threads:
         thread.daemon = True
         thread.start()
@@ -65,7 +65,7 @@ def _schedule(count: int, begin: float, seconds: float) -> Iterator[tuple[int, f
 
 
 def _run_client(
-    ledger: Ledger, random: Random, image: str, queue: Iterator[tuple[int, float]], lock: threading.Lock
+    ledger: Ledger, random: Random, images: list[str], queue: Iterator[tuple[int, float]], lock: threading.Lock
 ) -> None:
     """Submits the next jobs with retries; cancels some of them."""
     while True:
@@ -75,9 +75,9 @@ def _run_client(
             return
         time.sleep(max(0.0, moment - time.monotonic()))
         tag = f"storm-{number}"
-        request = explain(random, image, tag) if random.random() < 0.3 else small(random, tag)
-        if random.random() < 0.05:
-            request = long(random, tag)
+        request = explain(random, images[0], tag) if random.random() < 0.3 else small(random, tag)
+        if random.random() < 0.1:
+            request = long(random, tag) if random.random() < 0.5 else explain_many(random, images, tag)
         job = ledger.insist(request, key=tag, seconds=180)
         if random.random() < 0.05:
             with suppress(ServiceError):

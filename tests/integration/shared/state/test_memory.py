@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
 
-from archetype.contract.job import Progress, State
+from archetype.contract.job import Progress, State, now
 from deploy.servers import COMPACT, find_redis
 from shared.errors import Unavailable
 from shared.lifecycle.finish import to_finished
 from shared.queue.claims import Claim, Claims
 from shared.settings import Settings
+from shared.state.delivery_queue import DeliveryName, DeliveryQueue
 from shared.state.job_index import JobIndex, Usage
 from shared.state.locks import Locks
 from shared.state.memory import RedisMemory
@@ -105,6 +107,19 @@ def test_an_ended_job_is_deleted_from_a_full_redis_with_all_its_entries(url: str
     assert job_index.page("default", filters={"tag": "night"}, limit=5, after=None) == ([], None)
     assert job_index.count(State.SUCCEEDED) == 0
     assert job_index.usage("default") == Usage(0, 1, 60)  # the record was replaced without the end of its claim
+
+
+def test_webhooks_are_scheduled_taken_and_forgotten_in_a_full_redis(url: str, redis_client: RedisClient) -> None:
+    deliveries, earlier = DeliveryQueue(redis_client), now() - timedelta(minutes=1)
+    first, second = DeliveryName("default", "first"), DeliveryName("default", "second")
+    deliveries.schedule(first, earlier)
+    with filled(url):
+        assert deliveries.take(60) == first
+        assert deliveries.schedule(second, earlier, only_new=True)
+        assert deliveries.take(60) == second
+        deliveries.forget(first)
+    assert deliveries.list_newest("default", 5) == ["second", "first"]
+    assert deliveries.find_unknown("default", ["first", "second"]) == ["first"]
 
 
 def test_locks_work_in_a_full_redis(url: str, redis_client: RedisClient) -> None:

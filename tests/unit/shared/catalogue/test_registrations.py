@@ -8,6 +8,7 @@ from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.registered import RegisteredReleases
 from shared.catalogue.registrations import RegistrationCache
 from shared.catalogue.release import Release
+from shared.errors import ObjectRefused
 from shared.storage import layout
 from shared.storage.documents import Registration, RegistrationState
 from shared.storage.job_store import JobStore
@@ -22,12 +23,15 @@ class CountingBucket:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.reads = 0
+        self.refused: set[str] = set()
 
     def put_document(self, key: str, document: Registration) -> None:
         self.objects[key] = document.model_dump_json().encode()
 
     def get_document(self, key: str, kind: type[Registration]) -> Registration | None:
         self.reads += 1
+        if key in self.refused:
+            raise ObjectRefused("AccessDenied")
         return kind.model_validate_json(self.objects[key]) if key in self.objects else None
 
     def get(self, key: str) -> bytes:
@@ -109,3 +113,20 @@ def test_the_stored_registration_is_as_earlier_versions_wrote_it(bucket: Countin
     (stored,) = bucket.objects.values()
     assert b"namespace" not in stored
     assert JobStore(bucket).load_registration("net", "1", "alice").entry.namespace == "alice"  # type: ignore[arg-type, union-attr]
+
+
+def test_a_registration_that_the_store_refuses_hides_no_other_and_is_read_again(bucket: CountingBucket) -> None:
+    for name in ("one", "other"):
+        register(bucket, name, "alice", RegistrationState.ACCEPTED)
+    cache = RegistrationCache(JobStore(bucket))  # type: ignore[arg-type]
+    bucket.refused = {next(key for key in bucket.objects if "other" in key)}
+    assert [registration.entry.name for registration in cache.read()] == ["one"]
+    bucket.refused = set()
+    assert {registration.entry.name for registration in cache.read()} == {"one", "other"}
+
+
+def test_a_store_that_refuses_all_registrations_is_not_taken_for_one_without(bucket: CountingBucket) -> None:
+    register(bucket, "one", "alice", RegistrationState.ACCEPTED)
+    bucket.refused = set(bucket.objects)
+    with pytest.raises(ObjectRefused):
+        RegistrationCache(JobStore(bucket)).read()  # type: ignore[arg-type]
