@@ -13,6 +13,7 @@ from shared.state.queue_depth import read_queue_depth
 from shared.state.redis_client import RedisClient
 from shared.storage.documents import JobSpec
 from tests.support.jobs import make_spec, place
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -185,9 +186,8 @@ def test_shards_that_wait_apart_count_as_waiting(redis_client: RedisClient, olde
     place(older)
     fail_to_read(older)
     place_newer(newer, priority="bulk")
-    depth = read_queue_depth(redis_client)
-    assert depth.queued == 2
-    assert min(depth.oldest.values()) > 0
+    assert read_queue_depth(redis_client).queued == 2
+    wait_until(lambda: min(read_queue_depth(redis_client).oldest.values()) > 0, 5)
 
 
 def test_a_job_that_waits_apart_can_be_cancelled(older: Claims, newer: Claims, connection: redis.Redis) -> None:
