@@ -215,10 +215,16 @@ class Bucket:
             for item in page.get("Contents", []):
                 yield Stored(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        """The parts of all keys between `prefix` and the next slash, in lexicographic order; each of them once."""
+    def folders(self, prefix: str, after: str = "") -> Iterator[str]:
+        """The parts of all keys between `prefix` and the next slash, in lexicographic order; each of them once.
+
+        Args:
+            prefix: The prefix.
+            after: Only parts that follow this text.
+        """
         paginator = self._client.get_paginator("list_objects_v2")
-        pages = iter(paginator.paginate(Bucket=self._name, Prefix=prefix, Delimiter="/"))
+        start = cast("Any", {"StartAfter": f"{prefix}{after}"} if after else {})
+        pages = iter(paginator.paginate(Bucket=self._name, Prefix=prefix, Delimiter="/", **start))
         while page := self._run(prefix, lambda: next(pages, None)):
             for item in page.get("CommonPrefixes", []):
                 yield item["Prefix"].removeprefix(prefix).removesuffix("/")
