@@ -31,6 +31,8 @@ JSON = "application/json"
 CHUNK = 1 << 18
 LARGE = 1 << 20
 """An object of this size may take longer than the attempts of a small call."""
+AFTER_SLASH = "0"
+"""The character after the slash: keys that follow `name0` follow all keys in the folder `name`."""
 PROBE = "setup/ready"
 """The object with which `check` tests reading and writing."""
 
@@ -220,10 +222,10 @@ class Bucket:
 
         Args:
             prefix: The prefix.
-            after: Only parts that follow this text.
+            after: Only parts that follow this one.
         """
         paginator = self._client.get_paginator("list_objects_v2")
-        start = cast("Any", {"StartAfter": f"{prefix}{after}"} if after else {})
+        start = cast("Any", {"StartAfter": f"{prefix}{after}{AFTER_SLASH}"} if after else {})
         pages = iter(paginator.paginate(Bucket=self._name, Prefix=prefix, Delimiter="/", **start))
         while page := self._run(prefix, lambda: next(pages, None)):
             for item in page.get("CommonPrefixes", []):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +24,12 @@ from shared.state.job_ids import day_of, new_job_id
 from shared.state.job_index import JobIndex
 from shared.state.keys import key_of_history, key_of_stored
 from shared.state.locks import Locks
+from shared.state.redis_client import RedisClient
 from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
 from tests.support.jobs import make_spec, place
+from tests.support.redis_servers import filled, run_redis
 
 TENANTS = ("alice", "bob")
 STATES = (State.SUCCEEDED, State.SUCCEEDED, State.FAILED, State.CANCELLED)
@@ -71,7 +74,7 @@ def store(manifests: list[Manifest], storage: JobStore, job_index: JobIndex) -> 
         job_index.save_finished(manifest)
 
 
-def list_all(job_list: JobList, tenant: str, limit: int = 50, **filters: str) -> list[Job]:
+def list_all(job_list: JobList, tenant: str, limit: int = 200, **filters: str) -> list[Job]:
     """All jobs of a list, page by page."""
     jobs: list[Job] = []
     after: str | None = None
@@ -111,15 +114,15 @@ def read_keys(settings: Settings) -> list[str]:
 def test_lists_are_the_same_after_thousands_of_jobs_were_moved_and_redis_has_no_key_of_them(
     storage: JobStore, job_index: JobIndex, job_list: JobList, settings: Settings
 ) -> None:
-    manifests = [make_ended(number) for number in range(2500)]
+    manifests = [make_ended(number) for number in range(2100)]
     for manifest in manifests:
         job_index.save_finished(manifest)
     before = list_everything(job_list)
-    assert move_ended(storage, job_list, settings) == 2500
+    assert move_ended(storage, job_list, settings) == 2100
     assert not read_keys(settings)
     assert list_everything(job_list) == before
-    assert sum(len(before[f"{tenant} {{}}"]) for tenant in TENANTS) == 2500
-    assert [job_index.count(state) for state in (State.SUCCEEDED, State.FAILED)] == [1250, 625]
+    assert sum(len(before[f"{tenant} {{}}"]) for tenant in TENANTS) == 2100
+    assert [job_index.count(state) for state in (State.SUCCEEDED, State.FAILED)] == [1050, 525]
     for manifest in manifests[::700]:
         assert job_list.find(manifest.job.tenant, manifest.job.id) is not None
         other = next(tenant for tenant in TENANTS if tenant != manifest.job.tenant)
@@ -298,3 +301,52 @@ def test_processes_see_the_changes_of_others_and_wait_for_each_other(
     monkeypatch.setattr("shared.history.history.LOCK_WAIT_SECONDS", 0.1)
     with locks.try_lock(f"history:alice:{day_of(ended[1].job.id)}", 5), pytest.raises(Unavailable, match="is changing"):
         other.delete([ended[1].job])
+
+
+def test_a_page_that_has_read_enough_objects_ends_early_and_the_cursor_continues(
+    storage: JobStore, job_index: JobIndex, job_list: JobList, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.history.day.MAX_ROWS", 3)
+    monkeypatch.setattr("shared.history.history.MAX_READS", 3)
+    for number in range(40):
+        job_index.save_finished(make_ended(number * 50, tenant="alice"))
+    before = {str(filters): list_all(job_list, "alice", **filters) for filters in FILTERS}
+    move_ended(storage, job_list, settings)
+    started = JobList(job_index, History(Segments(storage.bucket), job_list.history._locks))
+    page, after = started.page("alice", filters={}, limit=30, after=None)
+    assert 0 < len(page) < 30
+    assert after is not None
+    for filters in FILTERS:
+        started = JobList(job_index, History(Segments(storage.bucket), job_list.history._locks))
+        assert list_all(started, "alice", limit=4, **filters) == before[str(filters)]
+
+
+def test_a_segment_that_is_lost_hides_its_jobs_until_the_hourly_count(
+    storage: JobStore, job_index: JobIndex, job_list: JobList, settings: Settings
+) -> None:
+    store([make_ended(number, tenant="alice") for number in range(4)], storage, job_index)
+    before = list_all(job_list, "alice")
+    move_ended(storage, job_list, settings)
+    storage.bucket.delete_all(list(storage.bucket.keys("history/alice/rows/")))
+    assert list_all(job_list, "alice") == []
+    expire(storage, job_list, settings)
+    assert list_all(job_list, "alice") == before
+
+
+def test_jobs_are_moved_and_deleted_although_the_memory_of_redis_is_full(
+    storage: JobStore, settings: Settings, tmp_path: Path
+) -> None:
+    with run_redis(tmp_path) as (url, _):
+        redis_client = RedisClient(settings.model_copy(update={"redis_url": url}))
+        job_index = JobIndex(redis_client)
+        job_list = JobList(job_index, History(Segments(storage.bucket), Locks(redis_client)))
+        manifests = [make_ended(number, tenant="alice") for number in range(4)]
+        store(manifests, storage, job_index)
+        before = list_all(job_list, "alice")
+        with filled(url):
+            assert move_ended(storage, job_list, settings) == 4
+            assert fill_history(storage, job_list) == 0
+            assert list_all(job_list, "alice") == before
+            job_list.delete([manifests[0].job])
+        assert len(list_all(job_list, "alice")) == 3
+        assert job_index.find(manifests[1].job.id) is None
