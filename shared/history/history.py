@@ -155,6 +155,8 @@ class History:
         if not header.segments:
             return None
         segment = header.segments[header.find_position(job_id)]
+        if not segment.first <= job_id <= segment.last:
+            return None
         row = (self._segments.load_rows(tenant, day, segment) or {}).get(job_id)
         return None if row is None else row.job
 

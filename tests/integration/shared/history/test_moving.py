@@ -237,6 +237,8 @@ def test_a_deleted_job_leaves_all_lists_and_the_counts(
     job_list.delete(jobs[2:4])
     job_list.delete(jobs[2:4])
     assert list_all(job_list, "alice") == [*jobs[:2], *jobs[4:]]
+    assert [job_list.find("alice", job.id) for job in (jobs[2], jobs[4])] == [None, jobs[4]]
+    assert job_list.find("alice", new_job_id()) is None
     assert sum(job_index.count(state) for state in State) == 7
     job_list.delete(jobs)
     assert not list(storage.bucket.keys("history/"))
