@@ -92,6 +92,7 @@ bench-service: install ## Measure shared batches, long queues, latency, many cli
 	@$(BIN)/python -m benchmarks.service
 	@$(BIN)/python -m benchmarks.load
 	@$(BIN)/python -m benchmarks.queue.fairness
+	@$(BIN)/python -m benchmarks.queue.history
 	@$(BIN)/python -m benchmarks.shards.image_jobs --images 2000
 
 bench-quality: install ## Measure whether other networks recognize class visualizations; QUALITY='squeezenet mobilenetv2 --classes 100'

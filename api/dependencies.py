@@ -16,6 +16,9 @@ from api.adapters.readiness import Readiness
 from api.adapters.sessions import Sessions
 from shared.catalogue.catalogue import Catalogue, load_catalogue
 from shared.catalogue.registered import RegisteredReleases
+from shared.history.history import History
+from shared.history.job_list import JobList
+from shared.history.segments import Segments
 from shared.isolation.child import Limits
 from shared.media.decoder import Decoder
 from shared.process.check_settings import check_settings
@@ -54,6 +57,7 @@ class Services:
         redis_client: The connection pool of Redis.
         redis_memory: How much of its memory Redis uses.
         job_index: The records of jobs in Redis.
+        job_list: All jobs: those with a record in Redis, and the ended ones in the history.
         locks: Locks in Redis.
         idempotency: Idempotency keys in Redis.
         claims: Claims of workers to jobs.
@@ -82,6 +86,7 @@ class Services:
     redis_client: RedisClient
     redis_memory: RedisMemory
     job_index: JobIndex
+    job_list: JobList
     locks: Locks
     idempotency: IdempotencyKeys
     claims: Claims
@@ -112,12 +117,14 @@ def connect(settings: Settings) -> Services:
     storage = JobStore(Bucket(settings, QUICK))
     registered_releases = RegisteredReleases(storage)
     redis_client = RedisClient(settings, QUICK_REDIS)
+    job_index, locks = JobIndex(redis_client), Locks(redis_client)
     return Services(
         settings=settings,
         redis_client=redis_client,
         redis_memory=RedisMemory(redis_client),
-        job_index=JobIndex(redis_client),
-        locks=Locks(redis_client),
+        job_index=job_index,
+        job_list=JobList(job_index, History(Segments(storage.bucket), locks)),
+        locks=locks,
         idempotency=IdempotencyKeys(redis_client),
         claims=Claims(redis_client, settings.tenant_shares),
         worker_registry=WorkerRegistry(redis_client),

@@ -42,6 +42,7 @@ STORE: dict[str, dict[Role, Access]] = {
     "open": {SCHEDULER: WRITE, WORKER: WRITE},
     "keys": {SCHEDULER: WRITE, WORKER: DELETE},  # a worker deletes what is older than the retention
     "jobs": {SCHEDULER: WRITE, WORKER: WRITE},
+    "history": {SCHEDULER: READ, WORKER: WRITE},
     "expired": {SCHEDULER: READ, WORKER: WRITE},
     "images": {SCHEDULER: READ, WORKER: DELETE},
     "archives": {SCHEDULER: READ, WORKER: DELETE},
@@ -75,7 +76,20 @@ QUEUES = ("interactive*", "bulk*", "releases*", "worker.*", "_kombu.*", "unacked
 
 REDIS_NAMES: dict[Role, tuple[str, ...]] = {
     WORKER: (
-        *("alone", "counters", "deadlines", "deliveries", "events", "held", "job", "lanes", "leases", "list", "outbox"),
+        *(
+            "alone",
+            "counters",
+            "deadlines",
+            "deliveries",
+            "events",
+            "held",
+            "history",
+            "job",
+            "lanes",
+            "leases",
+            "list",
+            "outbox",
+        ),
         *(
             "parked",
             "pending",

@@ -411,6 +411,12 @@ class Settings(BaseSettings):
     retention_seconds: int = Field(
         default=2_592_000, ge=1, description="How long results are kept after their job has ended, in seconds."
     )
+    history_seconds: int = Field(
+        default=300,
+        ge=0,
+        description="How long the record of a job that has ended stays in Redis, in seconds. Then it is moved into the "
+        "history, the index of ended jobs in the store, and uses no memory of Redis.",
+    )
     retention_bytes: int | None = Field(
         default=None,
         ge=0,

@@ -72,7 +72,7 @@ def list_audits() -> Response:
     """Lists audits in pages, newest first."""
     query = read_query(AuditQuery)
     filters = {"method": "audit", **query.model_dump(include={"state", "model"}, exclude_none=True)}
-    jobs, last_id = get_services().job_index.page(
+    jobs, last_id = get_services().job_list.page(
         caller().tenant, filters=filters, limit=query.limit, after=read_cursor(query.cursor)
     )
     return make_json_response(Audits(items=jobs, next_cursor=write_cursor(last_id)))

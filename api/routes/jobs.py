@@ -100,7 +100,7 @@ def list_jobs() -> Response:
     """Lists jobs in pages, newest first. The `Link` header has the URL of the next page."""
     query = read_query(JobQuery)
     filters = query.model_dump(include={"state", "method", "model", "tag"}, exclude_none=True)
-    jobs, last_id = get_services().job_index.page(
+    jobs, last_id = get_services().job_list.page(
         caller().tenant, filters=filters, limit=query.limit, after=read_cursor(query.cursor)
     )
     cursor = write_cursor(last_id)

@@ -14,11 +14,9 @@ def delete(job_id: str, tenant: str, services: Services) -> None:
         NotFinished: The job has not ended.
     """
     check_id(job_id)
-    # The record still knows a job whose manifest an interrupted deletion has already removed.
-    job = services.job_index.find(job_id)
-    if job is None or job.tenant != tenant:
-        job = find_job(job_id, tenant, services)
+    # The lists still contain a job whose manifest an interrupted deletion has already removed.
+    job = services.job_list.find(tenant, job_id) or find_job(job_id, tenant, services)
     if not job.state.terminal:
         raise NotFinished(f"job {job_id} is {job.state}; cancel it first with POST /v1/jobs/{job_id}/cancel")
     services.storage.delete_job(job_id)
-    services.job_index.delete(job)
+    services.job_list.delete([job])

@@ -87,8 +87,13 @@ def page_artifacts(job: Job, *, start: int, limit: int) -> tuple[list[Artifact],
 
 
 def load_manifest(job_id: str, tenant: str, services: Services) -> Manifest | None:
-    """Returns the manifest that the record names; None if it names none. Raises `Gone` and `NotFound`."""
+    """Returns the manifest of a job that has ended; None if there is none. Raises `Gone` and `NotFound`.
+
+    The record names the manifest. If the record was moved into the history, or Redis has lost it, the store is listed.
+    """
     fence = services.job_index.find_manifest_fence(job_id)
+    if fence is None:
+        fence = services.storage.find_manifest_fence(job_id)
     try:
         return services.manifests.get(job_id, fence) if fence else None
     except Missing:

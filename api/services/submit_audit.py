@@ -80,7 +80,7 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
         if new.again:
             return enqueue_audit(new_job_id(services.redis_client.now()), prepared, services, caller)
         audit_id, is_new = reserve_audit_id(digest, caller.tenant, services)
-        concurrent = None if is_new else wait_for_concurrent(audit_id, services)
+        concurrent = None if is_new else wait_for_concurrent(audit_id, caller.tenant, services)
         return concurrent or enqueue_audit(audit_id, prepared, services, caller)
 
 
@@ -169,11 +169,13 @@ def find_reusable(requests: Mapping[str, AnyRequest], tenant: str, services: Ser
     return reusable
 
 
-def wait_for_concurrent(audit_id: str, services: Services) -> Job | None:
+def wait_for_concurrent(audit_id: str, tenant: str, services: Services) -> Job | None:
     """Waits for the same audit that a concurrent request is accepting; None if that request does not complete."""
+    job = find_own_job(audit_id, tenant, services)  # an audit of an earlier request may have ended
     deadline = time.monotonic() + CONCURRENT_SECONDS
-    while (job := services.job_index.find(audit_id)) is None and time.monotonic() < deadline:
+    while job is None and time.monotonic() < deadline:
         time.sleep(0.1)
+        job = services.job_index.find(audit_id)
     return None if job is None or job.state in (State.FAILED, State.CANCELLED) else job
 
 
@@ -220,4 +222,4 @@ def enqueue_audit(audit_id: str, prepared: PreparedAudit, services: Services, ca
 
 def enqueue_once(job_id: str, spec: JobSpec, services: Services) -> Job:
     """Enqueues a job, unless it exists."""
-    return services.job_index.find(job_id) or enqueue(job_id, spec, services)
+    return find_own_job(job_id, spec.tenant, services) or enqueue(job_id, spec, services)

@@ -4,13 +4,12 @@ from typing import cast
 
 from api.dependencies import Services
 from api.services.describe_model import find_releases
-from api.services.find_job import StoredArtifact, find_artifact, find_job
+from api.services.find_job import StoredArtifact, find_artifact, find_job, load_manifest
 from archetype.contract.audit import AuditView, Finding, Member, Trend, TrendPoint
 from archetype.contract.job import Job, Progress, State
 from archetype.contract.request import Audit
-from shared.errors import NotFound
+from shared.errors import Gone, NotFound
 from shared.lifecycle.rebuild import load_spec
-from shared.storage.s3 import Missing
 from shared.validation.stored_request import parse_stored
 
 REPORT = "report.html"
@@ -84,7 +83,7 @@ def find_trend(name: str, tenant: str, services: Services, *, plan: str | None =
     """
     references = [release.reference for release in find_releases(name, tenant, services)]
     filters = {"method": "audit", "model": name, "state": State.SUCCEEDED.value}
-    jobs, _ = services.job_index.page(tenant, filters=filters, limit=MAX_TREND_AUDITS, after=None)
+    jobs, _ = services.job_list.page(tenant, filters=filters, limit=MAX_TREND_AUDITS, after=None)
     newest: dict[str, TrendPoint] = {}
     for job in jobs:
         point = _make_point(job, services)
@@ -95,9 +94,10 @@ def find_trend(name: str, tenant: str, services: Services, *, plan: str | None =
 
 def _make_point(job: Job, services: Services) -> TrendPoint | None:
     try:
-        metrics = services.manifests.get(job.id, services.job_index.find_manifest_fence(job.id)).job.metrics
-    except Missing:  # the audit was deleted meanwhile
+        manifest = load_manifest(job.id, job.tenant, services)
+    except (Gone, NotFound):  # the audit was deleted meanwhile
         return None
+    metrics = {} if manifest is None else manifest.job.metrics
     if "verdict" not in metrics:
         return None
     severities = [finding["severity"] for finding in metrics["findings"]]

@@ -24,7 +24,7 @@ def list_audits() -> str:
     query, services, tenant = read_query(AuditQuery), get_services(), caller().tenant
     filters = {"method": "audit", **query.model_dump(include={"state", "model"}, exclude_none=True)}
     after = read_cursor(query.cursor) if query.cursor else None
-    jobs, last = services.job_index.page(tenant, filters=filters, limit=min(query.limit, PAGE_SIZE), after=after)
+    jobs, last = services.job_list.page(tenant, filters=filters, limit=min(query.limit, PAGE_SIZE), after=after)
     audits = [find_job(job.id, tenant, services) if job.state.terminal else job for job in jobs]
     more = url_for("audit_page.list_audits", model=query.model, cursor=write_cursor(last)) if last else None
     name = (query.model or "").partition("@")[0]

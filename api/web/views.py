@@ -74,7 +74,7 @@ def list_jobs() -> str:
     query = read_query(JobQuery)
     filters = query.model_dump(include={"state", "method", "model", "tag"}, exclude_none=True)
     after = read_cursor(query.cursor) if query.cursor else None
-    jobs, last = get_services().job_index.page(
+    jobs, last = get_services().job_list.page(
         caller().tenant, filters=filters, limit=min(query.limit, PAGE_SIZE), after=after
     )
     more = url_for("page.list_jobs", **filters, cursor=write_cursor(last)) if last else None
@@ -179,7 +179,7 @@ def _render_form(method: str, *, welcome: bool) -> str:
 
 def _list_recent(tenant: str, count: int) -> list[Job]:
     """Returns the newest jobs that have images to show."""
-    jobs, _ = get_services().job_index.page(tenant, filters={"state": State.SUCCEEDED}, limit=2 * count, after=None)
+    jobs, _ = get_services().job_list.page(tenant, filters={"state": State.SUCCEEDED}, limit=2 * count, after=None)
     return [job for job in jobs if job.method in METHODS][:count]
 
 

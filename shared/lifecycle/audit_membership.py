@@ -9,8 +9,8 @@ from functools import cached_property
 
 from archetype.contract.job import Job
 from shared.errors import Problem, Unavailable, UnsupportedFormat
+from shared.history.job_list import JobList
 from shared.lifecycle.rebuild import load_spec
-from shared.state.job_index import JobIndex
 from shared.storage.documents import JobSpec
 from shared.storage.job_store import JobStore
 
@@ -25,17 +25,17 @@ class AuditMembership:
 
     Args:
         storage: The store.
-        job_index: The records of the jobs.
+        job_list: The records and the history of the jobs.
         tenants: All tenants that have jobs.
-        is_complete: Whether the records contain all finished jobs. If not, every job with the tag whose request has no
+        is_complete: Whether the lists contain all finished jobs. If not, every job with the tag whose request has no
             mark counts as a member: the audit that it belongs to may be missing.
     """
 
     def __init__(
-        self, storage: JobStore, job_index: JobIndex, tenants: Collection[str], *, is_complete: bool = True
+        self, storage: JobStore, job_list: JobList, tenants: Collection[str], *, is_complete: bool = True
     ) -> None:
         self._storage = storage
-        self._job_index = job_index
+        self._job_list = job_list
         self._tenants = tenants
         self._is_complete = is_complete
 
@@ -76,7 +76,7 @@ class AuditMembership:
         for tenant in self._tenants:
             after: str | None = None
             while True:
-                jobs, after = self._job_index.page(tenant, filters={"method": "audit"}, limit=PAGE, after=after)
+                jobs, after = self._job_list.page(tenant, filters={"method": "audit"}, limit=PAGE, after=after)
                 yield from (job.id for job in jobs)
                 if after is None:
                     break

@@ -43,6 +43,8 @@ def load_spec(storage: JobStore, job_id: str) -> JobSpec:
 def rebuild(job_id: str, job_index: JobIndex, claims: Claims, storage: JobStore) -> Job | None:
     """Writes the record of a job again. An unfinished job is queued, with those of its shards that have not finished.
 
+    A finished job gets a record only if it is still marked as open: it ended a moment ago, and is not in the history.
+
     Args:
         job_id: The job.
         job_index: Gets the record of a finished job.
@@ -54,8 +56,9 @@ def rebuild(job_id: str, job_index: JobIndex, claims: Claims, storage: JobStore)
     """
     manifest = storage.load_manifest(job_id)
     if manifest is not None:
-        job_index.save_finished(manifest)
-        storage.close(job_id)
+        if storage.is_open(job_id):
+            job_index.save_finished(manifest)
+            storage.close(job_id)
         return manifest.job
     try:
         spec = load_spec(storage, job_id)

@@ -2,37 +2,28 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
-from typing import TypeVar
 
 import structlog
-from pydantic import ValidationError
 
 from archetype.contract.job import Job
-from shared.errors import ObjectRefused, Problem, Refused, UnsupportedFormat
+from shared.history.job_list import JobList
 from shared.lifecycle.audit_membership import AuditMembership
+from shared.lifecycle.fill_history import add_ended, find_manifest, remove_deleted
+from shared.lifecycle.parallel import BATCH, run_parallel
 from shared.settings import Settings
 from shared.state.job_ids import created_at
 from shared.state.job_index import JobIndex
 from shared.storage import layout
-from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
 
-T = TypeVar("T")
-R = TypeVar("R")
+MAX_REINDEXED = 10_000
+"""Jobs that a single run adds to the history. `fill_history` adds most of them before."""
 
-MAX_REINDEXED = 1000
-"""Jobs without a record in Redis that get one in a single run."""
-
-PARALLEL = 8
-"""Jobs that are deleted at the same time."""
-
-BATCH = 64
-"""Jobs of which the results are in memory at the same time."""
+UNNAMED_SECONDS = 3600
+"""A segment of the history that no header names after this time was left by an interrupted change."""
 
 MAX_EXPIRED = 20_000
 """Old jobs that one search looks at. The next one continues."""
@@ -40,7 +31,7 @@ MAX_EXPIRED = 20_000
 log = structlog.get_logger()
 
 
-def expire_old(storage: JobStore, job_index: JobIndex, settings: Settings, kept: set[str]) -> list[str]:
+def expire_old(storage: JobStore, job_list: JobList, settings: Settings, kept: set[str]) -> list[str]:
     """Deletes results that are older than the retention time, the oldest first.
 
     It lists old jobs only: ids begin with the time of acceptance. Jobs of audits are kept, and so are those of earlier
@@ -48,62 +39,56 @@ def expire_old(storage: JobStore, job_index: JobIndex, settings: Settings, kept:
 
     Args:
         storage: The store.
-        job_index: The records of the jobs.
+        job_list: The records and the history of the jobs.
         settings: Gives the retention time.
         kept: Ids of jobs of audits, which are not read again; the function adds those that it finds.
 
     Returns:
         The ids of the deleted jobs.
     """
-    oldest = job_index.redis_client.now() - timedelta(seconds=settings.retention_seconds)
-    membership = AuditMembership(storage, job_index, [], is_complete=False)
+    oldest = job_list.job_index.redis_client.now() - timedelta(seconds=settings.retention_seconds)
+    membership = AuditMembership(storage, job_list, [], is_complete=False)
 
     def expire_one(job_id: str) -> Job | None:
-        manifest = _find_manifest(job_id, storage)
+        manifest = find_manifest(job_id, storage)
         if manifest is None or _find_end(manifest.job) > oldest:
             return None
         if membership.includes(manifest.job):
             kept.add(job_id)
             return None
-        _delete_job(manifest.job, storage, job_index)
-        return manifest.job
+        return _delete_job(manifest.job, storage)
 
     old = takewhile(lambda job_id: _find_creation_time(job_id) <= oldest, storage.list_jobs())
     # Listed before anything is deleted. A store can list a folder twice if the one before was deleted meanwhile.
     job_ids = dict.fromkeys(islice((job_id for job_id in old if job_id not in kept), MAX_EXPIRED))
-    return _log_deleted([job.id for job in _run_parallel(expire_one, job_ids) if job is not None])
+    deleted = (job for job in run_parallel(expire_one, job_ids) if job is not None)
+    return _remove_from_lists(deleted, job_list)
 
 
-def _run_parallel(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The results of a function, in order. Items for which it fails are logged and left out.
-
-    Raises:
-        Problem: The function failed for every item of a batch: it is not the items that are the cause.
-    """
-    items = iter(items)
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        while batch := list(islice(items, BATCH)):
-            calls = [pool.submit(function, item) for item in batch]
-            failures = [error for call in calls if (error := call.exception()) is not None]
-            for error in failures:
-                log.warning("retention.failed", error=str(error)[:300])
-            if len(failures) == len(batch) and isinstance(failures[0], Problem):
-                raise failures[0]
-            yield from (call.result() for call in calls if call.exception() is None)
-
-
-def _delete_job(job: Job, storage: JobStore, job_index: JobIndex) -> None:
+def _delete_job(job: Job, storage: JobStore) -> Job:
     storage.expire_job(job.id, job.tenant)
-    job_index.delete(job)
+    return job
 
 
-def _log_deleted(job_ids: list[str]) -> list[str]:
+def _remove_from_lists(jobs: Iterable[Job], job_list: JobList) -> list[str]:
+    """Removes deleted jobs from all lists, some at a time, because those of one day are removed together."""
+    job_ids: list[str] = []
+    batch: list[Job] = []
+    try:
+        for job in jobs:
+            batch.append(job)
+            job_ids.append(job.id)
+            if len(batch) >= BATCH:
+                job_list.delete(batch)
+                batch = []
+    finally:
+        job_list.delete(batch)
     if job_ids:
         log.info("jobs.expired", count=len(job_ids))
     return job_ids
 
 
-def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[str]:
+def expire(storage: JobStore, job_list: JobList, settings: Settings) -> list[str]:
     """Deletes results that are older than the retention time, and the oldest ones of tenants that store too much.
 
     The retention time begins when a job ends, however long it waited and ran.
@@ -115,19 +100,22 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
 
     Args:
         storage: The store.
-        job_index: The records of the jobs.
+        job_list: The records and the history of the jobs.
         settings: Gives the retention time, the size limits and the lifetime of idempotency keys.
 
     Returns:
         The ids of the deleted jobs.
     """
+    moved = dict(job_list.history.list_owners())  # before the listing: a job that is only here was deleted
     sizes = measure_jobs(storage)
-    owners = find_owners(sizes, storage, job_index)
-    update_usage(sizes, owners, storage, job_index)
+    remove_deleted(moved.keys() - sizes.keys(), storage, job_list)
+    owners = find_owners(sizes, moved, storage, job_list)
+    update_usage(sizes, owners, storage, job_list.job_index)
+    job_list.job_index.set_history(job_list.history.count_states())
     usage = add_up(sizes, owners)
     is_complete = len(sizes) - len(owners) < MAX_REINDEXED
-    membership = AuditMembership(storage, job_index, list(usage), is_complete=is_complete)
-    moment, limit = job_index.redis_client.now(), find_limit(usage, settings)
+    membership = AuditMembership(storage, job_list, list(usage), is_complete=is_complete)
+    moment, limit = job_list.job_index.redis_client.now(), find_limit(usage, settings)
     oldest = moment - timedelta(seconds=settings.retention_seconds)
 
     def choose() -> Iterator[Job]:
@@ -135,7 +123,7 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
             is_over_limit = job_id in owners and usage[owners[job_id]] > limit
             if not is_over_limit and _find_creation_time(job_id) > oldest:
                 continue
-            manifest = _find_manifest(job_id, storage)
+            manifest = find_manifest(job_id, storage)
             if manifest is None or not (is_over_limit or _find_end(manifest.job) <= oldest):
                 continue
             if membership.includes(manifest.job):
@@ -143,12 +131,9 @@ def expire(storage: JobStore, job_index: JobIndex, settings: Settings) -> list[s
             usage[manifest.job.tenant] -= sizes[job_id]
             yield manifest.job
 
-    def delete(job: Job) -> str:
-        _delete_job(job, storage, job_index)
-        return job.id
-
-    deleted = _log_deleted(list(_run_parallel(delete, choose())))
+    deleted = _remove_from_lists(run_parallel(lambda job: _delete_job(job, storage), choose()), job_list)
     delete_idempotency_keys(storage, moment - timedelta(seconds=settings.idempotency_seconds))
+    job_list.history.delete_unnamed(moment - timedelta(seconds=UNNAMED_SECONDS))
     return deleted
 
 
@@ -194,21 +179,25 @@ def measure_jobs(storage: JobStore) -> dict[str, int]:
     return dict(sizes)
 
 
-def find_owners(job_ids: Collection[str], storage: JobStore, job_index: JobIndex) -> dict[str, str]:
-    """The tenant of each job, without jobs whose tenant is not known. Finished jobs without a record get one."""
-    owners: dict[str, str] = {}
-    reindexed = 0
-    for job_id, tenant in zip(job_ids, job_index.tenants(list(job_ids)), strict=True):
-        if tenant is None and reindexed < MAX_REINDEXED:
-            manifest = _find_manifest(job_id, storage)
-            if manifest is not None:
-                with suppress(Refused):  # the memory of Redis may be full, and deletion makes room
-                    job_index.save_finished(manifest)
-                tenant = manifest.job.tenant
-            reindexed += 1
-        if tenant is not None:
-            owners[job_id] = tenant
-    return owners
+def find_owners(
+    job_ids: Collection[str], moved: Mapping[str, str], storage: JobStore, job_list: JobList
+) -> dict[str, str]:
+    """The tenant of each job, without jobs whose tenant is not known.
+
+    Ended jobs that are neither in Redis nor in the history are added to the history.
+
+    Args:
+        job_ids: The jobs.
+        moved: The tenants of jobs in the history.
+        storage: The store.
+        job_list: The records and the history of the jobs.
+    """
+    owners = {job_id: moved[job_id] for job_id in job_ids if job_id in moved}
+    others = [job_id for job_id in job_ids if job_id not in moved]
+    tenants = dict(zip(others, job_list.job_index.tenants(others), strict=True))
+    owners |= {job_id: tenant for job_id, tenant in tenants.items() if tenant is not None}
+    missing = [job_id for job_id, tenant in tenants.items() if tenant is None]
+    return owners | add_ended(missing[:MAX_REINDEXED], storage, job_list)
 
 
 def add_up(sizes: Mapping[str, int], owners: Mapping[str, str]) -> Counter[str]:
@@ -228,15 +217,6 @@ def update_usage(sizes: Mapping[str, int], owners: Mapping[str, str], storage: J
             if rest:  # weights of the operator are under no tenant
                 usage[tenant] += stored.bytes
     job_index.set_stored(usage)
-
-
-def _find_manifest(job_id: str, storage: JobStore) -> Manifest | None:
-    """The manifest of a job; None if it has not finished, this version cannot read it, or the store refuses it."""
-    try:
-        return storage.load_manifest(job_id)
-    except (UnsupportedFormat, ObjectRefused, ValidationError) as error:
-        log.warning("retention.unreadable", job_id=job_id, error=str(error)[:300])
-    return None
 
 
 def delete_idempotency_keys(storage: JobStore, oldest: datetime) -> None:

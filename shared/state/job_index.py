@@ -3,7 +3,7 @@
 The records can be rebuilt: the source of truth is the request and the manifest in S3.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from archetype.contract.job import TERMINAL, Job, Progress, State, links_of
@@ -11,6 +11,7 @@ from archetype.contract.strict_json import load_json
 from shared.state.keys import (
     RECORD_FORMAT,
     key,
+    key_of_history,
     key_of_job,
     key_of_list,
     key_of_state,
@@ -27,11 +28,35 @@ MAX_CHUNKS = 20
 
 DELETE = """
 local bytes = redis.call('HGET', KEYS[1], 'bytes')
-redis.call('DEL', KEYS[1]) -- the first write frees memory, so that a full Redis refuses none of the others
+local deleted = redis.call('DEL', KEYS[1]) -- frees memory, so that a full Redis refuses none of the other writes
 for list = 3, #KEYS do redis.call('ZREM', KEYS[list], ARGV[1]) end
 if bytes then redis.call('DECRBY', KEYS[2], bytes) end
+return deleted
 """
-"""Removes a finished job. KEYS: record, stored bytes of the tenant, lists   ARGV: id"""
+"""Removes a finished job. Returns whether it had a record.
+KEYS: record, stored bytes of the tenant, lists   ARGV: id"""
+
+MOVE = """
+local moved = redis.call('DEL', KEYS[1]) -- frees memory, so that a full Redis refuses none of the other writes
+for list = 3, #KEYS do redis.call('ZREM', KEYS[list], ARGV[1]) end
+if moved == 1 then redis.call('INCR', KEYS[2]) end
+return moved
+"""
+"""Removes the record of a finished job that the history contains. Returns whether it had one.
+KEYS: record, number of jobs of its state in the history, lists   ARGV: id"""
+
+COUNT_REMOVED = (
+    RUNS_IF_FULL
+    + """
+for number, name in ipairs(KEYS) do redis.call('DECRBY', name, ARGV[number]) end
+"""
+)
+"""KEYS: counters   ARGV: how much less each of them is"""
+
+POSITION = key("history:position")
+
+SCANNED = 500
+"""Records that are read at the same time."""
 
 SET_ALL = RUNS_IF_FULL + "for number, name in ipairs(KEYS) do redis.call('SET', name, ARGV[number]) end"
 
@@ -41,6 +66,20 @@ NOT_IN_RECORDS = frozenset({"artifacts", "metrics", "provenance", "links"})
 
 IN_RECORDS = frozenset({"attempt", "started_at", "finished_at", "progress", "error"})
 """Fields of a job that are fields of its record, too."""
+
+
+class Ended(NamedTuple):
+    """A job that has ended, from its record.
+
+    Attributes:
+        job: The job without artifacts, metrics and provenance.
+        fence: Fence of its manifest; 0 if the store did not accept one.
+        bytes: Bytes of all its artifacts.
+    """
+
+    job: Job
+    fence: int
+    bytes: int
 
 
 class Usage(NamedTuple):
@@ -64,6 +103,7 @@ class JobIndex:
         self._redis_client = redis_client
         with redis_client.connection() as redis:
             self._delete, self._set_all = redis.register_script(DELETE), redis.register_script(SET_ALL)
+            self._move, self._count_removed = redis.register_script(MOVE), redis.register_script(COUNT_REMOVED)
 
     @property
     def redis_client(self) -> RedisClient:
@@ -76,10 +116,11 @@ class JobIndex:
             record = cast("dict[str, str]", redis.hgetall(key_of_job(job_id)))
         return _parse_record(record)
 
-    def find_manifest_fence(self, job_id: str) -> int:
-        """The fence of the job's manifest; 0 if the record has none."""
+    def find_manifest_fence(self, job_id: str) -> int | None:
+        """The fence of the job's manifest; 0 if the record has none, and None if there is no record."""
         with self._redis_client.connection() as redis:
-            return int(redis.hget(key_of_job(job_id), "manifest") or 0)
+            state, fence = cast("list[str | None]", redis.hmget(key_of_job(job_id), ["state", "manifest"]))
+        return None if state is None else int(fence or 0)
 
     def save_finished(self, manifest: Manifest) -> None:
         """Writes the record of a finished job from its manifest, and puts the job into all lists."""
@@ -92,16 +133,67 @@ class JobIndex:
                 pipe.zrem(name, job.id)
             pipe.execute()
 
-    def delete(self, job: Job) -> None:
-        """Removes the record of a finished job, and the job from all lists; also if the memory of Redis is full."""
+    def delete(self, job: Job) -> bool:
+        """Removes a finished job from all lists, also if Redis is full; returns whether it had a record."""
         keys = [key_of_job(job.id), key_of_stored(job.tenant), *lists_of(job), *states_of(job, *TERMINAL)]
         with self._redis_client.connection():
-            self._delete(keys, [job.id])
+            return bool(self._delete(keys, [job.id]))
+
+    def list_ended(self) -> Iterator[Ended]:
+        """All jobs that have ended and have a record, by state and id."""
+        for state in sorted(TERMINAL):
+            last: str | None = None
+            while ids := self._list_upwards(key_of_state(state), last):
+                last = ids[-1]
+                records = self._read_records(ids)
+                for record in records:
+                    job = _parse_record(record)
+                    if job is not None and job.state.terminal:
+                        yield Ended(job, int(record.get("manifest", 0)), int(record.get("bytes", 0)))
+
+    def _list_upwards(self, name: str, after: str | None) -> list[str]:
+        start = f"({after}" if after else "-"
+        with self._redis_client.connection() as redis:
+            return cast("list[str]", redis.zrange(name, start, "+", bylex=True, offset=0, num=SCANNED))
+
+    def forget_moved(self, jobs: Sequence[Job]) -> list[Job]:
+        """Removes the records of finished jobs that the history contains, and these jobs from all lists.
+
+        Returns:
+            The jobs that had no record any more.
+        """
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                keys = [key_of_job(job.id), key_of_history(job.state), *lists_of(job), *states_of(job, *TERMINAL)]
+                self._move(keys, [job.id], client=pipe)
+            moved = pipe.execute()
+        return [job for job, is_moved in zip(jobs, moved, strict=True) if not is_moved]
+
+    def count_removed(self, tenant: str, states: Mapping[str, int], size: int) -> None:
+        """Subtracts jobs that were removed from the history: from its numbers of jobs, and from the stored bytes."""
+        counts = {key_of_stored(tenant): size} | {key_of_history(State(state)): n for state, n in states.items()}
+        with self._redis_client.connection():
+            self._count_removed(list(counts), list(counts.values()))
+
+    def find_history_position(self) -> str | None:
+        """How far the store was compared with the history since Redis was empty; None if it was not."""
+        with self._redis_client.connection() as redis:
+            return cast("str | None", redis.get(POSITION))
+
+    def set_history_position(self, position: str) -> None:
+        """Stores how far the store was compared with the history; also if the memory of Redis is full."""
+        with self._redis_client.connection():
+            self._set_all([POSITION], [position])
+
+    def set_history(self, states: Mapping[str, int]) -> None:
+        """Sets the number of jobs of each state in the history; also if the memory of Redis is full."""
+        with self._redis_client.connection():
+            self._set_all([key_of_history(state) for state in TERMINAL], [states.get(state, 0) for state in TERMINAL])
 
     def page(
         self, tenant: str, *, filters: dict[str, str], limit: int, after: str | None
     ) -> tuple[list[Job], str | None]:
-        """A page of a tenant's jobs, newest first.
+        """A page of a tenant's jobs that have a record, newest first. `JobList` adds those in the history.
 
         Args:
             tenant: The tenant.
@@ -138,16 +230,20 @@ class JobIndex:
         return ids
 
     def _find_all(self, ids: list[str]) -> list[Job]:
+        return [job for record in self._read_records(ids) if (job := _parse_record(record)) is not None]
+
+    def _read_records(self, ids: list[str]) -> list[dict[str, str]]:
         with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
             for job_id in ids:
                 pipe.hgetall(key_of_job(job_id))
-            records = pipe.execute()
-        return [job for record in records if (job := _parse_record(record)) is not None]
+            return pipe.execute()
 
     def count(self, state: State) -> int:
-        """Number of jobs of all tenants in a state."""
-        with self._redis_client.connection() as redis:
-            return redis.zcard(key_of_state(state))
+        """Number of jobs of all tenants in a state, with those in the history."""
+        with self._redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+            pipe.zcard(key_of_state(state))
+            pipe.get(key_of_history(state))
+            return sum(int(count or 0) for count in pipe.execute())
 
     def count_queued(self, tenant: str) -> tuple[int, int]:
         """Number of queued jobs of all tenants, and of one tenant."""

@@ -49,6 +49,11 @@ def key_of_state(state: State) -> str:
     return key(f"state:{state}")
 
 
+def key_of_history(state: State) -> str:
+    """Key of the number of ended jobs in a state whose records were moved into the history."""
+    return key(f"history:{state}")
+
+
 def key(name: str) -> str:
     """A key of this service."""
     return PREFIX + name

@@ -48,9 +48,9 @@ class JobStore:
         self.bucket.put(layout.open_marker(job_id), b"", media_type=JSON)
         self.bucket.put_document(layout.job_request(job_id), spec)
 
-    def list_jobs(self) -> Iterator[str]:
-        """Ids of all jobs of which anything is stored, the oldest first."""
-        return self.bucket.folders(layout.JOBS)
+    def list_jobs(self, after: str = "") -> Iterator[str]:
+        """Ids of all jobs of which anything is stored, the oldest first; with an id, only those that follow it."""
+        return self.bucket.folders(layout.JOBS, after)
 
     def load_spec(self, job_id: str) -> bytes:
         """The stored request, not validated. Raises `Missing`."""
@@ -59,6 +59,10 @@ class JobStore:
     def list_open(self) -> Iterator[str]:
         """Ids of all jobs that have not finished, and of some that have just finished."""
         return (key.removeprefix(layout.OPEN_JOBS) for key in self.bucket.keys(layout.OPEN_JOBS))
+
+    def is_open(self, job_id: str) -> bool:
+        """Whether a job has not finished, or has just finished."""
+        return self.has(layout.open_marker(job_id))
 
     def close(self, job_id: str) -> None:
         """Removes the mark that a job is open."""
@@ -169,6 +173,11 @@ class JobStore:
         folder = layout.manifests(job_id)
         key = f"{folder}{fence}.json" if fence else self._find_latest(folder)
         return None if key is None else self.bucket.get_document(key, Manifest)
+
+    def find_manifest_fence(self, job_id: str) -> int:
+        """The fence of the manifest that counts; 0 if the job has none."""
+        latest = self._find_latest(layout.manifests(job_id))
+        return 0 if latest is None else _read_fence(latest)
 
     def _find_latest(self, prefix: str) -> str | None:
         """The key with the highest fence."""

@@ -8,6 +8,8 @@ jobs/{id}/attempts/{fence}/{name}       artifacts, by the fence of the attempt t
 jobs/{id}/checkpoints/{shard}/{fence}   checkpoints of a shard
 jobs/{id}/parts/{shard}/{fence}.json    result of a shard, if the job has several
 jobs/{id}/manifests/{fence}.json        written last; without one, the job has not finished; the highest fence counts
+history/{tenant}/days/{day}.json        header of the history of a day: its segments, and what can be found in each
+history/{tenant}/rows/{day}/{segment}   a segment: up to a thousand ended jobs that were created on this day
 expired/{id}                            marks a job whose result was deleted by retention; contains its tenant
 images/{tenant}/{sha256}                an uploaded image; with .json, its size and format
 archives/{tenant}/{sha256}              an uploaded ZIP archive of images; with .json, the number of its images
@@ -36,6 +38,7 @@ PREFIXES = (
     "open",
     "keys",
     "jobs",
+    "history",
     "expired",
     "images",
     "archives",
@@ -57,6 +60,7 @@ PREFIXES = (
 OPEN_JOBS = "open/"
 IDEMPOTENCY_KEYS = "keys/"
 JOBS = "jobs/"
+HISTORY = "history/"
 IMAGES = "images/"
 ARCHIVES = "archives/"
 WEIGHTS = "weights/"
@@ -116,6 +120,26 @@ def shard_results(job_id: str, shard: int) -> str:
 def manifests(job_id: str) -> str:
     """Prefix of the manifests of a job."""
     return f"{job_folder(job_id)}manifests/"
+
+
+def history_days(tenant: str) -> str:
+    """Prefix of the headers of the days in a tenant's history."""
+    return f"{HISTORY}{tenant}/days/"
+
+
+def history_day(tenant: str, day: str) -> str:
+    """Key of the header of one day in a tenant's history."""
+    return f"{history_days(tenant)}{day}.json"
+
+
+def history_segments(tenant: str) -> str:
+    """Prefix of all segments of a tenant's history."""
+    return f"{HISTORY}{tenant}/rows/"
+
+
+def history_segment(tenant: str, day: str, name: str) -> str:
+    """Key of a segment of one day in a tenant's history."""
+    return f"{history_segments(tenant)}{day}/{name}"
 
 
 def expired_marker(job_id: str) -> str:

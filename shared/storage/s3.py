@@ -31,6 +31,8 @@ JSON = "application/json"
 CHUNK = 1 << 18
 LARGE = 1 << 20
 """An object of this size may take longer than the attempts of a small call."""
+AFTER_SLASH = "0"
+"""The character after the slash: keys that follow `name0` follow all keys in the folder `name`."""
 PROBE = "setup/ready"
 """The object with which `check` tests reading and writing."""
 
@@ -215,10 +217,16 @@ class Bucket:
             for item in page.get("Contents", []):
                 yield Stored(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        """The parts of all keys between `prefix` and the next slash, in lexicographic order; each of them once."""
+    def folders(self, prefix: str, after: str = "") -> Iterator[str]:
+        """The parts of all keys between `prefix` and the next slash, in lexicographic order; each of them once.
+
+        Args:
+            prefix: The prefix.
+            after: Only parts that follow this one.
+        """
         paginator = self._client.get_paginator("list_objects_v2")
-        pages = iter(paginator.paginate(Bucket=self._name, Prefix=prefix, Delimiter="/"))
+        start = cast("Any", {"StartAfter": f"{prefix}{after}{AFTER_SLASH}"} if after else {})
+        pages = iter(paginator.paginate(Bucket=self._name, Prefix=prefix, Delimiter="/", **start))
         while page := self._run(prefix, lambda: next(pages, None)):
             for item in page.get("CommonPrefixes", []):
                 yield item["Prefix"].removeprefix(prefix).removesuffix("/")

@@ -18,7 +18,12 @@ from celery import Celery
 from archetype.contract.job import State
 from shared.catalogue.registrations import RegistrationCache
 from shared.errors import AttemptsExhausted, ObjectRefused, Problem, Unavailable, UnsupportedFormat
+from shared.history.history import History
+from shared.history.job_list import JobList
+from shared.history.segments import Segments
+from shared.lifecycle.fill_history import fill_history
 from shared.lifecycle.finish import finish_job, save_shard_result, to_cancelled, to_finished
+from shared.lifecycle.move_ended import move_ended
 from shared.lifecycle.rebuild import is_abandoned_submission, rebuild
 from shared.lifecycle.release_checks import delete_refused, resume_checks
 from shared.lifecycle.retention import expire, expire_old
@@ -44,7 +49,10 @@ RETENTION_SECONDS = 3600.0
 """Time between two counts of everything that is stored, after which tenants that store too much lose results."""
 
 RETENTION_LOCK_SECONDS = 60.0
-"""After this time without a sign of the worker that deletes results, another one does."""
+"""After this time without a sign of the worker that deletes results, or moves ended jobs, another one does."""
+
+HISTORY_SECONDS = 60.0
+"""Longest time between two searches for ended jobs to move into the history."""
 
 MAX_SWEEPERS = 3
 """Number of workers that run the recovery, however many workers there are."""
@@ -233,9 +241,20 @@ class Recovery:
         Args:
             kept: Ids of old jobs that are kept, for the next call.
         """
-        expire_old(self.storage, self.job_index, self.settings, kept)
+        expire_old(self.storage, self.job_list, self.settings, kept)
         if self.locks.take_turn("retention", RETENTION_SECONDS):
-            expire(self.storage, self.job_index, self.settings)
+            expire(self.storage, self.job_list, self.settings)
+
+    def move_ended(self) -> None:
+        """Moves jobs that ended some minutes ago from Redis into the history, and adds what is missing there."""
+        needed = {earlier for after in self.claims.list_blocked().values() for earlier in after}
+        move_ended(self.storage, self.job_list, self.settings, needed)
+        fill_history(self.storage, self.job_list)
+
+    @cached_property
+    def job_list(self) -> JobList:
+        """The records in Redis together with the history."""
+        return JobList(self.job_index, History(Segments(self.storage.bucket), self.locks))
 
     def send_release_checks(self) -> None:
         """Sends the messages of registered releases that are not decided again, and deletes old refused ones."""
@@ -295,6 +314,7 @@ class RecoveryThreads:
             "sweeper": [self._sweep],
             "reconciler": [self._reconcile, self._send_release_checks],
             "retention": [self._expire],
+            "history": [self._move_ended],
         }
         self._threads = [
             threading.Thread(target=self._run, args=(functions,), name=name, daemon=True)
@@ -355,3 +375,11 @@ class RecoveryThreads:
         with self._recovery.locks.try_renewed_lock("retention", RETENTION_LOCK_SECONDS) as held:
             if held is not None:
                 self._recovery.expire_results(self._kept)
+
+    def _move_ended(self) -> None:
+        seconds = min(HISTORY_SECONDS, max(1, self._recovery.settings.history_seconds))
+        if not self._has_place or not self._recovery.locks.take_turn("history", seconds):
+            return
+        with self._recovery.locks.try_renewed_lock("history", RETENTION_LOCK_SECONDS) as held:
+            if held is not None:
+                self._recovery.move_ended()

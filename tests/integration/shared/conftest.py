@@ -6,6 +6,9 @@ import pytest
 import redis
 
 from deploy.local import Stack
+from shared.history.history import History
+from shared.history.job_list import JobList
+from shared.history.segments import Segments
 from shared.queue.claims import Claims
 from shared.settings import Settings
 from shared.state.idempotency import IdempotencyKeys
@@ -55,6 +58,12 @@ def storage(stack: Stack) -> JobStore:
     bucket = Bucket(stack.settings.model_copy(update={"s3_bucket": "storage-tests"}))
     bucket.create()
     return JobStore(bucket)
+
+
+@pytest.fixture
+def job_list(storage: JobStore, job_index: JobIndex, locks: Locks) -> JobList:
+    """The records in Redis and the history in the store, as a process that has read nothing sees them."""
+    return JobList(job_index, History(Segments(storage.bucket), locks))
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,14 @@ from archetype.contract.job import State, now
 from archetype.contract.request import Audit
 from deploy.local import Stack
 from shared.errors import Unavailable
+from shared.history.history import History
+from shared.history.job_list import JobList
+from shared.history.segments import Segments
 from shared.lifecycle.finish import to_finished
 from shared.lifecycle.retention import expire, expire_old
 from shared.settings import Settings
 from shared.state.job_index import JobIndex
+from shared.state.locks import Locks
 from shared.state.redis_client import RedisClient
 from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
@@ -72,18 +76,18 @@ def store_result(
 
 
 def test_the_retention_time_begins_when_a_job_ends(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings
 ) -> None:
     waited, old = place(20, waited=20), place(31, waited=20)
-    assert expire(storage, job_index, settings) == [old]
+    assert expire(storage, job_list, settings) == [old]
     assert storage.load_manifest(waited)
     assert not storage.has_expired(waited, "default")
     a_day = settings.model_copy(update={"retention_seconds": 86_400})
-    assert expire(storage, job_index, a_day) == [waited]
+    assert expire(storage, job_list, a_day) == [waited]
 
 
 def test_a_result_without_the_time_of_its_end_expires_by_its_acceptance(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings
 ) -> None:
     old, fresh = (place(days) for days in (40, 20))
     for job_id in (old, fresh):
@@ -92,33 +96,33 @@ def test_a_result_without_the_time_of_its_end_expires_by_its_acceptance(
         accepted = now() - timedelta(days=40 if job_id == old else 20)
         job = manifest.job.model_copy(update={"finished_at": None, "created_at": accepted})
         storage.save_manifest(manifest.model_copy(update={"job": job}))
-    assert expire(storage, job_index, settings) == [old]
+    assert expire(storage, job_list, settings) == [old]
     assert storage.load_manifest(fresh)
 
 
-def test_a_tag_does_not_keep_a_result(place: Place, storage: JobStore, job_index: JobIndex, settings: Settings) -> None:
+def test_a_tag_does_not_keep_a_result(place: Place, storage: JobStore, job_list: JobList, settings: Settings) -> None:
     tagged, member, audit = place(40, tags=["audit"]), place(40, mark=True), place(40, mark=True, method="audit")
-    assert expire(storage, job_index, settings) == [tagged]
+    assert expire(storage, job_list, settings) == [tagged]
     assert all(storage.load_manifest(job_id) for job_id in (member, audit))
 
 
 def test_a_tenant_that_stores_too_much_loses_its_own_results_only(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings
 ) -> None:
     hers = place(6, tenant="alice")
     kept = [place(5, tenant="mallory", mark=True, method="audit") for _ in range(3)]
     oldest, newest = place(4, tenant="mallory", tags=["audit"]), place(1, tenant="mallory", tags=["audit"])
     limited = settings.model_copy(update={"retention_bytes": 25_000})
-    assert expire(storage, job_index, limited) == [oldest, newest]
+    assert expire(storage, job_list, limited) == [oldest, newest]
     assert all(storage.load_manifest(job_id) for job_id in (hers, *kept))
 
 
 def test_the_maximum_of_one_tenant_deletes_its_oldest_results(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings
 ) -> None:
     first, _, hers = (place(3, tenant="mallory"), place(2, tenant="mallory"), place(9, tenant="alice"))
     limited = settings.model_copy(update={"tenant_retention_bytes": 15_000})
-    assert expire(storage, job_index, limited) == [first]
+    assert expire(storage, job_list, limited) == [first]
     assert storage.load_manifest(hers)
 
 
@@ -132,23 +136,23 @@ def calls(storage: JobStore) -> list[str]:
 
 
 def test_a_search_for_old_results_lists_no_objects_of_young_ones(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, calls: list[str]
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings, calls: list[str]
 ) -> None:
     for _ in range(12):
         place(1)
     calls.clear()
-    assert expire_old(storage, job_index, settings, set()) == []
+    assert expire_old(storage, job_list, settings, set()) == []
     assert calls == ["ListObjectsV2"]
 
 
 def test_the_objects_of_an_old_result_are_deleted_in_batches(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, calls: list[str]
+    place: Place, storage: JobStore, job_index: JobIndex, job_list: JobList, settings: Settings, calls: list[str]
 ) -> None:
     old, young = place(40), place(1)
     for number in range(100):
         storage.save_artifact(old, 1, f"{number}.png", b"a", media_type="image/png")
     calls.clear()
-    assert expire_old(storage, job_index, settings, set()) == [old]
+    assert expire_old(storage, job_list, settings, set()) == [old]
     assert list(storage.bucket.keys(f"jobs/{old}/")) == []
     assert storage.load_manifest(young)
     assert storage.has_expired(old, "default")
@@ -157,14 +161,14 @@ def test_the_objects_of_an_old_result_are_deleted_in_batches(
 
 
 def test_results_of_audits_are_read_once_by_the_search_for_old_results(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, calls: list[str]
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings, calls: list[str]
 ) -> None:
     kept, member, audit = set[str](), place(41, mark=True), place(40, mark=True, method="audit")
     earlier = place(40, mark=None, tags=["audit"])
-    assert expire_old(storage, job_index, settings, kept) == []
+    assert expire_old(storage, job_list, settings, kept) == []
     assert kept == {member, audit, earlier}
     calls.clear()
-    assert expire_old(storage, job_index, settings, kept) == []
+    assert expire_old(storage, job_list, settings, kept) == []
     assert calls == ["ListObjectsV2"]
 
 
@@ -172,13 +176,13 @@ def test_results_of_audits_are_read_once_by_the_search_for_old_results(
 def test_a_manifest_that_cannot_be_read_stops_no_other_deletion(
     place: Place,
     storage: JobStore,
-    job_index: JobIndex,
+    job_list: JobList,
     settings: Settings,
-    search: Callable[[JobStore, JobIndex, Settings], list[str]],
+    search: Callable[[JobStore, JobList, Settings], list[str]],
 ) -> None:
     damaged, old = place(41), place(40)
     storage.bucket.put(f"jobs/{damaged}/manifests/2.json", b"{}", media_type="application/json")
-    assert search(storage, job_index, settings) == [old]
+    assert search(storage, job_list, settings) == [old]
     assert storage.load_manifest(damaged, 1)
 
 
@@ -187,15 +191,17 @@ def test_old_results_are_deleted_although_the_memory_of_redis_is_full(
     storage: JobStore,
     settings: Settings,
     tmp_path: Path,
-    search: Callable[[JobStore, JobIndex, Settings], list[str]],
+    search: Callable[[JobStore, JobList, Settings], list[str]],
 ) -> None:
     with run_redis(tmp_path) as (url, _):
-        job_index = JobIndex(RedisClient(settings.model_copy(update={"redis_url": url})))
+        redis_client = RedisClient(settings.model_copy(update={"redis_url": url}))
+        job_index = JobIndex(redis_client)
+        job_list = JobList(job_index, History(Segments(storage.bucket), Locks(redis_client)))
         known, unknown, young = (store_result(storage, days) for days in (42, 41, 1))
         for manifest in (known, young):
             job_index.save_finished(manifest)
         with filled(url):
-            assert search(storage, job_index, settings) == [known.job.id, unknown.job.id]
+            assert search(storage, job_list, settings) == [known.job.id, unknown.job.id]
             assert job_index.find(known.job.id) is None
         assert job_index.find(young.job.id) is not None
 
@@ -206,7 +212,7 @@ def make_audit(members: dict[str, str]) -> dict[str, object]:
 
 
 def test_members_of_audits_of_an_earlier_version_are_found_by_the_records_of_the_audits(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings
 ) -> None:
     earlier = {"mark": None, "tags": ["audit"]}
     tagged = place(43, **earlier)
@@ -215,28 +221,29 @@ def test_members_of_audits_of_an_earlier_version_are_found_by_the_records_of_the
     place(40, mark=None, **make_audit({"subject/class_models": repeated}))  # it was run again: no record names it
     storage.save_audit_id("default", "digest", audit)
     storage.save_member_id("default", "digest", listed)
-    assert expire(storage, job_index, settings) == [tagged]
+    assert expire(storage, job_list, settings) == [tagged]
     assert all(storage.load_manifest(job_id) for job_id in (recorded, listed, repeated))
 
 
 def test_a_request_that_cannot_be_read_for_a_while_does_not_delete_a_member_of_an_audit(
-    place: Place, storage: JobStore, job_index: JobIndex, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    place: Place, storage: JobStore, job_list: JobList, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member = place(40, mark=True)
     monkeypatch.setattr(JobStore, "load_spec", lambda *_: (_ for _ in ()).throw(Unavailable("away")))
     with pytest.raises(Unavailable):
-        expire(storage, job_index, settings)
+        expire(storage, job_list, settings)
     monkeypatch.undo()
-    assert expire(storage, job_index, settings) == []
+    assert expire(storage, job_list, settings) == []
     newer = storage.bucket.get(f"jobs/{member}/request.json").replace(b'"format":2', b'"format":99')
     storage.bucket.put(f"jobs/{member}/request.json", newer, media_type="application/json")
-    assert expire(storage, job_index, settings) == []
+    assert expire(storage, job_list, settings) == []
 
 
 def test_jobs_that_may_be_members_are_kept_until_redis_knows_all_audits(
     place: Place,
     storage: JobStore,
     job_index: JobIndex,
+    job_list: JobList,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -246,5 +253,5 @@ def test_jobs_that_may_be_members_are_kept_until_redis_knows_all_audits(
         assert manifest is not None
         job_index.delete(manifest.job)
     monkeypatch.setattr("shared.lifecycle.retention.MAX_REINDEXED", 1)
-    assert expire(storage, job_index, settings) == [old]
-    assert expire(storage, job_index, settings) == [tagged]
+    assert expire(storage, job_list, settings) == [old]
+    assert expire(storage, job_list, settings) == [tagged]

@@ -248,7 +248,7 @@ def test_a_recovery_whose_clock_is_ahead_deletes_nothing_early(
     lab.storage.bucket.put(f"open/{new_job_id()}", b"", media_type="text/plain")
     lab.storage.save_registration(Registration(entry=refused, state=RegistrationState.REFUSED))
     set_wrong(monkeypatch, timedelta(days=60))
-    assert retention.expire(lab.storage, lab.job_index, lab.settings) == []
+    assert retention.expire(lab.storage, lab.recovery.job_list, lab.settings) == []
     lab.recovery.reconcile()
     lab.recovery.send_release_checks()
     assert lab.storage.load_manifest(fresh)
@@ -320,7 +320,7 @@ def finished(lab: RecoveryLab, days: float = 0, **changes: object) -> str:
 def test_results_expire_by_age_except_those_of_audits_and_of_jobs_that_have_not_ended(lab: RecoveryLab) -> None:
     old, audit, fresh = finished(lab, 40), finished(lab, 40, method="audit"), finished(lab)
     waiting = lab.queue()
-    assert retention.expire(lab.storage, lab.job_index, lab.settings) == [old]
+    assert retention.expire(lab.storage, lab.recovery.job_list, lab.settings) == [old]
     assert lab.storage.has_expired(old, "default")
     assert lab.job_index.find(old) is None
     assert all(lab.storage.load_manifest(job_id) for job_id in (audit, fresh))
@@ -330,7 +330,7 @@ def test_results_expire_by_age_except_those_of_audits_and_of_jobs_that_have_not_
 def test_the_oldest_results_expire_first_if_all_results_are_too_large(lab: RecoveryLab) -> None:
     first, second, third = (finished(lab, days) for days in (3, 2, 1))
     settings = lab.settings.model_copy(update={"retention_bytes": 15_000})
-    assert retention.expire(lab.storage, lab.job_index, settings) == [first, second]
+    assert retention.expire(lab.storage, lab.recovery.job_list, settings) == [first, second]
     assert lab.storage.load_manifest(third)
 
 
@@ -344,9 +344,9 @@ def from_newer_version(lab: RecoveryLab, days: float) -> str:
 
 def test_a_manifest_of_a_newer_version_is_kept_and_delays_no_other_job(lab: RecoveryLab) -> None:
     newer, old = from_newer_version(lab, 41), finished(lab, 40)
-    assert retention.expire(lab.storage, lab.job_index, lab.settings) == [old]
+    assert retention.expire(lab.storage, lab.recovery.job_list, lab.settings) == [old]
     lab.redis.flushdb()
-    retention.expire(lab.storage, lab.job_index, lab.settings)
+    retention.expire(lab.storage, lab.recovery.job_list, lab.settings)
     assert list(lab.storage.bucket.keys(f"jobs/{newer}/"))
 
     blocked = make_spec().model_copy(update={"after": [newer]})
@@ -478,10 +478,10 @@ def test_leases_expire_while_the_jobs_are_compared_with_a_slow_store(behind_prox
 
 def test_idempotency_keys_expire(lab: RecoveryLab) -> None:
     lab.storage.save_idempotency_key("default", "key", "job")
-    retention.expire(lab.storage, lab.job_index, lab.settings)
+    retention.expire(lab.storage, lab.recovery.job_list, lab.settings)
     assert lab.storage.find_idempotency_key("default", "key") == "job"
     settings = lab.settings.model_copy(update={"idempotency_seconds": -5})
-    retention.expire(lab.storage, lab.job_index, settings)
+    retention.expire(lab.storage, lab.recovery.job_list, settings)
     assert lab.storage.find_idempotency_key("default", "key") is None
 
 
