@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000], help="sizes of the fleets")
     parser.add_argument("--seconds", type=float, default=60, help="simulated time of each fleet")
+    parser.add_argument("--warm-up", type=float, default=10, help="simulated time before, in which batches fill")
     parser.add_argument("--jobs", type=int, help="simulate so many jobs of the largest fleet instead; a million: hours")
     parser.add_argument("--load", type=float, default=1.0, help="jobs that arrive, relative to what the GPUs compute")
     parser.add_argument("--step-ms", type=float, default=20, help="time of a step of 32 slots")
@@ -36,7 +37,7 @@ def main() -> None:
 
 def measure(workers: int, options: argparse.Namespace) -> Measured:
     """Simulates a fleet."""
-    scale = Scale(workers, options.seconds, options.load, GpuSpeed(options.step_ms / 1000))
+    scale = Scale(workers, options.seconds, options.load, GpuSpeed(options.step_ms / 1000), options.warm_up)
     if options.jobs is not None:
         scale = replace(scale, seconds=options.jobs / scale.job_rate)
     with prepared(scale) as simulation:

@@ -26,7 +26,7 @@ LOAD_SECONDS = 2.0
 CHECKPOINT = bytes(1000)
 
 PASSES_AT_ONCE = 5
-"""Passes of a simulated step, so that the benchmark takes minutes: workers look for more shards every 100 ms at most."""
+"""Passes of a simulated step, so that the benchmark takes minutes; workers look for shards every 100 ms at most."""
 
 
 @dataclass(frozen=True)

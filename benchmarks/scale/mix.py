@@ -10,7 +10,10 @@ from shared.storage.documents import JobSpec
 from worker.optimization.ascent_files import wants_extras
 
 TENANTS = 10
-RELEASES = 12
+RELEASE_NAMES = tuple(f"model-{number}@1" for number in range(12))
+LANES = 2 * len(RELEASE_NAMES)
+"""One for each release and method."""
+
 STEPS = 130
 """Steps of a class visualization: the default recipe has 128."""
 
@@ -79,7 +82,7 @@ def draw_job(generator: random.Random, moment: datetime) -> JobSpec:
         moment: When it is accepted.
     """
     (kind,) = generator.choices(MIX, [kind.share for kind in MIX])
-    items, release = generator.randint(*kind.items), f"model-{generator.randrange(RELEASES)}@1"
+    items, release = generator.randint(*kind.items), generator.choice(RELEASE_NAMES)
     tenant = min(int(generator.expovariate(0.4)), TENANTS - 1)  # the first tenant sends a third of all jobs
     shards = math.ceil(items / kind.size)
     edges = [items * number // shards for number in range(shards + 1)]

@@ -20,7 +20,7 @@ from benchmarks.scale.clock import SimulatedClock, replaced_time
 from benchmarks.scale.gpu import GpuSpeed, Preparation, replaced_gpu
 from benchmarks.scale.messages import Messages
 from benchmarks.scale.metered_redis import CallCosts, MeteredClaims, MeteredRedisClient, RedisMeter
-from benchmarks.scale.mix import MEAN_SLOT_STEPS, RELEASES
+from benchmarks.scale.mix import LANES, MEAN_SLOT_STEPS, RELEASE_NAMES
 from benchmarks.scale.redis_server import RedisServer, run_redis
 from benchmarks.scale.workers import Fleet
 from shared.catalogue.release import Release
@@ -36,6 +36,8 @@ from worker.execution.worker_context import WorkerContext
 LOSSES_PER_HOUR = 0.01
 """Part of the workers that lose their machine per hour."""
 
+JOBS_PER_LANE = 20
+
 UPGRADE_SECONDS = 3600.0
 """Time of a rolling upgrade of the whole fleet."""
 
@@ -49,7 +51,7 @@ class Scale:
         seconds: Simulated time that is measured.
         load: Jobs that arrive, as a part of what the GPUs can compute.
         speed: How fast the GPUs are.
-        warm_up: Simulated time before, in which the queue fills and networks are loaded.
+        warm_up: Simulated time before, in which batches fill.
         least_lost: Number of workers that are lost at least, also in a short simulation.
     """
 
@@ -57,13 +59,18 @@ class Scale:
     seconds: float
     load: float = 1.0
     speed: GpuSpeed = field(default_factory=GpuSpeed)
-    warm_up: float = 20.0
+    warm_up: float = 10.0
     least_lost: int = 1
 
     @property
     def job_rate(self) -> float:
         """Jobs that arrive per second."""
         return self.load * self.workers * self.speed.rate / MEAN_SLOT_STEPS
+
+    @property
+    def backlog(self) -> int:
+        """Jobs that wait at the beginning: work for ten seconds, and enough in each lane to fill batches."""
+        return max(int(10 * self.job_rate), JOBS_PER_LANE * LANES)
 
     @property
     def loss_rate(self) -> float:
@@ -139,8 +146,8 @@ class Simulation:
         """Runs the simulation."""
         self._register_releases()
         for _ in range(self._scale.workers):
-            self.fleet.add(after=self.generator.uniform(0, 1))
-        for _ in range(int(self._scale.job_rate * self._scale.warm_up / 2)):  # so that shards always wait
+            self.fleet.add(after=self.generator.uniform(0, 1), loaded=RELEASE_NAMES)
+        for _ in range(self._scale.backlog):
             self.clients.submit()
         self.meter.reset()
         self.clock.spawn(lambda: self.clients.arrive(self._scale.job_rate))
@@ -197,8 +204,10 @@ class Simulation:
 
     def _register_releases(self) -> None:
         storage = self._context.storage
-        for number in range(RELEASES):
-            entry = Release(name=f"model-{number}", release="1", architecture="torchvision:resnet50", classes=["one"])
+        for name in RELEASE_NAMES:
+            entry = Release(
+                name=name.removesuffix("@1"), release="1", architecture="torchvision:resnet50", classes=["one"]
+            )
             storage.save_registration(Registration(entry=entry, state=RegistrationState.ACCEPTED))
 
     def _build_context(self) -> WorkerContext:

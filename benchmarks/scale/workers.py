@@ -1,6 +1,7 @@
 """The simulated fleet: every worker runs the service's own code for lanes, leases, results and recovery."""
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import uuid4
@@ -66,12 +67,17 @@ class Fleet:
         self._messages, self._preparation, self._speed = messages, preparation, speed
         self._registry = WorkerRegistry(context.redis_client)
 
-    def add(self, *, after: float = 0.0) -> None:
-        """Starts a worker."""
+    def add(self, *, after: float = 0.0, loaded: Iterable[str] = ()) -> None:
+        """Starts a worker.
+
+        Args:
+            after: Seconds until it runs.
+            loaded: Releases that it has in memory.
+        """
         name, gpu = f"worker-{uuid4().hex[:8]}", SimulatedGpu(self._clock, self._speed)
         pool = SimulatedPool(self._clock, UPLOADS)
         context = replace(self._context, owner=name, stopping=threading.Event(), uploads=pool)
-        self._preparation.gpus[name], self._preparation.loaded[name] = gpu, set()
+        self._preparation.gpus[name], self._preparation.loaded[name] = gpu, set(loaded)
         self._preparation.read_releases[name] = RegisteredReleases(context.storage, self._clock.read)
         worker = SimulatedWorker(name, context, gpu)
         functions = (partial(self._run_lanes, worker), partial(self._recover, worker))
