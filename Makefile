@@ -95,6 +95,9 @@ bench-service: install ## Measure shared batches, long queues, latency, many cli
 	@$(BIN)/python -m benchmarks.queue.history
 	@$(BIN)/python -m benchmarks.shards.image_jobs --images 2000
 
+scale: install ## Simulate 10, 100 and 1,000 workers with a real Redis, half an hour; a million jobs: SCALE='--workers 1000 --jobs 1000000'
+	@$(BIN)/python -m benchmarks.scale $(SCALE)
+
 bench-quality: install ## Measure whether other networks recognize class visualizations; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
 
@@ -152,4 +155,4 @@ lock: ## Write the lock files with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean
+.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean

@@ -29,6 +29,7 @@ def succeed(worker_context: WorkerContext, attempt: Attempt, metrics: dict[str, 
         Unavailable: Redis or the store does not answer.
     """
     output = attempt.output
+    output.wait_for_files()
     if attempt.is_partial:
         result = ShardResult(
             metrics=metrics,

@@ -1,9 +1,10 @@
 """Renews the leases of running attempts, and detects that one was cancelled, was lost or has run for too long."""
 
+import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -13,10 +14,14 @@ import structlog
 from archetype.contract.job import Progress
 from shared.errors import Problem, TimeLimitExceeded
 from shared.process.liveness import touch_liveness_file
-from shared.queue.claims import Claim, ClaimLost, Claims
+from shared.queue.claims import Claim, ClaimLost, Claims, Renewal
 
 BEAT_SECONDS = 0.5
 """Time between two renewals. A cancellation takes effect after this time plus one step, and within two seconds."""
+
+PART_PROGRESS_SECONDS = 2.0
+"""Time between two renewals that store the progress of one shard of several. Storing it costs Redis more than the rest
+of a renewal, and a job of a thousand shards would do it thousands of times per second."""
 
 HUNG = 70
 """Exit status of a worker that took no step for too long."""
@@ -35,17 +40,20 @@ class Heartbeat:
     is void; what it writes under a void claim has no effect.
 
     Attributes:
+        claims: All claims.
+        claim: The claim whose lease this is.
         progress: The last reported progress.
         checked_at: Time of the last call of `check`, in seconds of the monotonic clock.
     """
 
     def __init__(self, claims: Claims, claim: Claim, *, job_seconds: float) -> None:
-        self._claims = claims
-        self._claim = claim
+        self.claims = claims
+        self.claim = claim
         self._job_seconds = job_seconds
         self._started = self.checked_at = time.monotonic()
         self._cancel_reason: str | None = None
         self._lost = False
+        self._stored_progress_at = -math.inf
         self.progress = Progress()
 
     def report(self, progress: Progress) -> None:
@@ -63,7 +71,7 @@ class Heartbeat:
         """
         self.checked_at = time.monotonic()
         if self._lost:
-            raise ClaimLost(self._claim.ref)
+            raise ClaimLost(self.claim.ref)
         if self._cancel_reason is not None:
             raise Cancelled(self._cancel_reason)
         if self.checked_at - self._started > self._job_seconds:
@@ -80,18 +88,37 @@ class Heartbeat:
             return True
         return False
 
-    def beat(self) -> None:
-        """Renews the lease; if Redis does not answer, the next beat tries again."""
-        try:
-            self._cancel_reason = self._claims.renew(self._claim, self.progress) or self._cancel_reason
-        except ClaimLost:
-            self._lost = True
-        except Problem as problem:
-            log.warning("lease.unrenewed", job_id=self._claim.job_id, error=problem.detail)
+    def note(self, renewal: Renewal) -> None:
+        """Notes the answer to a renewal."""
+        self._lost = self._lost or renewal.is_lost
+        self._cancel_reason = renewal.cancel_reason or self._cancel_reason
+
+    def choose_progress(self) -> Progress:
+        """The progress to store now; an empty one is not stored."""
+        moment = time.monotonic()
+        if self.claim.is_partial and moment - self._stored_progress_at < PART_PROGRESS_SECONDS:
+            return Progress()
+        self._stored_progress_at = moment
+        return self.progress
+
+
+def renew_leases(heartbeats: Sequence[Heartbeat]) -> None:
+    """Renews all leases of a worker with one call; if Redis does not answer, the next beat tries again."""
+    if not heartbeats:
+        return
+    try:
+        renewals = heartbeats[0].claims.renew_all(
+            [(heartbeat.claim, heartbeat.choose_progress()) for heartbeat in heartbeats]
+        )
+    except Problem as problem:
+        log.warning("lease.unrenewed", leases=len(heartbeats), error=problem.detail)
+        return
+    for heartbeat, renewal in zip(heartbeats, renewals, strict=True):
+        heartbeat.note(renewal)
 
 
 class Renewed(Protocol):
-    """What the thread renews: a lease, or the lock of a release check.
+    """What the thread renews besides leases: the lock of a release check.
 
     Attributes:
         checked_at: Time of the last sign that the work goes on, in seconds of the monotonic clock.
@@ -119,15 +146,15 @@ class HeartbeatThread:
         """
         self._step_seconds = step_seconds
         self._liveness_dir = liveness_dir
-        self._heartbeats: list[Renewed] = []
+        self._heartbeats: list[Heartbeat | Renewed] = []
         self._stop = threading.Event()
         self._active_at = time.monotonic()
 
-    def add(self, heartbeat: Renewed) -> None:
+    def add(self, heartbeat: Heartbeat | Renewed) -> None:
         """Renews this lease from now on."""
         self._heartbeats = [*self._heartbeats, heartbeat]
 
-    def remove(self, heartbeat: Renewed) -> None:
+    def remove(self, heartbeat: Heartbeat | Renewed) -> None:
         """Stops renewing this lease."""
         self._heartbeats = [other for other in self._heartbeats if other is not heartbeat]
 
@@ -155,5 +182,11 @@ class HeartbeatThread:
                 # Nothing else ends a thread that does not return. The leases expire, and the shards are returned.
                 os._exit(HUNG)
             touch_liveness_file(self._liveness_dir, "worker")
-            for heartbeat in self._heartbeats:
+            self.renew()
+
+    def renew(self) -> None:
+        """Renews everything once."""
+        renew_leases([heartbeat for heartbeat in self._heartbeats if isinstance(heartbeat, Heartbeat)])
+        for heartbeat in self._heartbeats:
+            if not isinstance(heartbeat, Heartbeat):
                 heartbeat.beat()

@@ -3,11 +3,12 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import structlog
 
 from shared.errors import Unavailable
+from shared.queue.claim_pace import ClaimPace
 from shared.queue.claims import TURN_SECONDS, Claim
 from shared.queue.sharding import UNLIMITED_ROOM
 from shared.state.metrics import MetricBuffer
@@ -76,6 +77,7 @@ class LaneRunner:
         self._counts_written = time.monotonic()
         self._closes_at = time.monotonic() + worker_context.settings.lane_seconds
         self._turn_ends_at = math.inf
+        self._pace = ClaimPace(time.monotonic)
 
     def run(self) -> None:
         """Runs steps until no shard is left and none can be claimed, or until the worker must stop."""
@@ -97,17 +99,13 @@ class LaneRunner:
         while self._is_open():
             occupied = sum(attempt.size for attempt in self.running.attempts)
             room = self._lane.batch - occupied if occupied else UNLIMITED_ROOM
-            if room <= 0:
+            if room <= 0 or not self._pace.is_due(room):
                 return
-            leaves = time.monotonic() > self._turn_ends_at
-            try:
-                claim = self._worker_context.claims.claim(
-                    self._worker_context.owner, lane=self._lane_name, room=room, leaves=leaves
-                )
-            except Unavailable:  # the running attempts go on
-                return
+            claim = self._claim(room)
             if claim is None:
+                self._pace.note_refusal(room)
                 return
+            self._pace.note_claim()
             self.start(claim)
 
     def start(self, claim: Claim) -> None:
@@ -123,6 +121,14 @@ class LaneRunner:
             if claim.resumes and self.running.complete_again(attempt):
                 return
             prepare(self._worker_context, attempt, self._lane)
+
+    def _claim(self, room: int) -> Claim | None:
+        leaves = time.monotonic() > self._turn_ends_at
+        with suppress(Unavailable):  # the running attempts go on
+            return self._worker_context.claims.claim(
+                self._worker_context.owner, lane=self._lane_name, room=room, leaves=leaves
+            )
+        return None
 
     def _is_open(self) -> bool:
         is_stopping = self._worker_context.stopping.is_set()

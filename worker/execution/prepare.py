@@ -149,7 +149,7 @@ def build_context(
         ),
         member_results=MemberResults(spec.request.get("members", {}), storage.load_manifest, storage.bucket.get),
         load_original=partial(worker_context.networks.load_original, release),
-        save=ArtifactWriter(storage, claim, attempt.output),
+        save=ArtifactWriter(storage, claim, attempt.output, worker_context.uploads),
         output=attempt.output,
         show=PreviewWriter(Events(worker_context.redis_client), claim.job_id),
         executor=lane.executor,

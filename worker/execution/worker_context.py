@@ -1,6 +1,7 @@
 """The context of a worker process: its connections, networks and settings, set up once."""
 
 import threading
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +16,12 @@ from shared.storage.job_store import JobStore
 from shared.storage.outbox import Outbox
 from worker.models.loader import ModelCache
 from worker.models.plan_cache import PlanCache
+from worker.output.artifacts import UPLOADS
+
+
+def create_uploads() -> Executor:
+    """Creates the threads that store artifacts."""
+    return ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload")
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class WorkerContext:
 
     Attributes:
         owner: Name of this process in claims.
+        uploads: Threads that store artifacts.
         stopping: Set when the worker must return its shards and stop.
     """
 
@@ -38,4 +46,5 @@ class WorkerContext:
     plans: PlanCache
     device: torch.device
     owner: str = "worker"
+    uploads: Executor = field(default_factory=create_uploads)
     stopping: threading.Event = field(default_factory=threading.Event)

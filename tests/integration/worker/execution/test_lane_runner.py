@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from archetype.contract.job import State
+from shared.queue.claims import Claims
 from tests.support.lane_workplace import LaneWorkplace
 from worker.execution.lane_runner import run_next_lane
 
@@ -33,6 +34,44 @@ def test_a_lane_that_was_open_for_long_claims_no_more_and_another_lane_runs_next
     assert lanes.result(lonely).state is State.SUCCEEDED
     lanes.work()
     assert all(lanes.result(job_id).state is State.SUCCEEDED for job_id in popular)
+
+
+@pytest.fixture
+def claims_at(lanes: LaneWorkplace, at_step: Any, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the worker asked for a shard, in seconds, on a clock on which a step takes ten milliseconds."""
+    seconds, asked = [0.0], list[float]()
+    monkeypatch.setattr("worker.execution.lane_runner.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    claim = Claims.claim
+
+    def note_and_claim(self: Claims, owner: str, **options: Any) -> Any:
+        asked.append(seconds[0])
+        return claim(self, owner, **options)
+
+    def take_a_step() -> None:
+        seconds[0] += 0.01
+
+    monkeypatch.setattr(Claims, "claim", note_and_claim)
+    for step in range(1000):
+        at_step(step, take_a_step)
+    return asked
+
+
+def test_a_worker_asks_redis_for_more_at_most_four_times_per_second_while_its_lane_is_empty(
+    lanes: LaneWorkplace, claims_at: list[float]
+) -> None:
+    lanes.submit([0], params={"steps": 500, "extras": False})
+    run_next_lane(lanes.worker_context())
+    assert len([moment for moment in claims_at if 1 <= moment < 4]) <= 12  # of three hundred steps
+
+
+def test_a_job_joins_a_running_batch_within_a_quarter_of_a_second(
+    lanes: LaneWorkplace, claims_at: list[float], batches: list[int], at_step: Any
+) -> None:
+    lanes.submit([0], params={"steps": 500, "extras": False})
+    at_step(300, lambda: lanes.submit([1], params={"steps": 500, "extras": False}))
+    run_next_lane(lanes.worker_context())
+    assert claims_at
+    assert 300 < batches.index(2) <= 300 + 25 + 1
 
 
 def test_a_worker_leaves_its_lane_when_another_tenant_has_waited(
