@@ -35,7 +35,7 @@ def submit(stage: Stage, ledger: Ledger, receiver: Receiver, name: str) -> None:
     tried = len(receiver.paths)
     for number in range(2 if stage.short else 10):
         request = small(stage.random).model_copy(update={"webhook": receiver.url})
-        ledger.insist(request, key=f"outage-{stage.seed}-{receiver.port}-{name}-{number}")
+        ledger.insist(request, key=f"outage-{stage.seed}-{receiver.port}-{name.replace(" ", "-")}-{number}")
     ledger.wait_until(lambda: len(receiver.paths) > tried, seconds=60)
 
 

@@ -73,7 +73,7 @@ def test_a_full_redis_refuses_new_work_but_not_reading_and_deleting(stack: Stack
         check_refusal(http.post("/v1/audits", json={"model": "shapes", "plan": PLAN}))
         assert submit(http, "before").json["id"] == job_id
         assert http.get(f"/v1/jobs/{job_id}").json["state"] == "succeeded"
-        assert [job["id"] for job in http.get("/v1/jobs").json["items"]] == [job_id]
+        assert http.get("/v1/jobs").json["items"][0]["id"] == job_id  # jobs of other tests are in the store
         assert http.delete(f"/v1/jobs/{job_id}").status_code == 204
         assert http.get(f"/v1/jobs/{job_id}").status_code == 404
     wait_until(lambda: submit(http, "new").status_code == 202, message="new work is refused although there is memory")
