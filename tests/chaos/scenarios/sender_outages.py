@@ -16,13 +16,13 @@ def run(stage: Stage, ledger: Ledger) -> None:
     receiver = Receiver(free_port(), answer=503)
     receiver.start()
     try:
-        for name, outage in (("Redis", lose_redis), ("the store", lose_store)):
+        for name, outage in (("redis", lose_redis), ("store", lose_store)):
             submit(stage, ledger, receiver, name)
             outage(stage)
             ledger.begin_recovery()
-            submit(stage, ledger, receiver, f"after {name}")
+            submit(stage, ledger, receiver, f"after-{name}")
         receiver.answer = 200
-        submit(stage, ledger, receiver, "at the end")
+        submit(stage, ledger, receiver, "end")
         ledger.settle(seconds=60)
         ledger.wait_until(lambda: set(receiver.ids()) >= set(ledger.entries), seconds=SETTLE_SECONDS)
         check_messages(receiver, ledger)
@@ -35,7 +35,7 @@ def submit(stage: Stage, ledger: Ledger, receiver: Receiver, name: str) -> None:
     tried = len(receiver.paths)
     for number in range(2 if stage.short else 10):
         request = small(stage.random).model_copy(update={"webhook": receiver.url})
-        ledger.insist(request, key=f"outage-{stage.seed}-{receiver.port}-{name.replace(" ", "-")}-{number}")
+        ledger.insist(request, key=f"outage-{stage.seed}-{receiver.port}-{name}-{number}")
     ledger.wait_until(lambda: len(receiver.paths) > tried, seconds=60)
 
 
