@@ -50,9 +50,9 @@ def version() -> str:
     return VERSION
 
 
-def preset_image(preset: str) -> str | None:
-    """Returns the URL of the example image of a preset, or None if it has none."""
-    name = f"preset-{preset}.webp"
+def preset_image(method: str, preset: str) -> str | None:
+    """Returns the URL of the example image of a preset of a method, or None if it has none."""
+    name = f"preset-{method}-{preset}.webp"
     exists = (resources.files("api.web") / "static" / name).is_file()
     return url_for("page.static", filename=name, v=VERSION) if exists else None
 

@@ -18,6 +18,7 @@ from api.web.frames import count_frames, cut_frame
 from api.web.gallery import GalleryItem, arrange_gallery, cut_page, find_overview, list_rest
 from api.web.layout import set_up_pages
 from api.web.snippets import write_snippets
+from api.web.titles import write_title
 from archetype.contract.api_key import Scope
 from archetype.contract.job import Job, State
 from archetype.contract.model import Preprocessing
@@ -173,6 +174,7 @@ def _render_form(method: str, *, welcome: bool) -> str:
         "selected": next((release for release in releases if release.name == model), releases[0]),
         "recent": _list_recent(tenant, 6),
         "welcome": welcome,
+        "values": {},
     }
     return render_template("page/new.html", **context)
 
@@ -187,7 +189,8 @@ def _build_job_context(job: Job) -> dict[str, Any]:
     """Returns the variables of the template of a job."""
     services = get_services()
     spec = parse_stored(load_spec(services.storage, job.id).request).model_dump(mode="json")  # with all defaults
-    preprocessing = _find_preprocessing(job)
+    release = _find_release(job)
+    preprocessing = release.preprocessing if release else Preprocessing()
     is_whole_view = preprocessing.fit == "stretch" or spec.get("params", {}).get("view") == "whole"
     # The maps of `localization` cover the whole image, the maps of other methods the view of the network.
     whole = job.method == "localization" or is_whole_view
@@ -195,6 +198,7 @@ def _build_job_context(job: Job) -> dict[str, Any]:
     return {
         "job": shorten(job),
         "spec": spec,
+        "title": write_title(spec, release.classes if release else ()),
         "overview": find_overview(job),
         "gallery": arrange_gallery(job),
         "rest": list_rest(job),
@@ -204,11 +208,11 @@ def _build_job_context(job: Job) -> dict[str, Any]:
     }
 
 
-def _find_preprocessing(job: Job) -> Preprocessing:
-    """Returns the preprocessing of the release of a job; the default if the catalogue no longer has the release."""
+def _find_release(job: Job) -> Release | None:
+    """Returns the release of a job; None if the catalogue no longer has it."""
     name, _, version = job.model.partition("@")
     releases = get_services().catalogue.of(job.tenant).releases(name)
-    return next((release.preprocessing for release in releases if release.release == version), Preprocessing())
+    return next((release for release in releases if release.release == version), None)
 
 
 def _pair_items(sides: list[dict[str, Any]]) -> list[tuple[GalleryItem | None, GalleryItem | None]]:

@@ -1,5 +1,6 @@
 // The form of a new job: classes as chips, images by drag and drop, and error messages.
 
+import { readParameters } from "./parameters.js";
 import { call, makeKey } from "./request.js";
 
 const form = document.querySelector("#job");
@@ -132,32 +133,12 @@ if (drop) {
 
 // Submission
 
-function readParameter(field) {
-  const { kind } = field.dataset;
-  const value = kind === "flag" ? String(field.checked) : field.value.trim();
-  if (value === field.dataset.default) return undefined;
-  if (value === "") return null;
-  if (kind === "text") return value;
-  if (kind === "choice") return ["true", "false"].includes(value) || /^\d+$/.test(value) ? JSON.parse(value) : value;
-  try {
-    return JSON.parse(value);
-  } catch {
-    throw new Error(`${field.dataset.param} is not valid JSON: ${value}`);
-  }
-}
-
 function readRequest() {
   const body = { method: form.dataset.method, model: model.value, priority: document.querySelector("#priority").value };
   if (entry) addEnteredTargets();
   if (targets.size) body.targets = [...targets.keys()];
   if (drop) body.images = [...uploads.values()];
-  const params = {};
-  const preset = form.querySelector("[name=preset]:checked");
-  if (preset && !preset.defaultChecked) params.preset = preset.value;
-  for (const field of form.querySelectorAll("[data-param]")) {
-    const value = readParameter(field);
-    if (value !== undefined) params[field.dataset.param] = value;
-  }
+  const params = readParameters();
   if (Object.keys(params).length) body.params = params;
   return body;
 }

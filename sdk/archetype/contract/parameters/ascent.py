@@ -45,6 +45,7 @@ class AscentParameters(ImageParameters):
     """Parameters of methods that optimize from or towards an image. Missing values are taken from the preset."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "timm_vis": {}}
+    APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {"momentum": ("optimizer", ("sgd",))}
 
     preset: Literal["default", "timm_vis"] = Field(
         default="default",
