@@ -153,7 +153,7 @@ SCHEDULE = Schedule(
 ANNOUNCED = Announced(schedule=JOB, outcome=OUTCOME)
 EVENT = RegistryEvent(entity="model_version", action="created", data={"name": "fruit", "version": "3"})
 SECRETS = Secrets(items=[Secret(secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", created_at=WHEN)])  # noqa: S106
-IMAGE = Image(id=DIGEST, format="PNG", width=80, height=80, bytes=11_873)
+IMAGE = Image(id=DIGEST, format="PNG", width=80, height=80, bytes=11_873, name="goldfish.png")
 FIT = Preprocessing(size=(80, 80), mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 
 RESPONSES: list[BaseModel] = [

@@ -48,6 +48,7 @@ class Form:
         has_images: Whether the method takes images.
         targets: Whether the method takes target classes, and whether they are required.
         takes_all: Whether the targets can be all classes.
+        default_top: Number of most probable classes that are used without targets; 0 if the targets cannot be these.
         first: The parameters at the top of the form.
         rest: The other parameters.
         presets: For each preset, the text of the input of every parameter that a preset sets.
@@ -58,9 +59,15 @@ class Form:
     has_images: bool
     targets: TargetUse
     takes_all: bool
+    default_top: int
     first: list[Field]
     rest: list[Field]
     presets: dict[str, dict[str, str]]
+
+    @property
+    def takes_top(self) -> bool:
+        """Whether the targets can be the most probable classes."""
+        return self.default_top > 0
 
     @property
     def label(self) -> str:
@@ -76,6 +83,7 @@ def make_form(method: str) -> Form:
     defaults = write_values(params().model_dump(mode="json"))
     parts = schema["$defs"][params.__name__]["properties"]
     fields = [make_field(name, part, defaults[name], params.APPLIES.get(name)) for name, part in parts.items()]
+    alternatives = properties.get("targets", {}).get("anyOf", [])
     targets: TargetUse = "none"
     if "targets" in properties:
         targets = "required" if "targets" in required else "optional"
@@ -84,7 +92,10 @@ def make_form(method: str) -> Form:
         description=(request_type.__doc__ or "").strip(),
         has_images="images" in properties,
         targets=targets,
-        takes_all={"const": "all", "type": "string"} in properties.get("targets", {}).get("anyOf", []),
+        takes_all={"const": "all", "type": "string"} in alternatives,
+        default_top=(properties["targets"].get("default") or {"top": 1})["top"]
+        if {"$ref": "Top"} in alternatives
+        else 0,
         first=[field for name in FIRST for field in fields if field.name == name],
         rest=[field for field in fields if field.name not in FIRST],
         presets=list_presets(params),

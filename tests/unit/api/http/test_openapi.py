@@ -26,6 +26,7 @@ CALLS = {
     "/v1/images/{image_id}": {"get"},
     "/v1/jobs": {"get", "post"},
     "/v1/jobs/{job_id}": {"delete", "get"},
+    "/v1/jobs/{job_id}/archive": {"get"},
     "/v1/jobs/{job_id}/artifacts": {"get"},
     "/v1/jobs/{job_id}/artifacts/{name}": {"get"},
     "/v1/jobs/{job_id}/cancel": {"post"},

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.web.titles import write_title
+from api.web.results.titles import write_title
 from archetype.contract.request import REQUEST
 
 IMAGES = ["0" * 64, "1" * 64]
