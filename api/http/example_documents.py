@@ -13,6 +13,7 @@ from api.routes.mlflow import RegistryEvent
 from api.services.describe_model import Models, ModelSummary, ModelView, ReleaseView
 from api.services.store_uploads import StoredWeights
 from api.services.trigger_audits import RegistryEventResult
+from api.services.view_atlas import Atlas, AtlasEntry
 from archetype.contract.api_key import IssuedKey, Key, Keys, Limits, NewKey
 from archetype.contract.audit import Audits, AuditView, Estimate, Finding, Member, NewAudit, Trend, TrendPoint
 from archetype.contract.audit_plan import AuditPlan, Probe, Waiver
@@ -189,6 +190,14 @@ RESPONSES: list[BaseModel] = [
             Capability(method="saliency", kind="guided", available=False, reason="the network has no ReLU"),
         ],
         notes=[],
+    ),
+    Atlas(
+        model="shapes@1",
+        classes=12,
+        items=[
+            AtlasEntry(target=TargetClass(index=0, name="lemon"), job=JOB, href=ARTIFACT.href, probability=0.99),
+        ],
+        complete=True,
     ),
     Registration(entry=build_release(NEW_RELEASE, ["apple", "lemon", "pear"], None), registered_at=WHEN, attempt=0),
     Health(status="ok", parts={"redis": "ok", "object store": "ok"}),

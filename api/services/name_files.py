@@ -32,7 +32,7 @@ def find_image_names(job: Job, images: Iterable[str], services: Services) -> dic
     def find(image: str) -> str | None:
         try:
             found = uploads.describe_image(image)
-        except Problem:  # a page and an archive do not fail for a name
+        except (Problem, ValueError):  # neither a page nor an archive fails for a name that cannot be read
             return None
         return found.name if found else None
 

@@ -5,6 +5,7 @@ from flask import render_template
 from api.dependencies import get_services
 from api.http.auth import caller, needs
 from api.http.parsing import read_query
+from api.web.atlas_page import AtlasQuery, build_atlas_context
 from api.web.form_page import FormQuery, build_form_context
 from api.web.job_list import list_recent, make_rows
 from api.web.pages import blueprint
@@ -46,12 +47,13 @@ def list_models() -> str:
 @blueprint.get("/models/<reference>")
 @needs(Scope.READ)
 def show_model(reference: str) -> str:
-    """Shows a model with its layers and classes."""
-    services = get_services()
+    """Shows a model with its layers and classes, and what was drawn of each class."""
+    services, query = get_services(), read_query(AtlasQuery)
     try:
         release = services.catalogue.of(caller().tenant).find(reference)
     except Problem as problem:
         raise NotFound(problem.detail) from problem
     releases = services.catalogue.of(caller().tenant).releases(release.name)
     description = services.storage.load_description(release)
-    return render_template("page/model.html", release=release, releases=releases, description=description)
+    atlas = build_atlas_context(release, query, caller().tenant, services)
+    return render_template("page/model.html", release=release, releases=releases, description=description, **atlas)

@@ -129,6 +129,10 @@ def probes() -> dict[str, list[Call]]:
         ],
         "get /v1/models/{model}/trend": [Call("/v1/models/<model>/trend", status=404)],
         "get /v1/models/{reference}": [Call(f"/v1/models/{name}", status=404) for name in named_models()],
+        "get /v1/models/{reference}/atlas": [
+            *(Call(f"/v1/models/{name}/atlas", status=404) for name in named_models()),
+            Call("/v1/models/shapes/atlas", status=200),
+        ],
         "post /v1/registry/mlflow": [Call("/v1/registry/mlflow", {"entity": "model_version", "action": "created",
                                           "data": {"name": "<model>", "version": "1"}}, status=401)],
         "post /v1/releases": [Call("/v1/releases", {"model": name}, status=422) for name in named_models()],

@@ -67,7 +67,7 @@ def _list_predictions(entry: dict[str, Any]) -> Iterator[Figure]:
         yield Figure("probability", f"{entry['probability']:.1%}", about)
         yield Figure("score", f"{entry['score']:.3g}", "The score of the class before the softmax.")
         yield Figure("rank", str(entry["rank"]), "The rank of the class among all classes; 1 is the predicted class.")
-    verdict = entry.get("verdict") if isinstance(entry.get("verdict"), dict) else entry
+    verdict: dict[str, Any] = entry["verdict"] if isinstance(entry.get("verdict"), dict) else entry
     if verdict.get("predicted") and not isinstance(before, dict) and verdict.get("rank") != 1:
         yield Figure("predicted", _predicted(verdict), "The class that the network predicts, and its probability.")
     for name, prediction in entry.get("judges", {}).items():
@@ -135,7 +135,7 @@ def _index(entry: dict[str, Any]) -> int | None:
 
 
 def _fits(entry: dict[str, Any], layer: str) -> bool:
-    return entry.get("layer", layer) == layer
+    return bool(entry.get("layer", layer) == layer)
 
 
 def _name_layers(entry: dict[str, Any]) -> list[str]:

@@ -40,8 +40,8 @@ def write_targets(targets: Any, classes: Sequence[str] = ()) -> str:
 
 
 def _write_subject(spec: dict[str, Any], params: dict[str, Any], classes: Sequence[str]) -> str:
-    objective = params.get("objective")
-    if spec["method"] == "deep_dream" and objective["kind"] != "class":
+    objective: dict[str, Any] = params["objective"] if spec["method"] == "deep_dream" else {"kind": "class"}
+    if objective["kind"] != "class":
         layer = objective["layer"] or "the default layer"
         return f"of channel {objective['channel']} of {layer}" if objective["kind"] == "channel" else f"of {layer}"
     if spec.get("targets"):

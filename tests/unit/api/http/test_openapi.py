@@ -38,6 +38,7 @@ CALLS = {
     "/v1/models": {"get", "post"},
     "/v1/models/{model}/trend": {"get"},
     "/v1/models/{reference}": {"get"},
+    "/v1/models/{reference}/atlas": {"get"},
     "/v1/registry/mlflow": {"post"},
     "/v1/releases": {"post"},
     "/v1/schedules": {"get", "post"},
