@@ -42,7 +42,7 @@ def store_image(file: IO[bytes], caller: Caller, services: Services, *, name: st
     existing = uploads.describe_image(hashlib.file_digest(file, "sha256").hexdigest())  # type: ignore[arg-type]
     name = clean_name(name)
     if existing is not None:
-        return existing if name in (None, existing.name) else uploads.rename_image(existing, name)
+        return existing if name is None or name == existing.name else uploads.rename_image(existing, name)
     file.seek(0)
     data = file.read()  # not before: any number of requests may wait for a decoder
     check_upload(caller, len(data), services.job_index)

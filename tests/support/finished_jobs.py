@@ -121,7 +121,7 @@ def make_class_model(settings: Settings) -> Job:
 def make_saliency(settings: Settings, image: str) -> Job:
     """The map of a lemon in an uploaded image."""
     stem = f"{image[:12]}-{file_stem(LEMON)}"
-    spot = Image.fromarray(np.uint8(255 * np.exp(-((np.mgrid[0:91, 0:91] - 40) ** 2).sum(0) / 300)))
+    spot = Image.fromarray((255 * np.exp(-((np.mgrid[0:91, 0:91] - 40) ** 2).sum(0) / 300)).astype(np.uint8))
     heat_map = Image.merge("RGB", (spot, spot.point(lambda level: level // 2), spot.point(lambda level: level // 4)))
     names = {f"{stem}-heat-map.png": encode(heat_map), f"{stem}-overlay.png": encode(draw(5))}
     body = {"method": "saliency", "images": [image], "targets": {"top": 2}, "params": {"kind": "smoothgrad"}}
