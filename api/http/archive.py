@@ -6,8 +6,8 @@ from flask import Response
 
 from api.dependencies import Services
 from api.http.files import CONTENT_SECURITY_POLICY, write_disposition
-from api.services.name_files import find_image_names, name_file
-from api.services.zip_job import write_zip
+from api.services.results.name_files import find_image_names, name_file
+from api.services.results.zip_job import write_zip
 from archetype.contract.job import Artifact
 from shared.errors import NotFound
 from shared.storage.documents import Manifest

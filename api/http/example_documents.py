@@ -11,9 +11,9 @@ from api.routes.health import Health
 from api.routes.methods import Method, Methods
 from api.routes.mlflow import RegistryEvent
 from api.services.describe_model import Models, ModelSummary, ModelView, ReleaseView
+from api.services.results.view_atlas import Atlas, AtlasEntry
 from api.services.store_uploads import StoredWeights
 from api.services.trigger_audits import RegistryEventResult
-from api.services.view_atlas import Atlas, AtlasEntry
 from archetype.contract.api_key import IssuedKey, Key, Keys, Limits, NewKey
 from archetype.contract.audit import Audits, AuditView, Estimate, Finding, Member, NewAudit, Trend, TrendPoint
 from archetype.contract.audit_plan import AuditPlan, Probe, Waiver

@@ -10,7 +10,7 @@ from api.http.responses import make_json_response
 from api.services import describe_model
 from api.services.describe_model import Models, ModelView
 from api.services.register_model import register, wait_for_release_check
-from api.services.view_atlas import Atlas, find_atlas
+from api.services.results.view_atlas import Atlas, find_atlas
 from archetype.contract.api_key import Scope
 from archetype.contract.registration import NewRelease
 from shared.errors import RefusedRelease

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Services
-from api.services.view_atlas import Atlas, find_atlas
+from api.services.results.view_atlas import Atlas, find_atlas
 from api.web.results.gallery import cut_page
 from shared.catalogue.release import Release
 from shared.errors import Problem

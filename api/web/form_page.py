@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Services
 from api.services.find_job import find_job
-from api.services.name_files import find_image_names
+from api.services.results.name_files import find_image_names
 from api.web.form import Form, make_form, write_values
 from api.web.job_page import read_spec
 from archetype.contract.job import Job

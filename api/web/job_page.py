@@ -8,7 +8,7 @@ from flask import request
 
 from api.dependencies import get_services
 from api.services.find_job import shorten
-from api.services.name_files import find_image_names
+from api.services.results.name_files import find_image_names
 from api.web.results.captions import CAPTIONS
 from api.web.results.gallery import MAX_ITEMS, GalleryItem, arrange_gallery, find_overview, list_rest
 from api.web.results.titles import write_title

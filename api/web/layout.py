@@ -9,7 +9,7 @@ from api.dependencies import get_services
 from api.http.auth import find_caller, read_token
 from api.http.problems import add_headers
 from api.http.sessions import forget_session
-from api.services.name_files import name_file
+from api.services.results.name_files import name_file
 from api.web.results.figures import list_figures
 from api.web.way_back import write_way_back
 from archetype.version import VERSION

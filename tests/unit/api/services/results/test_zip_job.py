@@ -5,7 +5,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Iterator
 
-from api.services.zip_job import write_zip
+from api.services.results.zip_job import write_zip
 from tests.support.finished_jobs import describe_file
 
 CHUNK = b"x" * 65_536

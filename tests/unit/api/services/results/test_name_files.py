@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.services.name_files import name_file
+from api.services.results.name_files import name_file
 from api.services.store_uploads import clean_name
 from tests.support.finished_jobs import LEMON, describe_file
 
