@@ -87,7 +87,9 @@ def test_every_parameter_and_body_has_an_example_that_its_schema_accepts(documen
 def list_json(message: dict[str, Any]) -> list[dict[str, Any]]:
     """The contents of a message that have examples: all but files."""
     contents = message.get("content", {})
-    return [content for kind, content in contents.items() if kind not in ("*/*", "application/zip", "multipart/form-data")]
+    return [
+        content for kind, content in contents.items() if kind not in ("*/*", "application/zip", "multipart/form-data")
+    ]
 
 
 def test_a_job_of_every_method_is_shown_as_an_example(document: dict[str, Any]) -> None:
