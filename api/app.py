@@ -30,8 +30,7 @@ from api.routes import (
     weights,
 )
 from api.web import audits as audit_pages
-from api.web import sign_in
-from api.web import views as pages
+from api.web import job_images, job_views, pages, sign_in, views
 from archetype.contract.problem import FieldError
 from shared.errors import InvalidRequest
 from shared.process.logging import configure_logging
@@ -55,6 +54,9 @@ ROUTES = (
     health,
     docs,
 )
+PAGE_VIEWS = (views, job_views, job_images)
+"""Modules that add their routes to the blueprint of the pages when they are imported."""
+
 PAGES = (pages, audit_pages, sign_in)
 
 READS = frozenset({"GET", "HEAD"})

@@ -1,4 +1,4 @@
-"""Generates the example images: one for each method for the documentation, one for each preset for the web page.
+"""Generates the example images: of each method for the documentation, of the presets of each method for the web page.
 
 python -m deploy.gallery    starts the service, runs the jobs, saves the images in docs/ and api/web/static, stops it
 """
@@ -6,17 +6,16 @@ python -m deploy.gallery    starts the service, runs the jobs, saves the images 
 import io
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageStat
 
 from archetype.cli.console import watch_with_bar
 from archetype.client import Client
-from archetype.contract.job import Job, State
-from archetype.contract.parameters.class_model import ClassModelParameters
-from archetype.contract.parameters.presets import Preset
-from archetype.contract.request import METHODS, REQUEST, ClassModel, ImageRequest
+from archetype.contract.job import Artifact, Job, State
+from archetype.contract.request import METHODS, REQUEST, ImageRequest
 from deploy.command import run_command
 from deploy.demo import IMAGES
 from deploy.local import run_stack
@@ -40,6 +39,18 @@ REQUESTS: dict[str, dict[str, Any]] = {
 """The request of each method, without model and images."""
 
 
+PRESET_REQUESTS: dict[str, dict[str, Any]] = {
+    "class_model": {"targets": ["strawberry"]},
+    "fool": {"targets": ["ladybird"]},
+    "feature_inversion": {"params": {"layers": ["features.2"]}},
+    "deep_dream": {"targets": ["ladybird"], "params": {"objective": {"kind": "class"}}},
+}
+"""The request with which the presets of each method are shown, without model and image."""
+
+BLANK = 12
+"""An image whose channels all have a smaller standard deviation (0 to 255) shows nothing."""
+
+
 def make_method_images(url: str, folder: Path) -> None:
     """Runs a job of each method on a running service and saves its contact sheet, scaled down.
 
@@ -56,20 +67,39 @@ def make_method_images(url: str, folder: Path) -> None:
             shrink(fetch_sheet(client, job)).save(folder / f"{method}.jpg", quality=85)
 
 
-def make_preset_images(url: str, folder: Path) -> None:
-    """Saves a small class visualization of the same class for each preset; skips presets whose job fails."""
+def make_preset_images(url: str, folder: Path, methods: Sequence[str] = tuple(PRESET_REQUESTS)) -> None:
+    """Saves a small result of the same request for each preset of methods; skips presets with nothing to show."""
     with Client(url) as client:
-        for preset in get_args(Preset):
-            request = ClassModel(
-                method="class_model", model="shapes", targets=["strawberry"], params=ClassModelParameters(preset=preset)
-            )
-            job = watch_with_bar(client.watch(client.submit(request).id, timeout=600), preset)
-            if job.state is not State.SUCCEEDED:
-                print(f"{preset} {job.state}: {job.error.detail if job.error else 'no reason given'}", file=sys.stderr)
-                continue
-            artifact = next(artifact for artifact in job.artifacts if artifact.name.endswith("-strawberry.png"))
-            with Image.open(io.BytesIO(client.fetch(artifact))) as image:
-                image.convert("RGB").resize((SIDE, SIDE)).save(folder / f"preset-{preset}.webp", quality=80)
+        image = client.upload((IMAGES / "goldfish.png").read_bytes()).id
+        for method in methods:
+            inputs = {"images": [image]} if issubclass(METHODS[method], ImageRequest) else {}
+            request = {"method": method, "model": "shapes", **inputs, **PRESET_REQUESTS[method]}
+            for preset in type(METHODS[method].model_fields["params"].default).PRESETS:
+                params = {**request.get("params", {}), "preset": preset}
+                job = client.submit(REQUEST.validate_python(request | {"params": params}))
+                job = watch_with_bar(client.watch(job.id, timeout=600), f"{method} {preset}")
+                save_preset_image(client, job, folder / f"preset-{method}-{preset}.webp")
+
+
+def save_preset_image(client: Client, job: Job, path: Path) -> None:
+    """Saves the first result of a job, scaled down, or removes the file and prints why there is nothing to show."""
+    path.unlink(missing_ok=True)
+    if job.state is not State.SUCCEEDED:
+        print(f"{path.name}: {job.state}: {job.error.detail if job.error else 'no reason given'}", file=sys.stderr)
+        return
+    suffix = "-difference.png" if job.method == "fool" else ".png"  # the changed image looks like the original
+    artifact = next(artifact for artifact in job.artifacts if artifact.name.endswith(suffix) and has_owner(artifact))
+    with Image.open(io.BytesIO(client.fetch(artifact))) as image:
+        shown = image.convert("RGB").resize((SIDE, SIDE))
+    if max(ImageStat.Stat(shown).stddev) < BLANK:
+        print(f"{path.name}: the image shows nothing", file=sys.stderr)
+        return
+    shown.save(path, quality=80)
+
+
+def has_owner(artifact: Artifact) -> bool:
+    """Whether an artifact belongs to a class or an image, not to the whole job."""
+    return artifact.target is not None or artifact.image is not None
 
 
 def fetch_sheet(client: Client, job: Job) -> Image.Image:

@@ -11,6 +11,7 @@ from api.routes.health import Health
 from api.routes.methods import Method, Methods
 from api.routes.mlflow import RegistryEvent
 from api.services.describe_model import Models, ModelSummary, ModelView, ReleaseView
+from api.services.results.view_atlas import Atlas, AtlasEntry
 from api.services.store_uploads import StoredWeights
 from api.services.trigger_audits import RegistryEventResult
 from archetype.contract.api_key import IssuedKey, Key, Keys, Limits, NewKey
@@ -153,7 +154,7 @@ SCHEDULE = Schedule(
 ANNOUNCED = Announced(schedule=JOB, outcome=OUTCOME)
 EVENT = RegistryEvent(entity="model_version", action="created", data={"name": "fruit", "version": "3"})
 SECRETS = Secrets(items=[Secret(secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", created_at=WHEN)])  # noqa: S106
-IMAGE = Image(id=DIGEST, format="PNG", width=80, height=80, bytes=11_873)
+IMAGE = Image(id=DIGEST, format="PNG", width=80, height=80, bytes=11_873, name="goldfish.png")
 FIT = Preprocessing(size=(80, 80), mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
 
 RESPONSES: list[BaseModel] = [
@@ -189,6 +190,14 @@ RESPONSES: list[BaseModel] = [
             Capability(method="saliency", kind="guided", available=False, reason="the network has no ReLU"),
         ],
         notes=[],
+    ),
+    Atlas(
+        model="shapes@1",
+        classes=12,
+        items=[
+            AtlasEntry(target=TargetClass(index=0, name="lemon"), job=JOB, href=ARTIFACT.href, probability=0.99),
+        ],
+        complete=True,
     ),
     Registration(entry=build_release(NEW_RELEASE, ["apple", "lemon", "pear"], None), registered_at=WHEN, attempt=0),
     Health(status="ok", parts={"redis": "ok", "object store": "ok"}),

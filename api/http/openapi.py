@@ -50,6 +50,7 @@ class Examples:
 
 
 BINARY = Content("*/*", {"type": "string", "contentMediaType": "application/octet-stream"})
+ARCHIVE = Content("application/zip", {"type": "string", "contentMediaType": "application/zip"})
 TEXT = Content("text/plain", {"type": "string"}, 'archetype_jobs{state="queued"} 3.0\n')
 UPLOAD = Content(
     "multipart/form-data",

@@ -15,7 +15,7 @@ from api.http.responses import make_json_response, read_cursor, write_cursor
 from api.services.cancel_job import cancel_with_members
 from api.services.follow_job import follow_job
 from api.services.submit_audit import submit_audit
-from api.services.view_audits import find_audit, find_report, find_trend, view_audit
+from api.services.view_audits import find_audit, find_report, find_trend, show_running, view_audit
 from archetype.contract.api_key import Scope
 from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
 from archetype.contract.job import State
@@ -75,7 +75,8 @@ def list_audits() -> Response:
     jobs, last_id = get_services().job_list.page(
         caller().tenant, filters=filters, limit=query.limit, after=read_cursor(query.cursor)
     )
-    return make_json_response(Audits(items=jobs, next_cursor=write_cursor(last_id)))
+    audits = [show_running(job, get_services()) for job in jobs]
+    return make_json_response(Audits(items=audits, next_cursor=write_cursor(last_id)))
 
 
 @blueprint.get("/audits/<audit_id>")

@@ -26,7 +26,8 @@ IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 )
 def upload_image() -> Response:
     """Stores the image in the field `file` of a multipart form. The same image always has the same id."""
-    image = store_image(read_file("an image").stream, caller(), get_services())
+    file = read_file("an image")
+    image = store_image(file.stream, caller(), get_services(), name=file.filename)
     return make_json_response(image, 201, location=f"/v1/images/{image.id}")
 
 

@@ -8,14 +8,15 @@ from flask import Blueprint, Response, redirect, request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import get_services
+from api.http.archive import stream_archive
 from api.http.auth import caller
 from api.http.files import stream_artifact, write_disposition
-from api.http.openapi import BINARY, describes
+from api.http.openapi import ARCHIVE, BINARY, describes
 from api.http.parsing import read_cancel_after, read_json, read_query, read_wait
 from api.http.responses import make_job_response, make_json_response, read_cursor, write_cursor
 from api.services.cancel_job import cancel
 from api.services.delete_job import delete
-from api.services.find_job import MAX_ARTIFACTS, find_artifact, find_job, page_artifacts
+from api.services.find_job import MAX_ARTIFACTS, find_artifact, find_job, find_manifest, page_artifacts
 from api.services.follow_job import wait_for
 from api.services.submit_job import retry, submit
 from archetype.contract.api_key import Scope
@@ -184,3 +185,10 @@ def get_artifact(job_id: str, name: str) -> Response:
         key, seconds=PRESIGNED_SECONDS, media_type=artifact.media_type, disposition=disposition
     )
     return redirect(url)  # type: ignore[return-value]
+
+
+@blueprint.get("/<job_id>/archive")
+@describes("Get all artifacts of a job", scope=Scope.READ, responses={200: ARCHIVE}, problems=(404, 410, 503))
+def get_archive(job_id: str) -> Response:
+    """Streams all artifacts of a job that has ended as a ZIP archive. Files of an image have the name of the image."""
+    return stream_archive(find_manifest(job_id, caller().tenant, get_services()), get_services())

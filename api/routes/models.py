@@ -10,6 +10,7 @@ from api.http.responses import make_json_response
 from api.services import describe_model
 from api.services.describe_model import Models, ModelView
 from api.services.register_model import register, wait_for_release_check
+from api.services.results.view_atlas import Atlas, find_atlas
 from archetype.contract.api_key import Scope
 from archetype.contract.registration import NewRelease
 from shared.errors import RefusedRelease
@@ -34,6 +35,13 @@ def list_models() -> Response:
 def get_model(reference: str) -> Response:
     """Returns the releases, input size, class names and layers of a model, by `name` or `name@release`."""
     return make_json_response(describe_model.find_model(reference, caller().tenant, get_services()))
+
+
+@blueprint.get("/<reference>/atlas")
+@describes("Get the atlas of a model", scope=Scope.READ, responses={200: Atlas}, problems=(404, 503))
+def get_atlas(reference: str) -> Response:
+    """Returns the newest class visualization of every class that was drawn, by `name` or `name@release`."""
+    return make_json_response(find_atlas(reference, caller().tenant, get_services()))
 
 
 @blueprint.post("")

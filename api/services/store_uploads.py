@@ -1,6 +1,7 @@
 """Stores uploaded images, archives of images and weights under their digests."""
 
 import hashlib
+import re
 from functools import partial
 from typing import IO
 
@@ -15,6 +16,9 @@ from shared.media.archive import describe_archive
 from shared.storage import layout
 from shared.storage.api_keys import Caller
 
+MAX_NAME = 200
+"""Largest number of characters of the name of an uploaded file."""
+
 
 class StoredWeights(BaseModel):
     """Uploaded weights."""
@@ -23,8 +27,8 @@ class StoredWeights(BaseModel):
     bytes: int
 
 
-def store_image(file: IO[bytes], caller: Caller, services: Services) -> Image:
-    """Stores an image, and counts its size towards the tenant's limit if it is new.
+def store_image(file: IO[bytes], caller: Caller, services: Services, *, name: str | None = None) -> Image:
+    """Stores an image with the name of its file, and counts its size towards the tenant's limit if it is new.
 
     Raises:
         UnreadableImage: The file is not an image that can be decoded.
@@ -36,13 +40,20 @@ def store_image(file: IO[bytes], caller: Caller, services: Services) -> Image:
     uploads = services.storage.of(caller.tenant)
     file.seek(0)
     existing = uploads.describe_image(hashlib.file_digest(file, "sha256").hexdigest())  # type: ignore[arg-type]
+    name = clean_name(name)
     if existing is not None:
-        return existing
+        return existing if name is None or name == existing.name else uploads.rename_image(existing, name)
     file.seek(0)
     data = file.read()  # not before: any number of requests may wait for a decoder
     check_upload(caller, len(data), services.job_index)
     services.job_index.add_stored(caller.tenant, len(data))
-    return uploads.save_image(data, facts)
+    return uploads.save_image(data, facts, name)
+
+
+def clean_name(name: str | None) -> str | None:
+    """Returns the name of an uploaded file without folders and unprintable characters; None if nothing is left."""
+    last = re.split(r"[/\\]", name or "")[-1]
+    return "".join(character for character in last if character.isprintable()).strip()[:MAX_NAME] or None
 
 
 def store_archive(file: IO[bytes], caller: Caller, services: Services) -> ArchiveFacts:

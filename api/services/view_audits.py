@@ -1,5 +1,6 @@
 """Audits as the API shows them: one with its members and findings, and the trend of a model over its releases."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from api.dependencies import Services
@@ -8,7 +9,7 @@ from api.services.find_job import StoredArtifact, find_artifact, find_job, load_
 from archetype.contract.audit import AuditView, Finding, Member, Trend, TrendPoint
 from archetype.contract.job import Job, Progress, State
 from archetype.contract.request import Audit
-from shared.errors import Gone, NotFound
+from shared.errors import Gone, NotFound, Problem
 from shared.lifecycle.rebuild import load_spec
 from shared.validation.stored_request import parse_stored
 
@@ -41,6 +42,7 @@ def view_audit(job: Job, services: Services) -> AuditView:
     audit = cast("Audit", parse_stored(load_spec(services.storage, job.id).request))
     members = [_view_member(role, member_id, job.tenant, services) for role, member_id in audit.members.items()]
     ended = sum(member.state.terminal for member in members)
+    state = choose_state(job, [member.state for member in members])
     href = f"/v1/audits/{job.id}"
     return AuditView(
         id=job.id,
@@ -48,7 +50,7 @@ def view_audit(job: Job, services: Services) -> AuditView:
         baselines=audit.baselines,
         plan=audit.plan.name,
         plan_version=audit.plan.version,
-        state=State.RUNNING if ended and not job.state.terminal else job.state,
+        state=state,
         verdict=job.metrics.get("verdict"),
         summary=job.metrics.get("summary"),
         findings=[Finding.model_validate(finding) for finding in job.metrics.get("findings", [])],
@@ -62,6 +64,26 @@ def view_audit(job: Job, services: Services) -> AuditView:
         write_backs=services.schedules.list_write_back_results(job.tenant, job.id) if job.state.terminal else [],
         links={"self": href, "cancel": f"{href}/cancel", "report": f"{href}/report", "events": f"{href}/events"},
     )
+
+
+def show_running(job: Job, services: Services) -> Job:
+    """Returns a job as lists show it: an audit runs from the start of its first member job."""
+    if job.method != "audit" or job.state is not State.QUEUED:
+        return job
+    try:
+        audit = cast("Audit", parse_stored(load_spec(services.storage, job.id).request))
+    except Problem:  # a list of jobs needs no store
+        return job
+    members = [services.job_index.find(member_id) for member_id in audit.members.values()]
+    # A member that has no record was deleted, which only a job that has ended can be.
+    states = [member.state if member else State.SUCCEEDED for member in members]
+    return job.model_copy(update={"state": choose_state(job, states)})
+
+
+def choose_state(audit: Job, members: Sequence[State]) -> State:
+    """The state of an audit. Its own job waits in the queue until all members have ended."""
+    started = any(state is not State.QUEUED for state in members)
+    return State.RUNNING if audit.state is State.QUEUED and started else audit.state
 
 
 def _view_member(role: str, job_id: str, tenant: str, services: Services) -> Member:

@@ -8,7 +8,7 @@ from api.http.parsing import read_query
 from api.http.responses import read_cursor, write_cursor
 from api.routes.audits import AuditQuery
 from api.services.find_job import find_job
-from api.services.view_audits import find_audit, find_trend, view_audit
+from api.services.view_audits import find_audit, find_trend, show_running, view_audit
 from api.web.layout import set_up_pages
 from archetype.contract.api_key import Scope
 
@@ -25,7 +25,7 @@ def list_audits() -> str:
     filters = {"method": "audit", **query.model_dump(include={"state", "model"}, exclude_none=True)}
     after = read_cursor(query.cursor) if query.cursor else None
     jobs, last = services.job_list.page(tenant, filters=filters, limit=min(query.limit, PAGE_SIZE), after=after)
-    audits = [find_job(job.id, tenant, services) if job.state.terminal else job for job in jobs]
+    audits = [find_job(job.id, tenant, services) if job.state.terminal else show_running(job, services) for job in jobs]
     more = url_for("audit_page.list_audits", model=query.model, cursor=write_cursor(last)) if last else None
     name = (query.model or "").partition("@")[0]
     trend = find_trend(name, tenant, services) if name in services.catalogue.of(tenant).names else None

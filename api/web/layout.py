@@ -9,6 +9,8 @@ from api.dependencies import get_services
 from api.http.auth import find_caller, read_token
 from api.http.problems import add_headers
 from api.http.sessions import forget_session
+from api.services.results.name_files import name_file
+from api.web.results.figures import list_figures
 from api.web.way_back import write_way_back
 from archetype.version import VERSION
 from shared.errors import Problem, Unauthorized
@@ -29,6 +31,8 @@ def set_up_pages(blueprint: Blueprint) -> Blueprint:
     blueprint.add_app_template_global(preset_image)
     blueprint.add_app_template_global(find_user)
     blueprint.add_app_template_filter(words)
+    blueprint.add_app_template_filter(list_figures, "figures")
+    blueprint.add_app_template_filter(name_file, "file_name")
     return blueprint
 
 
@@ -50,9 +54,9 @@ def version() -> str:
     return VERSION
 
 
-def preset_image(preset: str) -> str | None:
-    """Returns the URL of the example image of a preset, or None if it has none."""
-    name = f"preset-{preset}.webp"
+def preset_image(method: str, preset: str) -> str | None:
+    """Returns the URL of the example image of a preset of a method, or None if it has none."""
+    name = f"preset-{method}-{preset}.webp"
     exists = (resources.files("api.web") / "static" / name).is_file()
     return url_for("page.static", filename=name, v=VERSION) if exists else None
 

@@ -21,13 +21,19 @@ class Uploads:
         self._images = layout.images(tenant)
         self._archives = layout.archives(tenant)
 
-    def save_image(self, data: bytes, facts: ImageFacts) -> Image:
-        """Stores an image under its SHA-256 digest."""
+    def save_image(self, data: bytes, facts: ImageFacts, name: str | None = None) -> Image:
+        """Stores an image under its SHA-256 digest, with the name of its file."""
         digest = hashlib.sha256(data).hexdigest()
-        image = Image(id=digest, bytes=len(data), **asdict(facts))
+        image = Image(id=digest, bytes=len(data), name=name, **asdict(facts))
         self._bucket.put(self._images + digest, data, media_type=image.media_type)
         self._bucket.put_document(f"{self._images}{digest}.json", image)
         return image
+
+    def rename_image(self, image: Image, name: str) -> Image:
+        """Stores another name of the file of an image."""
+        renamed = image.model_copy(update={"name": name})
+        self._bucket.put_document(f"{self._images}{image.id}.json", renamed)
+        return renamed
 
     def describe_image(self, image_id: str) -> Image | None:
         """Format and size of an image, or None if it was not uploaded."""

@@ -14,10 +14,11 @@ from archetype.contract.job import Job, State
 from archetype.contract.request import REQUEST
 from deploy.local import Stack
 from tests.support.audit_plans import write_plan
+from tests.support.finished_jobs import make_class_model, make_feature_inversion, make_saliency
 from tests.support.paths import PICTURES
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page, Route
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -68,11 +69,15 @@ def wait_for_state(page: "Page", state: str, seconds: float = 60) -> None:
     page.locator("#state", has_text=state).wait_for(timeout=seconds * 1000)
 
 
+def find_picker(page: "Page") -> "Locator":
+    return page.get_by_role("combobox", name="Classes", exact=True)
+
+
 def test_a_class_visualization_can_be_submitted_watched_and_viewed_frame_by_frame(page: "Page") -> None:
     page.goto("/")
-    page.get_by_label("Classes").fill("lemon")
-    page.get_by_label("Classes").press("Enter")
-    page.get_by_label("Classes").fill("bee")
+    find_picker(page).fill("lem")
+    find_picker(page).press("Enter")
+    find_picker(page).fill("bee")
     page.get_by_label("steps", exact=True).fill("60")
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url(re.compile(r"/jobs/[0-9a-z]{26}"))
@@ -154,7 +159,7 @@ def test_an_audit_is_listed_and_links_to_its_jobs_and_report(page: "Page", clien
 
 def test_the_form_shows_why_a_request_is_invalid(page: "Page") -> None:
     page.goto("/")
-    page.get_by_label("Classes").fill("lemmon")
+    find_picker(page).fill("lemmon")
     page.get_by_role("button", name="Submit").click()
     alert = page.get_by_role("alert")
     alert.wait_for()
@@ -164,10 +169,124 @@ def test_the_form_shows_why_a_request_is_invalid(page: "Page") -> None:
 
 def test_a_class_name_with_html_is_shown_as_text(page: "Page") -> None:
     page.goto("/")
-    page.get_by_label("Classes").fill("<img src=x onerror=alert(1)>")
-    page.get_by_label("Classes").press("Enter")
-    assert page.locator("#targets img").count() == 0
-    assert "<img" in page.locator("#targets").inner_text()
+    find_picker(page).fill("<img src=x onerror=alert(1)>")
+    find_picker(page).press("Enter")
+    assert page.locator(".chips img").count() == 0
+    assert "<img" in page.locator("#target-fault").inner_text()
+
+
+def submit(page: "Page") -> dict[str, Any]:
+    """Clicks "Submit" and returns the request, which is not sent to the service."""
+    bodies: list[dict[str, Any]] = []
+
+    def refuse(route: "Route") -> None:
+        bodies.append(route.request.post_data_json)
+        problem = {"detail": "invalid", "errors": [{"field": "/params/steps", "detail": "too few steps", "allowed": 9}]}
+        route.fulfill(status=422, json=problem)
+
+    page.route("**/v1/jobs", refuse)
+    page.get_by_role("button", name="Submit", exact=True).click()
+    page.get_by_role("alert").wait_for()
+    page.unroute("**/v1/jobs")
+    return bodies[0]
+
+
+def test_a_class_is_found_by_a_part_of_its_name(page: "Page") -> None:
+    page.goto("/")
+    find_picker(page).fill("SAIL")
+    find_picker(page).press("Enter")
+    assert page.locator("#targets").inner_text().startswith("sailing boat")
+    find_picker(page).fill("zebra")
+    find_picker(page).press("Enter")
+    assert "No class of this model contains" in page.locator("#target-fault").inner_text()
+    find_picker(page).fill("lemon, bee")
+    find_picker(page).press("Enter")
+    assert submit(page)["targets"] == ["sailing boat", "lemon", "bee"]
+    page.get_by_label("All classes").check()
+    assert submit(page)["targets"] == "all"
+
+
+def test_a_preset_fills_in_its_values_and_only_changes_are_sent(page: "Page") -> None:
+    page.goto("/")
+    find_picker(page).fill("lemon")
+    page.get_by_text("timm vis").click()
+    assert page.get_by_label("steps", exact=True).input_value() == "500"
+    page.get_by_text("lucid", exact=True).click()
+    page.get_by_text("More parameters").click()
+    assert page.get_by_label("canvas").input_value() == "[128, 128]"
+    assert page.get_by_label("momentum").is_hidden()
+    page.get_by_label("optimizer").select_option("sgd")
+    page.get_by_label("momentum").fill("0.5")
+    body = submit(page)
+    assert body["targets"] == ["lemon"]
+    assert body["params"] == {"preset": "lucid", "optimizer": "sgd", "momentum": 0.5}
+    error = page.locator(".field", has=page.get_by_label("steps", exact=True)).locator(".error")
+    assert error.inner_text() == "too few steps (allowed: 9)"
+    assert page.get_by_label("steps", exact=True).evaluate("field => field === document.activeElement")
+
+
+def test_a_job_can_be_changed_and_run_again(page: "Page", stack: Stack, client: Client) -> None:
+    image = client.upload((PICTURES / "bee.png").read_bytes(), "my bee.png").id
+    job = make_saliency(stack.settings, image)
+    page.goto(f"/jobs/{job.id}")
+    assert "my bee.png" in page.locator("figcaption").inner_text()
+    page.get_by_role("link", name="Change and run").click()
+    page.locator(".uploads", has_text="my bee.png").wait_for()
+    page.get_by_label("kind").select_option("occlusion")
+    page.get_by_text("More parameters").click()
+    page.get_by_label("square").fill("16")
+    body = submit(page)
+    expected = {"method": "saliency", "images": [image], "targets": {"top": 2}}
+    assert body.items() >= expected.items()
+    assert body["params"] == {"kind": "occlusion", "square": 16}
+
+
+def measure_width(image: "Locator") -> float:
+    return float(image.evaluate("image => image.decode().then(() => image.getBoundingClientRect().width)"))
+
+
+def test_images_are_enlarged_and_changed_with_the_keyboard(page: "Page", stack: Stack, client: Client) -> None:
+    image = client.upload((PICTURES / "bee.png").read_bytes(), "bee.png").id
+    job = make_feature_inversion(stack.settings, image)
+    page.goto(f"/jobs/{job.id}")
+    page.locator(".slide").first.press("Enter")
+    title = page.locator("#lightbox-title")
+    expect(title).to_have_text("features.0, bee.png (1 of 4)")
+    enlarged = page.locator("#lightbox-stage img")
+    width = measure_width(enlarged)
+    assert width > measure_width(page.locator(".gallery-item img").first)
+    page.keyboard.press("ArrowLeft")
+    expect(title).to_have_text("features.4, bee.png (4 of 4)")
+    page.keyboard.press("+")
+    assert measure_width(enlarged) > width
+    page.keyboard.press("Escape")
+    expect(page.locator("#lightbox")).to_be_hidden()
+
+
+def test_an_earlier_step_is_shown_with_its_number_and_objective(page: "Page", stack: Stack) -> None:
+    job = make_class_model(stack.settings)
+    page.goto(f"/jobs/{job.id}")
+    lemon = page.locator(".gallery-item").first
+    slider = lemon.get_by_label("Frame of the optimization of lemon")
+    slider.fill("0")
+    expect(lemon.locator(".now")).to_have_text("Step 10 of 60, objective 10.00")
+    expect(lemon.get_by_text("98.0%")).to_be_hidden()
+    slider.fill("5")
+    expect(lemon.get_by_text("98.0%")).to_be_visible()
+
+
+def test_jobs_are_found_by_id_and_deleted(page: "Page", stack: Stack) -> None:
+    job = make_class_model(stack.settings)
+    page.goto("/jobs")
+    row = page.locator("tr", has_text=job.id[-8:])
+    assert row.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.get_by_label("Id or tag").fill(job.id)
+    page.get_by_label("Id or tag").press("Enter")
+    page.get_by_role("heading", name="Class model of lemon").wait_for()
+    page.locator("summary", has_text="Delete").click()
+    page.get_by_role("button", name="Delete this job").click()
+    page.wait_for_url("**/jobs")
+    assert page.locator("tr", has_text=job.id[-8:]).count() == 0
 
 
 def test_all_pages_work_without_scripts(browser: "Browser", stack: Stack, client: Client) -> None:

@@ -113,6 +113,7 @@ def probes() -> dict[str, list[Call]]:
         "get /v1/jobs/{job_id}/artifacts/{name}": [
             Call(f"{job}/artifacts/<artifact>", status=404), Call(f"{job}/artifacts/<artifact>?redirect=1", status=404),
         ],
+        "get /v1/jobs/{job_id}/archive": [Call(f"{job}/archive", status=404)],
         "post /v1/jobs/{job_id}/cancel": [Call(f"{job}/cancel", status=404)],
         "get /v1/jobs/{job_id}/events": [Call(f"{job}/events", status=404)],
         "post /v1/jobs/{job_id}/retry": [Call(f"{job}/retry", status=404)],
@@ -128,6 +129,10 @@ def probes() -> dict[str, list[Call]]:
         ],
         "get /v1/models/{model}/trend": [Call("/v1/models/<model>/trend", status=404)],
         "get /v1/models/{reference}": [Call(f"/v1/models/{name}", status=404) for name in named_models()],
+        "get /v1/models/{reference}/atlas": [
+            *(Call(f"/v1/models/{name}/atlas", status=404) for name in named_models()),
+            Call("/v1/models/shapes/atlas", status=200),
+        ],
         "post /v1/registry/mlflow": [Call("/v1/registry/mlflow", {"entity": "model_version", "action": "created",
                                           "data": {"name": "<model>", "version": "1"}}, status=401)],
         "post /v1/releases": [Call("/v1/releases", {"model": name}, status=422) for name in named_models()],
@@ -305,10 +310,27 @@ def test_no_page_shows_things_of_another_tenant(world: World) -> None:
     assert visited > 15
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/<job>",
+        "/jobs/<job>/thumbnail",
+        "/jobs/<job>/frames/0000-one.webp",
+        "/jobs/<job>/frames/0000-one.webp/0",
+        "/new/class_model?job=<job>",
+        "/compare?left=<job>&right=<job>",
+    ],
+)
+def test_the_pages_of_a_job_of_another_tenant_look_like_those_of_an_unknown_job(world: World, path: str) -> None:
+    answers = [world.mallory.get(fill(path, things)) for things in (world.theirs, {**world.theirs, **UNKNOWN})]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert normalize(answers[0], world.theirs) == normalize(answers[1], UNKNOWN)
+
+
 def test_everything_is_still_there_for_its_owner(world: World) -> None:
     theirs = world.theirs
     for path in (
-        "/v1/jobs/<job>", "/v1/jobs/<job>/artifacts", "/v1/jobs/<job>/artifacts/<artifact>",
+        "/v1/jobs/<job>", "/v1/jobs/<job>/archive", "/v1/jobs/<job>/artifacts", "/v1/jobs/<job>/artifacts/<artifact>",
         "/v1/audits/<audit>", "/v1/images/<image>",
         "/v1/models/<model>@1", "/v1/models/<model>/trend", "/v1/schedules/<schedule>",
         "/v1/webhooks/deliveries/<delivery>",

@@ -18,9 +18,9 @@ from archetype.contract.job import Artifact, Job, State
 from archetype.contract.registration import NewRelease
 from archetype.contract.request import REQUEST
 from archetype.errors import ArchetypeError, TimedOut
+from shared.media.artifact_names import file_name
 from tests.support.case_rows import JOBS, SALIENCY, Case
 from tests.support.run_method import encode, noise
-from worker.output.file_names import file_name
 
 DECISION_SECONDS, JOB_SECONDS = 240, 240
 

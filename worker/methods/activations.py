@@ -18,6 +18,7 @@ from torch import Tensor
 
 from archetype.contract.request import Activations
 from shared.errors import NotFinite
+from shared.media.artifact_names import file_name
 from worker.engine.activations import choose_channels, choose_layer, read_maps, scale_maps
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.microbatch import run_in_microbatches
@@ -27,7 +28,6 @@ from worker.inputs.preprocess import to_tensor
 from worker.inputs.view import apply_view_mode, open_view
 from worker.job.cobatch import MethodRun, run_alone
 from worker.job.context import JobContext
-from worker.output.file_names import file_name
 from worker.output.job_results import JobResults, Part, finish
 from worker.output.pair_results import PairResults
 

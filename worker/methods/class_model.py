@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from archetype.contract.job import Progress
+from archetype.contract.parameters.ascent import list_frame_steps
 from archetype.contract.problem import ProblemDocument
 from archetype.contract.request import ClassModel
 from shared.errors import DeadTarget, NotFinite, Problem
@@ -33,7 +34,7 @@ from worker.optimization.ascent_files import wants_extras
 from worker.optimization.candidates import Candidate, ClassModels, evaluate_candidates, save_candidates, save_metrics
 from worker.optimization.checkpoint import pack, unpack
 from worker.optimization.optimize import NOT_FINITE, AscentGroup, RunningAscents, run_ascents
-from worker.optimization.trajectory import Trajectory, choose_frames, thin_out
+from worker.optimization.trajectory import Trajectory, thin_out
 from worker.output.contact_sheet import Cell
 
 
@@ -95,7 +96,7 @@ def build_group(context: JobContext[ClassModel], slots: Sequence[Slot]) -> Ascen
         context.fast_classifier, params, start_image=load_start(context), magnitudes=find_magnitudes(context)
     )
     extras = wants_extras(params.extras, len(context.all_targets) * len(params.seeds))
-    frames = choose_frames(params.steps, params.frames) if extras else None
+    frames = frozenset(list_frame_steps(params.steps, params.frames)) if extras else None
     saved = unpack(context.resume.checkpoint, context.resume.key)
     trajectory = Trajectory(frames, params.stills_every, show=context.show)
     return AscentGroup([SlotPlan(slot, ascents) for slot in slots], trajectory, saved["group"] if saved else None)

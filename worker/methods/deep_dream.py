@@ -20,6 +20,7 @@ from torch import Tensor
 from archetype.contract.parameters import deep_dream
 from archetype.contract.parameters.deep_dream import DeepDreamParameters
 from archetype.contract.request import DeepDream
+from shared.media.artifact_names import file_name, file_stem
 from worker.engine.ascent import constraints, objectives
 from worker.engine.ascent.config import Ascent, Slot
 from worker.engine.ascent.initial import Given
@@ -38,7 +39,6 @@ from worker.optimization.ascent_builder import build_pixels, choose_optimizer, c
 from worker.optimization.ascent_files import save_extras
 from worker.optimization.optimize import AscentResult, NoResult, has_finite_scores
 from worker.optimization.pair_ascents import PairAscents, PairOutput
-from worker.output.file_names import file_name, file_stem
 from worker.output.job_results import JobResults, Part, finish
 
 SMALLEST = 16

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from archetype.contract.parameters.feature_inversion import FeatureInversionParameters
 from archetype.contract.request import FeatureInversion
+from shared.media.artifact_names import file_name
 from worker.engine.ascent.config import Ascent, Slot
 from worker.engine.ascent.fourier import Fourier
 from worker.engine.ascent.initial import Normal
@@ -38,7 +39,6 @@ from worker.optimization.ascent_files import save_extras
 from worker.optimization.optimize import AscentResult, NoResult
 from worker.optimization.pair_ascents import PairAscents, PairOutput
 from worker.output.contact_sheet import Cell
-from worker.output.file_names import file_name
 from worker.output.job_results import JobResults, Part, finish
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from archetype.contract.parameters import fool
 from archetype.contract.parameters.fool import FoolParameters
 from archetype.contract.request import Fool
+from shared.media.artifact_names import file_stem
 from worker.engine.ascent import constraints
 from worker.engine.ascent.config import Ascent, Slot
 from worker.engine.ascent.initial import Given
@@ -39,7 +40,6 @@ from worker.optimization.ascent_builder import build_pixels, choose_optimizer, c
 from worker.optimization.ascent_files import save_extras
 from worker.optimization.optimize import AscentResult, NoResult, has_finite_scores
 from worker.optimization.pair_ascents import PairAscents, PairOutput
-from worker.output.file_names import file_stem
 from worker.output.job_results import JobResults, Part, finish
 
 

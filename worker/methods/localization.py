@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from archetype.contract.parameters.localization import LocalizationParameters
 from archetype.contract.request import Localization
 from archetype.contract.strict_json import dump_json
+from shared.media.artifact_names import file_stem
 from worker.attribution.evidence import MapEvidence
 from worker.attribution.localization_metrics import describe_errors
 from worker.attribution.map_job import MapJob, gather_maps
@@ -30,7 +31,6 @@ from worker.inputs.pairs import Pair
 from worker.job.cobatch import MethodRun
 from worker.job.context import JobContext
 from worker.output.contact_sheet import NO_EVIDENCE
-from worker.output.file_names import file_stem
 from worker.output.job_results import JobResults, Part
 from worker.output.pair_results import PairResults
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from archetype.contract.parameters.patches import PatchesParameters
 from archetype.contract.request import Patches
 from shared.errors import NotFinite
+from shared.media.artifact_names import file_stem
 from worker.attribution.evidence import describe_sides
 from worker.engine.attribution.occlusion import find_falls
 from worker.engine.attribution.patches import average_squares, cover, place_squares
@@ -32,7 +33,6 @@ from worker.inputs.view import ViewWithImage, apply_view_mode, open_with_image
 from worker.job.cobatch import MethodRun, run_alone
 from worker.job.context import JobContext
 from worker.output.contact_sheet import NO_EVIDENCE
-from worker.output.file_names import file_stem
 from worker.output.job_results import JobResults, Part, finish
 from worker.output.pair_results import PairResults
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from archetype.contract.request import Saliency
 from archetype.contract.strict_json import replace_non_finite
+from shared.media.artifact_names import file_stem
 from worker.attribution.evidence import MapEvidence
 from worker.attribution.map_job import MapJob, gather_maps
 from worker.attribution.saliency_maps import choose_map, map_pairs, pack_map
@@ -27,7 +28,6 @@ from worker.inputs.pairs import Pair
 from worker.job.cobatch import MethodRun
 from worker.job.context import JobContext
 from worker.output.contact_sheet import NO_EVIDENCE
-from worker.output.file_names import file_stem
 from worker.output.job_results import JobResults, Part
 from worker.output.pair_results import PairResults
 

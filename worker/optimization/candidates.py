@@ -7,6 +7,7 @@ from typing import Any
 from archetype.contract.job import TargetClass
 from archetype.contract.request import ClassModel
 from archetype.contract.strict_json import dump_json, replace_non_finite
+from shared.media.artifact_names import file_stem
 from worker.engine.ascent.config import Slot
 from worker.engine.render import encode_png, to_rgb
 from worker.inputs.predictions import predict
@@ -16,7 +17,6 @@ from worker.job.context import Evaluator, JobContext
 from worker.optimization.ascent_files import save_extras
 from worker.optimization.optimize import AscentResult, has_finite_scores
 from worker.output.contact_sheet import Cell, pack_cell, unpack_cell
-from worker.output.file_names import file_stem
 
 FLAT = 2.0
 """An image with a smaller standard deviation of its levels (0 to 255) shows nothing."""

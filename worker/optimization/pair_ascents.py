@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from archetype.contract.job import Progress
+from archetype.contract.parameters.ascent import list_frame_steps
 from archetype.contract.strict_json import replace_non_finite
 from worker.engine.ascent.octaves import SlotPlan
 from worker.engine.model.classifier import Classifier
@@ -16,7 +17,7 @@ from worker.job.context import JobContext
 from worker.optimization.ascent_files import wants_extras
 from worker.optimization.checkpoint import SavedGroup, SavedPairs, pack, unpack
 from worker.optimization.optimize import AscentGroup, AscentResult, NoResult, RunningAscents, run_ascents
-from worker.optimization.trajectory import Trajectory, choose_frames
+from worker.optimization.trajectory import Trajectory
 from worker.output.contact_sheet import Cell, Sheet
 from worker.output.pair_results import pack_results
 
@@ -72,7 +73,8 @@ class PairAscents:
         self._steps = params.steps
         self._total = count * params.steps
         of_job = count if context.place.pairs is None else context.place.pairs * slots
-        self._frames = choose_frames(params.steps, params.frames) if wants_extras(params.extras, of_job) else None
+        wanted = wants_extras(params.extras, of_job)
+        self._frames = frozenset(list_frame_steps(params.steps, params.frames)) if wanted else None
         self._executor = RunningAscents(classifier, context.batch)
         self._metrics: dict[str, dict[str, Any]] = {}
         self._running: list[str] = []

@@ -18,11 +18,6 @@ FRAME_SIDE = 256
 """Longest side of a frame of an animation, in pixels."""
 
 
-def choose_frames(steps: int, count: int) -> frozenset[int]:
-    """The steps after which a frame is taken, evenly spread: `count` frames together with the final image."""
-    return frozenset(round(steps * number / count) for number in range(1, count)) - {0}
-
-
 class SavedTrajectory(TypedDict):
     """A trajectory in a checkpoint."""
 

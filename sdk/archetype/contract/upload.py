@@ -22,6 +22,9 @@ class Image(Document):
         default=3, description="Number of channels: 3 for image files, the array's own number for a NumPy array."
     )
     bytes: int = Field(description="Size of the file in bytes.")
+    name: str | None = Field(
+        default=None, max_length=200, description="Name of the file when it was uploaded last; null if it had none."
+    )
 
     @property
     def media_type(self) -> str:

@@ -41,10 +41,16 @@ Extras = Annotated[
 Frames = Annotated[int, Field(ge=2, le=60, description="Number of frames in the animation.")]
 
 
+def list_frame_steps(steps: int, count: int) -> list[int]:
+    """The steps after which a frame is taken, evenly spread: `count` frames together with the final image."""
+    return sorted({round(steps * number / count) for number in range(1, count)} - {0})
+
+
 class AscentParameters(ImageParameters):
     """Parameters of methods that optimize from or towards an image. Missing values are taken from the preset."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}, "timm_vis": {}}
+    APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {"momentum": ("optimizer", ("sgd",))}
 
     preset: Literal["default", "timm_vis"] = Field(
         default="default",

@@ -51,6 +51,12 @@ class ClassModelParameters(Parameters):
 
     RENAMED: ClassVar[Mapping[str, str]] = {"priors": "regularizers", "look_every": "check_every"}
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
+    APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+        "momentum": ("optimizer", ("sgd",)),
+        **dict.fromkeys(("origin", "unit", "eight_bits"), ("image", ("pixels",))),
+        "start_scale": ("start", ("noise", "uniform")),
+        "start_image": ("start", ("picture",)),
+    }
 
     preset: Preset = Field(
         default="default",

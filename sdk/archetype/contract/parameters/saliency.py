@@ -48,6 +48,13 @@ class SaliencyParameters(ImageParameters):
     """The kind of saliency map, its options, and the files to save."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"slope": "gradient", "measures": "metrics"}
+    APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+        "gradient": ("kind", KINDS_WITH_GRADIENTS),
+        **dict.fromkeys(("samples", "noise", "seed"), ("kind", ("smoothgrad",))),
+        "steps": ("kind", ("integrated_gradients",)),
+        "layer": ("kind", ("grad_cam",)),
+        **dict.fromkeys(("square", "stride", "fill"), ("kind", ("occlusion",))),
+    }
 
     kind: Kind = Field(
         default="gradient",

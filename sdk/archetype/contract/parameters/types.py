@@ -66,12 +66,14 @@ class Parameters(BaseModel):
     Attributes:
         RENAMED: New names of renamed fields by their old names. The old names are accepted with a `FutureWarning`.
         PRESETS: Values of parameters by the name of the preset.
+        APPLIES: For parameters that only some values of another parameter use: that parameter and those values.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {}
 
     @model_validator(mode="before")
     @classmethod

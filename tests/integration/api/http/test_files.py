@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import io
 import shutil
+import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from shared.state.redis_client import RedisClient
 from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
+from tests.support.finished_jobs import make_fool
 from tests.support.jobs import make_spec
 from tests.support.run_method import encode, noise
 from worker.output.artifacts import MEDIA_TYPES
@@ -100,6 +103,30 @@ def test_every_stored_file_is_sent_with_the_headers_that_keep_browsers_from_exec
         assert int(response.headers["Content-Length"]) == len(response.content), address
         unchanged = http.get(address, headers={"If-None-Match": response.headers["ETag"]})
         assert (unchanged.status_code, unchanged.content) == (304, b""), address
+
+
+def test_the_archive_of_a_job_contains_all_of_its_files(job: Job, http: httpx2.Client) -> None:
+    response = http.get(f"/v1/jobs/{job.id}/archive")
+    assert response.headers["Content-Disposition"] == f"attachment; filename=audit-{job.id[-8:]}.zip"
+    assert response.headers["Content-Security-Policy"].endswith("sandbox")
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        assert archive.testzip() is None
+        assert set(archive.namelist()) == set(FILES)
+
+
+def test_files_of_an_image_have_the_name_with_which_the_image_was_uploaded_last(
+    stack: Stack, http: httpx2.Client
+) -> None:
+    data = encode(noise(8, 8, 3, seed=77))
+    for name in ("first.png", "folder/my cat.png"):
+        image = http.post("/v1/images", files={"file": (name, data)}).json()
+    assert image["name"] == "my cat.png"
+    fooled = make_fool(stack.settings, image["id"])
+    with zipfile.ZipFile(io.BytesIO(http.get(f"/v1/jobs/{fooled.id}/archive").content)) as archive:
+        assert "my cat-0000-lemon-difference.png" in archive.namelist()
+    page = http.get(f"/jobs/{fooled.id}").text
+    assert "my cat-0000-lemon-difference.png" in page
+    assert "1.0% → 93.0%" in page
 
 
 def test_a_report_is_sent_with_the_same_headers_through_both_addresses(job: Job, http: httpx2.Client) -> None:

@@ -1,4 +1,4 @@
-"""Names of artifact files."""
+"""Names of artifact files: workers write them, and the web page groups files by them."""
 
 import re
 import zlib

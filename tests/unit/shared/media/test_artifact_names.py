@@ -1,6 +1,6 @@
 """File names of artifacts."""
 
-from worker.output.file_names import file_name
+from shared.media.artifact_names import file_name
 
 
 def test_every_layer_has_a_different_file_name() -> None:
