@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from archetype.client import Client
-from archetype.contract.audit import AuditView, NewAudit, Report
+from archetype.contract.audit import AuditView, NewAudit
 from archetype.contract.audit_plan import AuditPlan
+from archetype.contract.report.document import Report
 from benchmarks.audits import run_control
 from deploy.audit_demo import MODEL, PROBES, make_plan
 from worker.shapes.drawing import CLASSES

@@ -11,8 +11,9 @@ import pytest
 
 from archetype.client import Client, ServiceError
 from archetype.contract.api_key import NewKey
-from archetype.contract.audit import AuditView, NewAudit, Report
+from archetype.contract.audit import AuditView, NewAudit
 from archetype.contract.job import State
+from archetype.contract.report.document import Report
 from deploy.local import Stack
 from tests.support.audit_plans import write_plan
 
