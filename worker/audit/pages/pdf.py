@@ -132,7 +132,7 @@ def _show(pdf: ReportPDF, evidence: Sequence[Evidence]) -> None:
 def _draw(pdf: ReportPDF, report: Report) -> None:
     plots = draw_plots(report)
     if plots:
-        pdf.heading("Changes by class")
+        pdf.heading("Changes by class", room=80)
     for plot in plots:
         pdf.plot(plot)
 
@@ -152,7 +152,7 @@ def _list_probes(pdf: ReportPDF, report: Report) -> None:
     shown = [probe for probe in report.probes if probe.thumbnail]
     if not shown:
         return
-    pdf.heading("Probes")
+    pdf.heading("Probes", room=70)
     pictures = [
         Picture(
             source=probe.thumbnail or "",

@@ -13,6 +13,9 @@ Tone = Literal["ink", "quiet", "line", "accent", "alert"]
 Anchor = Literal["start", "middle", "end"]
 
 LABEL_WIDTH, PLOT_WIDTH, ROW_HEIGHT, MARGIN = 130, 330, 18, 14
+LIMIT_WIDTH = 150
+"""Width of the text about the limit."""
+
 MAX_ROWS = 40
 """Largest number of classes in a plot: those with the largest changes."""
 
@@ -108,7 +111,7 @@ def draw_changes(title: str, gate: str, changes: Mapping[str, Estimate], limit: 
         Line(edge, MARGIN / 2, edge, bottom, "alert", is_dashed=True),
         Text(edge, bottom + 14, text, "end" if is_right else "start", "alert"),
     ]
-    if is_right or edge - zero > 30:
+    if abs(edge - zero) > (LIMIT_WIDTH if is_right else MARGIN):
         shapes.append(Text(zero, bottom + 14, "0", "middle", "quiet"))
     for place, row in enumerate(rows):
         shapes += _draw_row(MARGIN + ROW_HEIGHT * (place + 0.5), *row, limit, scale)
