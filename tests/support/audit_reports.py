@@ -73,7 +73,14 @@ COMPARED = Comparison(
     overall={"probes": 4.0, "flips": 1.0, "lost": 1.0, "won": 0.0},
     changes={"accuracy": Estimate(value=0.25, low=-0.55, high=1.0)},
     classes=[
-        {"target": name, "changes": {"shortcut": {"value": value, "low": value - 0.1, "high": value + 0.1}}}
+        {
+            "target": name,
+            "changes": {"shortcut": {"value": value, "low": value - 0.1, "high": value + 0.1}},
+            "probes": 2.0,
+            "subject_right": 0.5,
+            "baseline_right": 1.0,
+            "flips": 1.0,
+        }
         for name, value in zip(CLASSES, (0.4, 0.01, 0.02), strict=True)
     ],
 )

@@ -20,8 +20,8 @@ from shared.errors import Problem, Unavailable
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
+from worker.audit.files import write_report
 from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity
-from worker.audit.pages.files import write_report
 from worker.audit.report.compose import Results, compose_report
 from worker.audit.report.material import Case, Material
 from worker.audit.statistics import Values, estimate_mean

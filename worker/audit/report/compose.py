@@ -11,17 +11,18 @@ from archetype.contract.audit import Comparison, Finding
 from archetype.contract.report.document import Machine, Report
 from archetype.contract.report.measurements import Accuracy
 from archetype.contract.request import Audit
+from shared.audits.report.conclusion import Judgement, conclude, recommend_action
+from shared.audits.report.gate_results import Sanity, list_gate_results
+from shared.audits.report.plan_words import describe_plan
 from worker.audit.compare import Side
 from worker.audit.gates import decide_verdict, summarize
 from worker.audit.provenance import build_rerun_command, describe_provenance
 from worker.audit.release_figures import compute_figures
 from worker.audit.report.accuracy import measure_accuracy, measure_calibration
-from worker.audit.report.conclusion import conclude, recommend_action
+from worker.audit.report.class_table import show_class_table
 from worker.audit.report.evidence import show_classes
-from worker.audit.report.gate_results import Sanity, list_gate_results
 from worker.audit.report.identity import describe_release, explain_identity
 from worker.audit.report.material import Material
-from worker.audit.report.plan_words import describe_plan
 from worker.audit.report.probe_gallery import list_probes
 from worker.audit.statistics import LEVEL
 from worker.job.member_results import MemberResults
@@ -54,21 +55,23 @@ def compose_report(audit: Audit, results: Results, material: Material, now: date
     verdict = decide_verdict(findings, comparisons, errors)
     gates = list_gate_results(plan, comparisons, findings, measure_sanity(subject, results.correlations))
     accuracy = measure_all_accuracies(material)
+    judgement = Judgement(
+        verdict,
+        subject.release.reference,
+        comparisons,
+        findings,
+        gates=gates,
+        accuracy=accuracy,
+        errors=errors,
+        plan=plan,
+    )
+    probes = list_probes(plan, material)
     identity = describe_provenance(results.members, plan)
     releases = [describe_release(side, _find_file_digest(side, identity)) for side in material.sides]
     return Report(
         verdict=verdict,
         summary=summarize(verdict, findings, comparisons, errors),
-        conclusion=conclude(
-            verdict,
-            subject.release.reference,
-            comparisons,
-            findings=findings,
-            gates=gates,
-            accuracy=accuracy,
-            errors=errors,
-            plan=plan,
-        ),
+        conclusion=conclude(judgement),
         subject=subject.release.reference,
         baselines=audit.baselines,
         gates=gates,
@@ -78,7 +81,9 @@ def compose_report(audit: Audit, results: Results, material: Material, now: date
         errors=errors,
         evidence=show_classes(material, findings),
         comparisons=comparisons,
-        probes=list_probes(plan, material),
+        tables=[show_class_table(each, subject.release.reference) for each in comparisons if each.classes],
+        probes=probes,
+        probes_left_out=len(subject.looks) - len(probes),
         figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
         level=1 - LEVEL,
         plan=plan,

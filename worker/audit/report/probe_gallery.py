@@ -7,8 +7,8 @@ from worker.audit.report.material import Material
 from worker.audit.report.pictures import THUMBNAIL_SIDE, embed
 from worker.job.member_results import ProbePrediction
 
-MAX_THUMBNAILS = 120
-"""Largest number of probes with a thumbnail; all others are in the table of report.json."""
+MAX_THUMBNAILS, MAX_PROBES = 120, 2000
+"""Largest number of probes with a thumbnail, and of probes in the report."""
 
 
 def list_probes(plan: AuditPlan, material: Material) -> list[ProbeResult]:
@@ -20,7 +20,7 @@ def list_probes(plan: AuditPlan, material: Material) -> list[ProbeResult]:
         row.model_copy(update={"thumbnail": embed(material.images[row.id], THUMBNAIL_SIDE)})
         if place < MAX_THUMBNAILS and row.id in material.images
         else row
-        for place, row in enumerate(rows)
+        for place, row in enumerate(rows[:MAX_PROBES])
     ]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from archetype.contract.audit import FIGURES, Comparison, Finding, Verdict
 from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.job import Document
-from archetype.contract.report.evidence import Evidence
+from archetype.contract.report.evidence import Evidence, Table
 from archetype.contract.report.measurements import Accuracy, Calibration, GateResult, ProbeResult, ReleaseIdentity
 from archetype.contract.request import Requested
 
@@ -50,10 +50,12 @@ class Report(Document):
     evidence: list[Evidence] = Field(
         default=[], description="Pictures: first those of the classes with findings, in the order of the findings."
     )
+    tables: list[Table] = Field(default=[], description="Further measurements, as the pages show them.")
     comparisons: list[Comparison] = Field(description="All measurements of the comparisons with the baselines.")
     probes: list[ProbeResult] = Field(
         default=[], description="The probes; first those whose prediction changed or is wrong."
     )
+    probes_left_out: int = Field(default=0, description="Number of further probes, which the list leaves out.")
     figures: dict[str, float] = Field(default={}, description=FIGURES)
     level: float = Field(description="Confidence level of all intervals; 0.95 is 95 %.")
     plan: AuditPlan = Field(description="Audit plan.")

@@ -34,3 +34,12 @@ class Evidence(Document):
         description="Whether a finding is about the class, or it is shown as a reference without a finding."
     )
     groups: list[PictureGroup] = Field(description="Groups of pictures.")
+
+
+class Table(Document):
+    """A table of measurements, as the pages show it."""
+
+    title: str = Field(description="What the table shows.")
+    header: list[str] = Field(description="Titles of the columns.")
+    rows: list[list[str]] = Field(description="Texts of the cells, row by row.")
+    left_out: int = Field(default=0, description="Number of further rows that the table leaves out.")

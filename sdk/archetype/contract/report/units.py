@@ -6,7 +6,12 @@ from archetype.contract.audit import Estimate
 
 Unit = Literal["percentage_points", "times", "fraction"]
 
-UNITS: dict[str, Unit] = {"appearance": "times", "sanity": "fraction"}
+UNITS: dict[str, Unit] = {
+    "appearance": "times",
+    "natural_shortcuts": "fraction",
+    "sanity": "fraction",
+    "trigger": "times",
+}
 """Units of the gates that are not in percentage points."""
 
 NAMES: dict[Unit, str] = {"percentage_points": "percentage points", "times": "times", "fraction": ""}

@@ -9,7 +9,7 @@ import pytest
 from archetype.contract.audit import Comparison
 from archetype.contract.report.document import Report
 from tests.support.audit_reports import FOCUS, SANITY, SHORTCUT, build_report
-from worker.audit.pages.files import write_report
+from worker.audit.files import write_report
 from worker.engine.model.classifier import Classifier
 
 

@@ -10,7 +10,7 @@ from fpdf.enums import XPos, YPos
 
 from archetype.contract.report.document import Report
 from archetype.contract.report.evidence import Picture
-from worker.audit.pages.plots import Circle, Line, Plot, Text, Tone
+from shared.audits.pages.plots import Circle, Line, Plot, Text, Tone
 
 FONT = "DejaVu"
 MARGIN, PICTURE, GAP, LINE_HEIGHT = 15.0, 21.0, 2.0, 5.0

@@ -3,7 +3,7 @@
 from functools import singledispatch
 from html import escape
 
-from worker.audit.pages.plots import Circle, Line, Plot, Shape, Text
+from shared.audits.pages.plots import Circle, Line, Plot, Shape, Text
 
 
 def write_svg(plot: Plot) -> str:

@@ -6,9 +6,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from archetype.contract.report.document import Report
-from worker.audit.pages import words
-from worker.audit.pages.plots import draw_plots
-from worker.audit.pages.svg import write_svg
+from shared.audits.pages import words
+from shared.audits.pages.plots import draw_plots
+from shared.audits.pages.svg import write_svg
 
 
 def write_html(report: Report, digest: str) -> str:
@@ -20,6 +20,6 @@ def write_html(report: Report, digest: str) -> str:
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"result": words.name_result, "duration": words.write_duration}
-    template = environment.from_string((resources.files("worker.audit.pages") / "report.html").read_text())
+    template = environment.from_string((resources.files("shared.audits.pages") / "report.html").read_text())
     plots = [(plot.title, Markup(write_svg(plot))) for plot in draw_plots(report)]  # noqa: S704 - its texts are escaped
     return template.render(report=report, digest=digest, plots=plots, words=words)

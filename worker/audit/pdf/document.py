@@ -6,9 +6,9 @@ from archetype.contract.audit import Finding
 from archetype.contract.report.document import Report
 from archetype.contract.report.evidence import Evidence, Picture
 from archetype.contract.report.units import write_value
-from worker.audit.pages import words
-from worker.audit.pages.pdf_page import COLORS, HEADING, QUIET, SMALL, TITLE, ReportPDF
-from worker.audit.pages.plots import draw_plots
+from shared.audits.pages import words
+from shared.audits.pages.plots import draw_plots
+from worker.audit.pdf.page import COLORS, HEADING, QUIET, SMALL, TITLE, ReportPDF
 
 RESULT_COLORS = {"pass": (23, 102, 58), "warn": (122, 75, 0), "fail": COLORS["alert"], "error": COLORS["alert"]}
 SMALL_PICTURE = 14.0
@@ -23,7 +23,7 @@ def write_pdf(report: Report, digest: str) -> bytes:
         digest: SHA-256 digest of report.json, which each page names.
     """
     pdf = ReportPDF(report, digest)
-    for write in (_conclude, _list_gates, _list_accuracy, _list_findings, _draw, _list_others, _list_probes, _describe):
+    for write in SECTIONS:
         write(pdf, report)
     _describe_origin(pdf, report, digest)
     _leave_room_for_a_signature(pdf)
@@ -129,6 +129,14 @@ def _show(pdf: ReportPDF, evidence: Sequence[Evidence]) -> None:
         pdf.pictures(group.pictures, columns=group.columns)
 
 
+def _list_tables(pdf: ReportPDF, report: Report) -> None:
+    for table in report.tables:
+        if table.rows:
+            pdf.heading(table.title)
+            count = len(table.header)
+            pdf.rows(table.header, table.rows, [2, *[1] * (count - 1)], "L" + "R" * (count - 1))
+
+
 def _draw(pdf: ReportPDF, report: Report) -> None:
     plots = draw_plots(report)
     if plots:
@@ -214,3 +222,10 @@ def _leave_room_for_a_signature(pdf: ReportPDF) -> None:
     pdf.ln(4)
     header = ("Decision (approve, reject, waive)", "Name", "Date", "Signature")
     pdf.rows(header, [("\n\n", "", "", "")], (50, 50, 30, 50), "LLLL")
+
+
+SECTIONS = (
+    *(_conclude, _list_gates, _list_accuracy, _list_findings, _list_tables),
+    *(_draw, _list_others, _list_probes, _describe),
+)
+"""The sections of the document up to the provenance, in their order."""
