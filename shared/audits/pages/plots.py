@@ -12,10 +12,7 @@ from archetype.contract.report.units import NAMES, find_unit, write_number
 Tone = Literal["ink", "quiet", "line", "accent", "alert"]
 Anchor = Literal["start", "middle", "end"]
 
-LABEL_WIDTH, PLOT_WIDTH, ROW_HEIGHT, MARGIN = 130, 330, 18, 14
-LIMIT_WIDTH = 150
-"""Width of the text about the limit."""
-
+LABEL_WIDTH, PLOT_WIDTH, ROW_HEIGHT, MARGIN = 130, 330, 18, 18
 MAX_ROWS = 40
 """Largest number of classes in a plot: those with the largest changes."""
 
@@ -107,12 +104,11 @@ def draw_changes(title: str, gate: str, changes: Mapping[str, Estimate], limit: 
     text = f"limit {write_number(limit, gate)} {NAMES[find_unit(gate)]}".strip()
     is_right = edge > LABEL_WIDTH + PLOT_WIDTH / 2
     shapes: list[Shape] = [
-        Line(zero, MARGIN / 2, zero, bottom, "line"),
-        Line(edge, MARGIN / 2, edge, bottom, "alert", is_dashed=True),
-        Text(edge, bottom + 14, text, "end" if is_right else "start", "alert"),
+        Line(zero, MARGIN, zero, bottom, "line"),
+        Line(edge, MARGIN, edge, bottom, "alert", is_dashed=True),
+        Text(edge, MARGIN - 6, text, "end" if is_right else "start", "alert"),
+        Text(zero, bottom + 12, "0", "middle", "quiet"),
     ]
-    if abs(edge - zero) > (LIMIT_WIDTH if is_right else MARGIN):
-        shapes.append(Text(zero, bottom + 14, "0", "middle", "quiet"))
     for place, row in enumerate(rows):
         shapes += _draw_row(MARGIN + ROW_HEIGHT * (place + 0.5), *row, limit, scale)
     return Plot(title, shapes, LABEL_WIDTH + PLOT_WIDTH + MARGIN, bottom + 22)

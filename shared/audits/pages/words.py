@@ -77,7 +77,7 @@ def name_unit(gate: GateResult) -> str:
 
 SIGNING = (
     "This file does not contain a signature. If the service has a signing key, it returns a signature of report.json "
-    "(report.json.sig), which `archetype audit verify report.json` checks with the public key of the service. Without "
+    "(report.json.sig), which the command archetype audit verify checks with the public key of the service. Without "
     "report.json.sig, the report is not signed."
 )
 """How report.json is signed."""

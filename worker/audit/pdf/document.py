@@ -218,10 +218,11 @@ def _describe_origin(pdf: ReportPDF, report: Report, digest: str) -> None:
 
 
 def _leave_room_for_a_signature(pdf: ReportPDF) -> None:
-    pdf.need(30)
-    pdf.ln(4)
+    pdf.need(35)
+    pdf.ln(16)
     header = ("Decision (approve, reject, waive)", "Name", "Date", "Signature")
-    pdf.rows(header, [("\n\n", "", "", "")], (50, 50, 30, 50), "LLLL")
+    pdf.rule()
+    pdf.rows(header, [], (50, 50, 30, 50), "LLLL")
 
 
 SECTIONS = (

@@ -101,6 +101,12 @@ class ReportPDF(FPDF):
         self.set_x(MARGIN)
         self.ln(2)
 
+    def rule(self) -> None:
+        """Draws a line over the width of the page."""
+        self.set_draw_color(*INK)
+        self.set_line_width(0.3)
+        self.line(MARGIN, self.get_y(), MARGIN + self.epw, self.get_y())
+
     def rows(self, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int], numbers: str) -> None:
         """Writes a table whose header is repeated on each page.
 
