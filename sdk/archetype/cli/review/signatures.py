@@ -8,14 +8,12 @@ import typer
 from archetype.cli.connection import connected
 from archetype.cli.console import print_error, print_line, print_note
 from archetype.contract.audit import AuditView
-from archetype.contract.report.signature import SUFFIX
 from archetype.files import write_file
-from archetype.verification import CannotVerify, NotVerified, verify_report
 
 if TYPE_CHECKING:
     from archetype.client import Client
 
-REPORT, KEY_FILE = "report.json", "archetype-signing-key.pem"
+REPORT, SIGNATURE, KEY_FILE = "report.json", "report.json.sig", "archetype-signing-key.pem"
 
 PROOF = (
     "This proves that the file is byte for byte the one that the owner of this key signed. It does not prove that the "
@@ -31,14 +29,14 @@ def save_signature_of(audit: AuditView, client: "Client", folder: Path) -> Path 
     if "signature" not in audit.links:
         print_note("report.json is not signed: the service has no signing key")
         return None
-    path = folder / f"{REPORT}{SUFFIX}"
+    path = folder / SIGNATURE
     write_file(path, client.signature(audit.id).model_dump_json(indent=1).encode())
     return path
 
 
 def save_signature(
     audit_id: AuditId,
-    save_to: Annotated[Path, typer.Option("--out", help="File for the signature.")] = Path(f"{REPORT}{SUFFIX}"),
+    save_to: Annotated[Path, typer.Option("--out", help="File for the signature.")] = Path(SIGNATURE),
 ) -> None:
     """Save the signature of a report."""
     with connected() as client:
@@ -65,6 +63,8 @@ def verify(
 
     Exit codes: 0 the signature is valid, 1 it is not, 2 a file or a library is missing.
     """
+    from archetype.verification import CannotVerify, NotVerified, verify_report
+
     try:
         found = verify_report(report, key, signature)
     except NotVerified as error:
