@@ -15,6 +15,7 @@ from api.adapters.rate_limits import SubmitRateLimiter
 from api.adapters.readiness import Readiness
 from api.adapters.report_signer import ReportSigner, load_signer
 from api.adapters.sessions import Sessions
+from shared.audits.decisions import DecisionStore
 from shared.catalogue.catalogue import Catalogue, load_catalogue
 from shared.catalogue.registered import RegisteredReleases
 from shared.isolation.child import Limits
@@ -32,7 +33,6 @@ from shared.state.redis_client import PROBE, RedisClient
 from shared.state.redis_client import QUICK as QUICK_REDIS
 from shared.state.worker_registry import WorkerRegistry
 from shared.storage.api_keys import ApiKeyStore
-from shared.storage.decisions import DecisionStore
 from shared.storage.job_store import JobStore
 from shared.storage.outbox import Outbox
 from shared.storage.s3 import Bucket
