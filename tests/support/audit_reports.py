@@ -71,7 +71,7 @@ def build_material(classifier: Classifier) -> Material:
 COMPARED = Comparison(
     baseline="m@1",
     overall={"probes": 4.0, "flips": 1.0, "lost": 1.0, "won": 0.0},
-    changes={"accuracy": Estimate(value=0.25, low=-0.55, high=1.0)},
+    changes={"accuracy": {"all": Estimate(value=0.25, low=-0.55, high=1.0)}},
     classes=[
         {
             "target": name,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from archetype.contract.audit import Comparison, Finding
+from archetype.contract.audit import ALL, Comparison, Finding
 from archetype.contract.audit_plan import Gates
 from archetype.contract.job import Progress
 from archetype.contract.parameters.saliency import SaliencyParameters
@@ -204,7 +204,7 @@ def build_comparison(
             "lost": float((losses > 0).sum()),
             "won": float((losses < 0).sum()),
         },
-        changes={"accuracy": estimate_mean(losses)} if len(losses) > 1 else {},
+        changes={"accuracy": {ALL: estimate_mean(losses)}} if len(losses) > 1 else {},
         classes=[
             {
                 "target": row.name,

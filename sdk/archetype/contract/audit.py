@@ -87,6 +87,10 @@ class Finding(Document):
     waiver: Waiver | None = Field(default=None, description="Waiver that covers the finding; null if none does.")
 
 
+ALL = "all"
+"""Name of a change of the whole release in `Comparison.changes`."""
+
+
 class Comparison(Document):
     """Comparison of the subject with a baseline."""
 
@@ -97,8 +101,10 @@ class Comparison(Document):
         default=False, description="Whether both releases have the same architecture and equal weights."
     )
     overall: dict[str, float] = Field(default={}, description="Measurements over all classes and probes, by name.")
-    changes: dict[str, Estimate] = Field(
-        default={}, description="Changes over all classes with their confidence intervals, by gate."
+    changes: dict[str, dict[str, Estimate]] = Field(
+        default={},
+        description="Changes that are not measured per class, with their confidence intervals: by gate, and then by "
+        "what was measured; `all` is the whole release.",
     )
     classes: list[dict[str, Any]] = Field(
         default=[], description="Measurements of each class; the class with the largest change comes first."

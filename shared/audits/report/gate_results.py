@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from archetype.contract.audit import Comparison, Estimate, Finding
+from archetype.contract.audit import ALL, Comparison, Estimate, Finding
 from archetype.contract.audit_plan import AuditPlan, Gate, Gates
 from archetype.contract.report.measurements import GateResult, Outcome
 from archetype.contract.report.units import find_unit, write_number, write_value
@@ -57,7 +57,7 @@ def _judge(name: str, gate: Gate, comparison: Comparison, findings: Sequence[Fin
     target = found[0].target if found else max(changes, key=lambda each: changes[each].value, default=None)
     change = (found[0].change if found else None) or changes.get(target)
     noise = _read_noise(name, target, comparison)
-    by_class = None not in changes and bool(changes)
+    classes = len(comparison.classes) if changes and name not in comparison.changes else 0
     return GateResult(
         gate=name,
         baseline=comparison.baseline,
@@ -70,16 +70,16 @@ def _judge(name: str, gate: Gate, comparison: Comparison, findings: Sequence[Fin
         noise=noise,
         margin=None if change is None else gate.tolerance - change.value,
         target=target,
-        evaluated=len(changes) if by_class else 0,
-        classes=len(comparison.classes) if by_class else 0,
+        evaluated=len(changes) if classes else 0,
+        classes=classes,
         explanation=_explain(name, gate, found, changes, comparison),
     )
 
 
 def _read_changes(name: str, comparison: Comparison) -> Mapping[str | None, Estimate]:
-    """Changes by class; a change over all classes has the key None."""
+    """Changes by class, or by what else the gate measures; a change of the whole release has the key None."""
     if name in comparison.changes:
-        return {None: comparison.changes[name]}
+        return {None if key == ALL else key: change for key, change in comparison.changes[name].items()}
     return {
         row["target"]: Estimate.model_validate(row["changes"][name])
         for row in comparison.classes
@@ -115,23 +115,23 @@ def _explain(
         return "The two networks are identical, so nothing can have changed."
     if not changes:
         return f"Not evaluated: {NEEDS.get(name, 'its data is missing')}."
-    return _explain_pass(name, gate, changes, len(comparison.classes))
+    skipped = 0 if name in comparison.changes else len(comparison.classes) - len(changes)
+    left_out = f" {skipped} of {len(comparison.classes)} classes could not be evaluated." if skipped else ""
+    return f"{_explain_pass(name, gate, changes)}{left_out}"
 
 
-def _explain_pass(name: str, gate: Gate, changes: Mapping[str | None, Estimate], classes: int) -> str:
+def _explain_pass(name: str, gate: Gate, changes: Mapping[str | None, Estimate]) -> str:
     target = max(changes, key=lambda each: changes[each].value)
-    value, of_class = changes[target].value, f" ({target})" if target is not None else ""
-    skipped = classes - len(changes) if None not in changes else 0
-    left_out = f" {skipped} of {classes} classes could not be evaluated." if skipped else ""
+    value, of_target = changes[target].value, f" ({target})" if target is not None else ""
     if value > gate.tolerance:
         return (
-            f"The largest change{of_class} is beyond the limit, but chance explains it: its interval includes changes "
-            f"that random seeds or few probes cause.{left_out}"
+            f"The largest change{of_target} is beyond the limit, but chance explains it: its interval includes changes "
+            "that random seeds or few probes cause."
         )
     if value <= 0:
-        return f"No change in the direction that this gate looks for.{left_out}"
+        return "No change in the direction that this gate looks for."
     margin = write_value(gate.tolerance - value, name)
-    return f"The largest change{of_class} is {write_number(value, name)}, which is {margin} below the limit.{left_out}"
+    return f"The largest change{of_target} is {write_number(value, name)}, which is {margin} below the limit."
 
 
 def _sentence(text: str) -> str:

@@ -38,7 +38,8 @@ class GateResult(Document):
         default=None, description="Limit minus the largest change; negative if the change is beyond the limit."
     )
     target: str | None = Field(
-        default=None, description="Class with the largest change; null if the gate is about all classes."
+        default=None,
+        description="Class (or slice) with the largest change; null for the whole release.",
     )
     evaluated: int = Field(default=0, description="Number of classes that were evaluated.")
     classes: int = Field(default=0, description="Number of classes of the audit; 0 if the gate is about all classes.")
