@@ -4,9 +4,10 @@ import base64
 import io
 from collections.abc import Sequence
 from importlib import resources
+from typing import cast
 
 from fpdf import FPDF, FontFace
-from fpdf.enums import XPos, YPos
+from fpdf.enums import MethodReturnValue, XPos, YPos
 
 from archetype.contract.report.document import Report
 from archetype.contract.report.evidence import Picture
@@ -144,11 +145,7 @@ class ReportPDF(FPDF):
 
     def _place_row(self, pictures: Sequence[Picture], side: float) -> None:
         self.use_text(6.5, QUIET)
-        texts = [
-            self.multi_cell(side, 2.8, each.caption, dry_run=True, output="LINES", align="L") if each.caption else []
-            for each in pictures
-        ]
-        height = side + 3 + 2.8 * max(len(lines) for lines in texts)
+        height = side + 3 + max(self._measure_caption(each.caption, side) for each in pictures)
         self.need(height)
         top = self.get_y()
         for place, picture in enumerate(pictures):
@@ -159,6 +156,12 @@ class ReportPDF(FPDF):
             if picture.caption:
                 self.multi_cell(side, 2.8, picture.caption, align="L")
         self.set_xy(MARGIN, top + height)
+
+    def _measure_caption(self, caption: str, width: float) -> float:
+        """Height of a caption in millimetres."""
+        output = MethodReturnValue.HEIGHT
+        height = self.multi_cell(width, 2.8, caption, dry_run=True, output=output, align="L") if caption else 0.0
+        return cast("float", height)
 
     def plot(self, plot: Plot) -> None:
         """Draws a plot with its title."""
