@@ -13,7 +13,7 @@ from api.services.find_job import find_job
 from api.services.submit_job import build_spec, check_webhook, enqueue
 from archetype.contract.audit import NewAudit
 from archetype.contract.job import Job, State
-from archetype.contract.request import AnyRequest, Audit
+from archetype.contract.request import AnyRequest, Audit, Requested
 from archetype.version import VERSION
 from shared.catalogue.catalogue import Catalogue
 from shared.errors import Gone, NotFound, Unavailable
@@ -68,7 +68,7 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
         Problem: The audit is not accepted, and nothing is enqueued.
     """
     check_webhook(new.webhook, services.settings)
-    audit = pin_releases(new, services.catalogue.of(caller.tenant))
+    audit = pin_releases(new, services.catalogue.of(caller.tenant), identify(caller, services))
     digest = digest_audit(audit)
     if not new.again and (existing := find_existing(digest, caller.tenant, services)) is not None:
         return existing
@@ -84,7 +84,12 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
         return concurrent or enqueue_audit(audit_id, prepared, services, caller)
 
 
-def pin_releases(new: NewAudit, catalogue: Catalogue) -> Audit:
+def identify(caller: Caller, services: Services) -> Requested:
+    """Returns the requester as the report names it."""
+    return Requested(by=caller.key or "local", tenant=caller.tenant, at=services.redis_client.now())
+
+
+def pin_releases(new: NewAudit, catalogue: Catalogue, requested: Requested | None = None) -> Audit:
     """Returns the audit as it is stored: every model is named with its release.
 
     Raises:
@@ -103,6 +108,7 @@ def pin_releases(new: NewAudit, catalogue: Catalogue) -> Audit:
         priority=new.priority,
         tags=list(dict.fromkeys([AUDIT_TAG, *new.tags])),
         webhook=new.webhook,
+        requested=requested,
     )
 
 

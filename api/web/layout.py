@@ -10,6 +10,7 @@ from api.http.auth import find_caller, read_token
 from api.http.problems import add_headers
 from api.http.sessions import forget_session
 from api.web.way_back import write_way_back
+from archetype.contract.report.units import write_estimate, write_value
 from archetype.version import VERSION
 from shared.errors import Problem, Unauthorized
 from shared.storage.api_keys import Caller
@@ -29,6 +30,8 @@ def set_up_pages(blueprint: Blueprint) -> Blueprint:
     blueprint.add_app_template_global(preset_image)
     blueprint.add_app_template_global(find_user)
     blueprint.add_app_template_filter(words)
+    blueprint.add_app_template_filter(write_estimate, "estimate")
+    blueprint.add_app_template_filter(write_value, "amount")
     return blueprint
 
 

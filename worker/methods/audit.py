@@ -10,20 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from archetype.contract.audit import Comparison, Finding, Report
+from archetype.contract.audit import ALL, Comparison, Finding
 from archetype.contract.audit_plan import Gates
 from archetype.contract.job import Progress
 from archetype.contract.parameters.saliency import SaliencyParameters
+from archetype.contract.report.document import Report
 from archetype.contract.request import Audit
 from shared.errors import Problem, Unavailable
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
-from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity, decide_verdict, summarize
-from worker.audit.provenance import build_rerun_command, describe_provenance
-from worker.audit.release_figures import compute_figures
-from worker.audit.report import Case, Evidence, write_report
-from worker.audit.statistics import Values
+from worker.audit.files import write_report
+from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity
+from worker.audit.report.compose import Results, compose_report
+from worker.audit.report.material import Case, Material
+from worker.audit.statistics import Values, estimate_mean
 from worker.engine.model.classifier import Classifier
 from worker.inputs.preprocess import Levels, to_tensor
 from worker.inputs.view import crop_levels
@@ -57,42 +58,33 @@ def run(context: JobContext[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
             compared.append((yield from compare_with(evaluator, subject, context, images, done=len(compared))))
         except MissingResult as absent:
             errors.append(str(absent))
-    report, summary = build_report(context, subject, compared, errors)
-    map_class = partial(map_class_evidence, context.classifier, plan.saliency)
-    evidence = Evidence([result.case for result in compared if result.case is not None], images, map_class)
-    for name, data in write_report(report, summary, evidence).items():
+    report = build_report(context, subject, compared, errors, images)
+    for name, data in write_report(report).items():
         context.save(name, data)
     metrics = report.model_dump(
-        mode="json", include={"verdict", "findings", "errors", "figures", "plan_version", "baselines"}
+        mode="json", include={"verdict", "summary", "findings", "errors", "figures", "plan_version", "baselines"}
     )
-    return metrics | {"summary": summary, "plan": plan.name}
+    return metrics | {"plan": plan.name}
 
 
 def build_report(
-    context: JobContext[Audit], subject: Side, compared: Sequence[Compared], errors: list[str]
-) -> tuple[Report, str]:
-    """The report and its summary in a sentence."""
+    context: JobContext[Audit],
+    subject: Side,
+    compared: Sequence[Compared],
+    errors: list[str],
+    images: dict[str, Levels],
+) -> Report:
+    """The document of the report."""
     audit, plan, now = context.request, context.request.plan, datetime.now(UTC)
-    comparisons = [result.comparison for result in compared]
+    correlations = list_control_correlations(context.member_results)
     found = [finding for result in compared for finding in result.findings]
-    found += check_sanity(subject, list_control_correlations(context.member_results), plan.gates)
+    found += check_sanity(subject, correlations, plan.gates)
     findings = apply_waivers(found, plan.waivers, context.release.class_names, now.date())
-    verdict = decide_verdict(findings, comparisons, errors)
-    report = Report(
-        verdict=verdict,
-        subject=context.release.reference,
-        baselines=audit.baselines,
-        plan=plan,
-        plan_version=plan.version,
-        findings=findings,
-        comparisons=comparisons,
-        errors=errors,
-        figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
-        identity=describe_provenance(context.member_results, plan),
-        rerun=build_rerun_command(audit),
-        created_at=now,
-    )
-    return report, summarize(verdict, findings, comparisons, errors)
+    comparisons = [result.comparison for result in compared]
+    results = Results(comparisons, findings, errors, correlations, context.member_results)
+    cases = [result.case for result in compared if result.case is not None]
+    map_class = partial(map_class_evidence, context.classifier, plan.saliency)
+    return compose_report(audit, results, Material(subject, cases, images, map_class), now)
 
 
 def compare_with(
@@ -126,7 +118,7 @@ def compare_with(
     return Compared(
         build_comparison(reference, rows, losses, plan.gates, identical=identical),
         check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference),
-        Case(subject, baseline, rows),
+        Case(baseline, rows),
     )
 
 
@@ -212,6 +204,7 @@ def build_comparison(
             "lost": float((losses > 0).sum()),
             "won": float((losses < 0).sum()),
         },
+        changes={"accuracy": {ALL: estimate_mean(losses)}} if len(losses) > 1 else {},
         classes=[
             {
                 "target": row.name,

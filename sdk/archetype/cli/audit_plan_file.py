@@ -68,4 +68,5 @@ def _upload_probes(folder: Path, client: "Client") -> Iterator[dict[str, Any]]:
     for path in paths:
         name = path.relative_to(folder).as_posix()
         known = [dict(zip(("left", "top", "right", "bottom"), box, strict=True)) for box in boxes.get(name, [])]
-        yield {"id": client.upload(path.read_bytes(), path.name).id, "target": path.parent.name, "boxes": known}
+        image_id = client.upload(path.read_bytes(), path.name).id
+        yield {"id": image_id, "target": path.parent.name, "name": name[-200:], "boxes": known}

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from archetype.contract.audit_plan import AuditPlan, Reference, Severity, Waiver
 from archetype.contract.job import Artifact, Document, Job, Priority, Progress, State
 from archetype.contract.problem import ProblemDocument
+from archetype.contract.report.decision import Decision
 from archetype.contract.request import Tag
 
 Verdict = Literal["pass", "warn", "fail", "error", "not_comparable"]
@@ -82,7 +83,12 @@ class Finding(Document):
     )
     tolerance: float | None = Field(default=None, description="Tolerance of the gate.")
     reason: str = Field(description="Description of the finding in a sentence.")
+    action: str | None = Field(default=None, description="Recommended action; null in reports of earlier versions.")
     waiver: Waiver | None = Field(default=None, description="Waiver that covers the finding; null if none does.")
+
+
+ALL = "all"
+"""Name of a change of the whole release in `Comparison.changes`."""
 
 
 class Comparison(Document):
@@ -95,31 +101,14 @@ class Comparison(Document):
         default=False, description="Whether both releases have the same architecture and equal weights."
     )
     overall: dict[str, float] = Field(default={}, description="Measurements over all classes and probes, by name.")
+    changes: dict[str, dict[str, Estimate]] = Field(
+        default={},
+        description="Changes that are not measured per class, with their confidence intervals: by gate, and then by "
+        "what was measured; `all` is the whole release.",
+    )
     classes: list[dict[str, Any]] = Field(
         default=[], description="Measurements of each class; the class with the largest change comes first."
     )
-
-
-class Report(Document):
-    """`report.json`: the results of an audit and their provenance."""
-
-    format: Literal[1] = Field(default=1, description="Version of the report's format.")
-    verdict: Verdict = Field(description="Verdict on the subject.")
-    subject: str = Field(description="Audited release.")
-    baselines: list[str] = Field(description="Releases that the subject was compared with.")
-    plan: AuditPlan = Field(description="Audit plan.")
-    plan_version: str = Field(description="Version of the plan: the first digits of its digest.")
-    findings: list[Finding] = Field(description="Findings, most severe first.")
-    comparisons: list[Comparison] = Field(description="Comparisons with the baselines.")
-    errors: list[str] = Field(
-        default=[], description="Parts of the audit that could not be evaluated, with the reasons."
-    )
-    figures: dict[str, float] = Field(default={}, description=FIGURES)
-    identity: dict[str, Any] = Field(
-        description="Provenance: digests of weights, images and results; seeds, devices and versions."
-    )
-    rerun: str = Field(description="Command that runs the audit again.")
-    created_at: datetime = Field(description="Time at which the report was written.")
 
 
 class Member(Document):
@@ -128,7 +117,17 @@ class Member(Document):
     role: str = Field(description="Role of the job in the audit.")
     job: str = Field(description="Id of the job.")
     state: State = Field(description="State of the job.")
+    progress: Progress = Field(default=Progress(), description="Progress of the job.")
     href: str = Field(description="Path of the job, relative to the server.")
+
+
+class Phase(Document):
+    """A phase of an audit."""
+
+    name: str = Field(description="What the jobs of the phase compute.")
+    done: int = Field(description="Number of its jobs that have ended.")
+    total: int = Field(description="Number of its jobs.")
+    share: float = Field(description="Part of its work that is done, from 0 to 1.")
 
 
 class WriteBackResult(Document):
@@ -158,6 +157,7 @@ class AuditView(Document):
     summary: str | None = Field(default=None, description="Verdict in a sentence; null until the audit has ended.")
     findings: list[Finding] = Field(default=[], description="Findings, most severe first.")
     progress: Progress = Field(description="Progress, counted in jobs of the audit.")
+    phases: list[Phase] = Field(default=[], description="Progress by phase; the comparison is the last phase.")
     members: list[Member] = Field(description="Jobs that the audit consists of.")
     tags: list[str] = Field(default=[], description="Labels of the audit.")
     created_at: datetime = Field(description="Time at which the audit was accepted.")
@@ -169,7 +169,13 @@ class AuditView(Document):
     write_backs: list[WriteBackResult] = Field(
         default=[], description="How the verdict was written to a model registry, for each schedule that required it."
     )
-    links: dict[str, str] = Field(default={}, description="Paths of related resources, by name.")
+    decisions: list[Decision] = Field(
+        default=[], description="Decisions of people, oldest first. The newest one that has not expired is valid."
+    )
+    links: dict[str, str] = Field(
+        default={},
+        description="Paths of related resources, by name; `signature` only if the service signs the report.",
+    )
 
 
 class Audits(Document):

@@ -25,6 +25,7 @@ class Probe(Parameters):
 
     id: ImageId
     target: Target = Field(description="True class of the image.")
+    name: str | None = Field(default=None, max_length=200, description="File name, which the report shows.")
     boxes: list[TrueBox] = Field(
         default=[], max_length=100, description="True bounding boxes of the object, which the gate `focus` needs."
     )
