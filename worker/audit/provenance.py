@@ -1,10 +1,8 @@
-"""Provenance of an audit: digests, seeds, devices and versions, and the command that runs it again."""
+"""Provenance of an audit: digests, seeds, devices and versions."""
 
-import shlex
 from typing import Any
 
 from archetype.contract.audit_plan import AuditPlan
-from archetype.contract.request import Audit
 from archetype.version import VERSION
 from worker.job.member_results import MemberResults, MissingResult
 
@@ -31,9 +29,3 @@ def _describe_job(role: str, member_results: MemberResults) -> dict[str, Any]:
         "provenance": job.provenance,
         "artifacts": {artifact.name: artifact.sha256 for artifact in job.artifacts},
     }
-
-
-def build_rerun_command(audit: Audit) -> str:
-    """The command that runs the audit again, with the plan from its own report."""
-    baselines = [argument for reference in audit.baselines for argument in ("--baseline", reference)]
-    return shlex.join(["archetype", "audit", "run", audit.model, "--plan", "report.json", *baselines, "--again"])

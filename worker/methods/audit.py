@@ -15,12 +15,14 @@ from archetype.contract.audit_plan import Gates
 from archetype.contract.job import Progress
 from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.request import Audit
+from shared.audits.identical_report import list_not_run
+from shared.audits.rerun import build_rerun_command
 from shared.errors import Problem, Unavailable
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
 from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity, decide_verdict, summarize
-from worker.audit.provenance import build_rerun_command, describe_provenance
+from worker.audit.provenance import describe_provenance
 from worker.audit.release_figures import compute_figures
 from worker.audit.report import Case, Evidence, write_report
 from worker.audit.statistics import Values
@@ -87,6 +89,7 @@ def build_report(
         findings=findings,
         comparisons=comparisons,
         errors=errors,
+        not_run=[] if context.member_results.members else list_not_run(plan, context.release),
         figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
         identity=describe_provenance(context.member_results, plan),
         rerun=build_rerun_command(audit),
@@ -114,6 +117,8 @@ def compare_with(
     difference = explain_difference(context.release, evaluator.release)
     if difference is not None:
         return Compared(Comparison(baseline=reference, comparable=False, why=difference))
+    if is_known_identical(evaluator, subject, context.member_results):
+        return Compared(Comparison(baseline=reference, identical=True, why="all weights are equal after loading"))
     baseline = load_baseline(evaluator, context.member_results)
     noise_models = context.member_results.load_class_models(f"{reference}/noise")
     probes = {probe.id: probe for probe in plan.probes}
@@ -128,6 +133,12 @@ def compare_with(
         check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference),
         Case(subject, baseline, rows),
     )
+
+
+def is_known_identical(evaluator: Evaluator, subject: Side, results: MemberResults) -> bool:
+    """Whether the audit has no job for a baseline because its weights are those of the subject."""
+    has_jobs = f"{evaluator.release.reference}/class_models" in results.members
+    return not has_jobs and have_same_weights(subject, Side(evaluator.release, evaluator.classifier, {}, {}))
 
 
 def load_probes(context: JobContext[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
@@ -152,6 +163,8 @@ def load_subject(context: JobContext[Audit], errors: list[str]) -> Side:
     """The subject with the results of its jobs. A job without a result adds an error; the others are still used."""
     results = context.member_results
     models, looks = {}, {}
+    if not results.members:  # the subject is identical to all baselines
+        return Side(context.release, context.classifier, models, looks)
     try:
         models = results.load_class_models("subject/class_models")
         failures = results.list_failures("subject/class_models")

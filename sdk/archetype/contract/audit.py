@@ -85,6 +85,16 @@ class Finding(Document):
     waiver: Waiver | None = Field(default=None, description="Waiver that covers the finding; null if none does.")
 
 
+class ReleaseDigests(Document):
+    """SHA-256 digests of what determines the outputs of a release; null if unknown."""
+
+    file: str | None = Field(default=None, description="Digest of the weights file.")
+    tensors: str | None = Field(
+        default=None, description="Digest of the names, types, shapes and values of all weights after loading."
+    )
+    settings: str = Field(description="Digest of architecture, arguments, output, preprocessing and class names.")
+
+
 class Comparison(Document):
     """Comparison of the subject with a baseline."""
 
@@ -93,6 +103,10 @@ class Comparison(Document):
     why: str | None = Field(default=None, description="Reason for which they cannot be compared; null if they can.")
     identical: bool = Field(
         default=False, description="Whether both releases have the same architecture and equal weights."
+    )
+    digests: dict[str, ReleaseDigests] = Field(
+        default={},
+        description="Digests of both releases (`subject` and `baseline`) that show that they are identical.",
     )
     overall: dict[str, float] = Field(default={}, description="Measurements over all classes and probes, by name.")
     classes: list[dict[str, Any]] = Field(
@@ -114,6 +128,7 @@ class Report(Document):
     errors: list[str] = Field(
         default=[], description="Parts of the audit that could not be evaluated, with the reasons."
     )
+    not_run: list[str] = Field(default=[], description="Parts of the audit plan that were not run, with the reasons.")
     figures: dict[str, float] = Field(default={}, description=FIGURES)
     identity: dict[str, Any] = Field(
         description="Provenance: digests of weights, images and results; seeds, devices and versions."
