@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from api.adapters.queue_room import hold_room
@@ -23,6 +22,7 @@ from shared.audits.identical_report import (
     write_identical_report,
 )
 from shared.catalogue.catalogue import Catalogue
+from shared.catalogue.release import Release
 from shared.errors import Gone, NotFound, Unavailable
 from shared.lifecycle.audit_jobs import build_members, check_plan, choose_baselines, explain_difference
 from shared.lifecycle.audit_membership import AUDIT_TAG
@@ -169,14 +169,25 @@ def digest_member(request: AnyRequest) -> str:
 
 
 def find_reusable(requests: Mapping[str, AnyRequest], tenant: str, services: Services) -> dict[str, str]:
-    """Returns the ids of jobs of earlier audits that already have the requested results, by role."""
+    """Returns the ids of jobs of earlier audits that already have the requested results, by role.
+
+    A job that was deleted is not found, so that its result is computed again.
+    """
     reusable: dict[str, str] = {}
+    catalogue = services.catalogue.of(tenant)
     for role, request in requests.items():
         job_id = services.storage.find_member_id(tenant, digest_member(request))
-        with suppress(NotFound, Gone):
-            if job_id is not None and find_job(job_id, tenant, services).state is State.SUCCEEDED:
-                reusable[role] = job_id
+        job = None if job_id is None else find_own_job(job_id, tenant, services)
+        if job is not None and has_result_of(job, catalogue.find(request.model), services):
+            reusable[role] = job.id
     return reusable
+
+
+def has_result_of(job: Job, release: Release, services: Services) -> bool:
+    """Whether a job has succeeded with the weights that a release has now."""
+    description = services.storage.load_description(release)
+    digest = job.provenance.get("model", {}).get("sha256")
+    return job.state is State.SUCCEEDED and (description is None or description.sha256 == digest)
 
 
 def wait_for_concurrent(audit_id: str, services: Services) -> Job | None:
@@ -236,7 +247,7 @@ def enqueue_audit(audit_id: str, prepared: PreparedAudit, services: Services, ca
     for role, spec in prepared.specs.items():
         enqueue_once(members[role], spec, None, services)
         services.storage.save_member_id(tenant, digest_member(prepared.requests[role]), members[role])
-    audit = prepared.audit.model_copy(update={"members": members})
+    audit = prepared.audit.model_copy(update={"members": members, "reused": sorted(prepared.reusable)})
     whole = check_request(audit, services.catalogue.of(tenant), services.storage, services.storage.of(tenant))
     after = [members[role] for role in prepared.specs]
     spec = build_spec(whole, caller, services).model_copy(update={"after": after, "in_audit": True})

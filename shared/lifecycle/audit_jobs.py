@@ -88,6 +88,9 @@ def check_plan(plan: AuditPlan, subject: Release) -> None:
 def build_members(audit: Audit, subject: Release, baselines: Sequence[Release]) -> dict[str, AnyRequest]:
     """The requests of the jobs of an audit, by their role, for example `subject/class_models`.
 
+    The request of a job depends on its own release and the plan alone, so that audits that compare the release with
+    others can use the result.
+
     Args:
         audit: The audit.
         subject: The release that is audited.
@@ -95,16 +98,13 @@ def build_members(audit: Audit, subject: Release, baselines: Sequence[Release]) 
     """
     plan = audit.plan
     targets: list[int | str] = list(subject.resolve_targets(plan.classes))
-    evaluators = [*(release.reference for release in baselines), *plan.judges]
+    seeds = plan.subject_seeds or plan.seeds
     members: dict[str, AnyRequest] = {
-        "subject/class_models": _build_class_models(
-            audit, subject, targets, plan.subject_seeds or plan.seeds, evaluators
-        )
+        "subject/class_models": _build_class_models(audit, subject, targets, seeds, plan.judges)
     }
     for baseline in baselines:
-        evaluators = [subject.reference, *plan.judges]
         name = baseline.reference
-        members[f"{name}/class_models"] = _build_class_models(audit, baseline, targets, plan.seeds, evaluators)
+        members[f"{name}/class_models"] = _build_class_models(audit, baseline, targets, plan.seeds, plan.judges)
         members[f"{name}/noise"] = _build_class_models(audit, baseline, targets[::-1], plan.noise_seeds, [])
     if plan.probes:
         for role, release in [("subject", subject), *((baseline.reference, baseline) for baseline in baselines)]:

@@ -2,18 +2,22 @@
 
 from typing import Any
 
-from archetype.contract.audit_plan import AuditPlan
+from archetype.contract.request import Audit
 from archetype.version import VERSION
 from worker.job.member_results import MemberResults, MissingResult
 
 
-def describe_provenance(member_results: MemberResults, plan: AuditPlan) -> dict[str, Any]:
-    """Digests of weights, probes and results; seeds, devices and versions."""
+def describe_provenance(member_results: MemberResults, audit: Audit) -> dict[str, Any]:
+    """Digests of weights, probes and results; seeds, devices and versions; and which results are reused."""
+    plan = audit.plan
     return {
         "version": VERSION,
         "seeds": {"baseline": plan.seeds, "subject": plan.subject_seeds or plan.seeds, "noise": plan.noise_seeds},
         "probes": [probe.id for probe in plan.probes],
-        "jobs": {role: _describe_job(role, member_results) for role in member_results.members},
+        "jobs": {
+            role: _describe_job(role, member_results) | {"reused": role in audit.reused}
+            for role in member_results.members
+        },
     }
 
 

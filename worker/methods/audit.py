@@ -1,7 +1,7 @@
 """Method `audit`: compares the results of an audit's jobs, decides the verdict, and writes the report."""
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from shared.errors import Problem, Unavailable
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
+from worker.audit.cross_predictions import add_predictions
 from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity, decide_verdict, summarize
 from worker.audit.provenance import describe_provenance
 from worker.audit.release_figures import compute_figures
@@ -91,7 +92,7 @@ def build_report(
         errors=errors,
         not_run=[] if context.member_results.members else list_not_run(plan, context.release),
         figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
-        identity=describe_provenance(context.member_results, plan),
+        identity=describe_provenance(context.member_results, audit),
         rerun=build_rerun_command(audit),
         created_at=now,
     )
@@ -120,12 +121,15 @@ def compare_with(
     if is_known_identical(evaluator, subject, context.member_results):
         return Compared(Comparison(baseline=reference, identical=True, why="all weights are equal after loading"))
     baseline = load_baseline(evaluator, context.member_results)
+    counted = Progress(done=done, total=len(context.evaluators), unit="baseline")
+    subject = yield from add_judge(subject, evaluator, counted)
+    baseline = yield from add_judge(baseline, Evaluator(context.release, context.classifier), counted)
     noise_models = context.member_results.load_class_models(f"{reference}/noise")
     probes = {probe.id: probe for probe in plan.probes}
     rows: dict[int, ClassRow] = {}
     for measured in compare_classes(subject, baseline, noise_models, images, probes=probes):
         rows = measured
-        yield Progress(done=done, total=len(context.evaluators), unit="baseline")
+        yield counted
     losses = count_losses(subject.looks, baseline.looks)
     identical = have_same_weights(subject, baseline)
     return Compared(
@@ -133,6 +137,15 @@ def compare_with(
         check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference),
         Case(subject, baseline, rows),
     )
+
+
+def add_judge(side: Side, judge: Evaluator, counted: Progress) -> Generator[Progress, Any, Side]:
+    """A release with the predictions of the other release for its class models. Yields the progress unchanged."""
+    models = side.models
+    for judged in add_predictions(side.models, judge):
+        models = judged
+        yield counted
+    return replace(side, models=models)
 
 
 def is_known_identical(evaluator: Evaluator, subject: Side, results: MemberResults) -> bool:

@@ -196,6 +196,7 @@ class Audit(JobRequest):
     plan: AuditPlan = Field(description="Audit plan.")
     baselines: list[str] = Field(description="Releases to compare the subject with.")
     members: dict[str, str] = Field(default={}, description="Ids of the jobs that the audit consists of, by role.")
+    reused: list[str] = Field(default=[], description="Roles of the jobs whose results earlier audits computed.")
     params: Parameters = Parameters()
 
 

@@ -105,10 +105,16 @@ def test_an_audit_without_probes_consists_of_class_models_of_both_releases() -> 
         [1, 2, 3],
         [101, 102, 103],
     ]
-    assert subject["params"]["judges"] == ["fruit@2", "other@1"]
-    assert baseline["params"]["judges"] == ["fruit@3", "other@1"]
+    assert subject["params"]["judges"] == baseline["params"]["judges"] == ["other@1"]
     assert noise["params"]["judges"] == []
     assert {(member["priority"], *member["tags"]) for member in (subject, baseline, noise)} == {("bulk", "audit")}
+
+
+def test_the_jobs_of_a_release_do_not_depend_on_the_release_that_it_is_compared_with() -> None:
+    first = build_members(audit(probes=probes(2)), THIRD, [SECOND])
+    second = build_members(audit(probes=probes(2)), SECOND, [FIRST])
+    for part in ("class_models", "probes"):
+        assert first[f"fruit@2/{part}"] == second[f"subject/{part}"]
 
 
 def test_an_audit_with_probes_maps_them_for_all_releases_and_some_for_randomized_weights() -> None:
