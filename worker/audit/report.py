@@ -130,7 +130,7 @@ def _describe_probes(target: int, case: Case, images: Mapping[str, Levels]) -> l
     pairs = [
         (look, case.baseline.looks[image])
         for image, look in case.subject.looks.items()
-        if look.target == target and image in case.baseline.looks and image in images
+        if look.target == target and image in case.baseline.looks and image in images and look.is_mapped
     ]
     pairs.sort(key=lambda pair: pair[0].verdict["probability"] - pair[1].verdict["probability"])
     return [

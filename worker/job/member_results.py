@@ -62,6 +62,11 @@ class ProbePrediction:
         """Whether the network predicts the true class."""
         return bool(self.verdict["rank"] == 1)
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether there is a map; a probe that an audit does not map has an empty one."""
+        return self.view.size > 1
+
 
 Series = dict[int, list[DrawnModel]]
 """Class models by class index, ordered by seed."""

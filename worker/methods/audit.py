@@ -1,7 +1,7 @@
 """Method `audit`: compares the results of an audit's jobs, decides the verdict, and writes the report."""
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,21 +17,22 @@ from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.request import Audit
 from shared.audits.identical_report import list_not_run
 from shared.audits.rerun import build_rerun_command
-from shared.errors import Problem, Unavailable
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
-from worker.audit.cross_predictions import add_predictions
 from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity, decide_verdict, summarize
+from worker.audit.maps.faithfulness import MapPlan
+from worker.audit.maps.probe_maps import list_probes, map_side, plan_maps
 from worker.audit.provenance import describe_provenance
 from worker.audit.release_figures import compute_figures
 from worker.audit.report import Case, Evidence, write_report
+from worker.audit.sides import add_judge, is_known_identical, load_baseline, load_probes, load_subject
 from worker.audit.statistics import Values
 from worker.engine.model.classifier import Classifier
 from worker.inputs.preprocess import Levels, to_tensor
-from worker.inputs.view import crop_levels
+from worker.inputs.view import View
 from worker.job.context import Evaluator, JobContext
-from worker.job.member_results import MemberResults, MissingResult, ProbePredictions
+from worker.job.member_results import MissingResult
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,20 @@ class Compared:
 def run(context: JobContext[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
     """Compares the subject with every baseline, applies the gates, and writes the report."""
     plan, errors = context.request.plan, list[str]()
-    images = yield from load_probes(context, errors)
+    views = yield from load_probes(context, errors)
     subject = load_subject(context, errors)
+    maps = yield from plan_maps(context, subject, views)
+    if maps.is_computed:
+        subject = yield from map_side(subject, maps, views)
     compared: list[Compared] = []
     for evaluator in context.evaluators:
         try:
-            compared.append((yield from compare_with(evaluator, subject, context, images, done=len(compared))))
+            compared.append((yield from compare_with(evaluator, subject, context, views, maps, done=len(compared))))
         except MissingResult as absent:
             errors.append(str(absent))
-    report, summary = build_report(context, subject, compared, errors)
-    map_class = partial(map_class_evidence, context.classifier, plan.saliency)
+    report, summary = build_report(context, subject, compared, maps, errors)
+    map_class = partial(map_class_evidence, context.classifier, maps.params)
+    images = {image: view.levels for image, view in views.items()}
     evidence = Evidence([result.case for result in compared if result.case is not None], images, map_class)
     for name, data in write_report(report, summary, evidence).items():
         context.save(name, data)
@@ -72,13 +77,13 @@ def run(context: JobContext[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
 
 
 def build_report(
-    context: JobContext[Audit], subject: Side, compared: Sequence[Compared], errors: list[str]
+    context: JobContext[Audit], subject: Side, compared: Sequence[Compared], maps: MapPlan, errors: list[str]
 ) -> tuple[Report, str]:
     """The report and its summary in a sentence."""
     audit, plan, now = context.request, context.request.plan, datetime.now(UTC)
     comparisons = [result.comparison for result in compared]
     found = [finding for result in compared for finding in result.findings]
-    found += check_sanity(subject, list_control_correlations(context.member_results), plan.gates)
+    found += check_sanity(subject, maps.correlations, plan.gates)
     findings = apply_waivers(found, plan.waivers, context.release.class_names, now.date())
     verdict = decide_verdict(findings, comparisons, errors)
     report = Report(
@@ -90,8 +95,9 @@ def build_report(
         findings=findings,
         comparisons=comparisons,
         errors=errors,
-        not_run=[] if context.member_results.members else list_not_run(plan, context.release),
-        figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
+        maps=maps.faithfulness,
+        not_run=list_abstentions(context, maps),
+        figures=compute_figures(subject, list_probes(plan, maps)),
         identity=describe_provenance(context.member_results, audit),
         rerun=build_rerun_command(audit),
         created_at=now,
@@ -100,7 +106,13 @@ def build_report(
 
 
 def compare_with(
-    evaluator: Evaluator, subject: Side, context: JobContext[Audit], images: Mapping[str, Levels], *, done: int
+    evaluator: Evaluator,
+    subject: Side,
+    context: JobContext[Audit],
+    views: Mapping[str, View],
+    maps: MapPlan,
+    *,
+    done: int,
 ) -> Generator[Progress, Any, Compared]:
     """Compares the subject with a baseline.
 
@@ -108,7 +120,8 @@ def compare_with(
         evaluator: The baseline with its network.
         subject: The audited release.
         context: Context of the audit's job.
-        images: Images of the probes at the network's input size, each (H, W, C), by image id.
+        views: The probes as the networks see them, by image id.
+        maps: How the probes are mapped.
         done: Number of baselines that are already compared.
 
     Raises:
@@ -125,7 +138,9 @@ def compare_with(
     subject = yield from add_judge(subject, evaluator, counted)
     baseline = yield from add_judge(baseline, Evaluator(context.release, context.classifier), counted)
     noise_models = context.member_results.load_class_models(f"{reference}/noise")
-    probes = {probe.id: probe for probe in plan.probes}
+    if maps.is_computed:
+        baseline = yield from map_side(baseline, maps, views)
+    probes, images = list_probes(plan, maps), {image: view.levels for image, view in views.items()}
     rows: dict[int, ClassRow] = {}
     for measured in compare_classes(subject, baseline, noise_models, images, probes=probes):
         rows = measured
@@ -139,74 +154,12 @@ def compare_with(
     )
 
 
-def add_judge(side: Side, judge: Evaluator, counted: Progress) -> Generator[Progress, Any, Side]:
-    """A release with the predictions of the other release for its class models. Yields the progress unchanged."""
-    models = side.models
-    for judged in add_predictions(side.models, judge):
-        models = judged
-        yield counted
-    return replace(side, models=models)
-
-
-def is_known_identical(evaluator: Evaluator, subject: Side, results: MemberResults) -> bool:
-    """Whether the audit has no job for a baseline because its weights are those of the subject."""
-    has_jobs = f"{evaluator.release.reference}/class_models" in results.members
-    return not has_jobs and have_same_weights(subject, Side(evaluator.release, evaluator.classifier, {}, {}))
-
-
-def load_probes(context: JobContext[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
-    """Images of the probes as the networks see them, each (H, W, C), by id. An unreadable image adds an error.
-
-    Raises:
-        Unavailable: The store does not answer.
-    """
-    images: dict[str, Levels] = {}
-    for number, probe in enumerate(context.request.plan.probes, 1):
-        try:
-            images[probe.id] = crop_levels(context.images.load(probe.id), context.release.preprocessing)
-        except Unavailable:  # for a while; an error would be in the verdict for ever
-            raise
-        except Problem as problem:
-            errors.append(f"probe {probe.id[:12]}: {problem.detail}")
-        yield Progress(done=number, total=len(context.request.plan.probes), unit="probe")
-    return images
-
-
-def load_subject(context: JobContext[Audit], errors: list[str]) -> Side:
-    """The subject with the results of its jobs. A job without a result adds an error; the others are still used."""
-    results = context.member_results
-    models, looks = {}, {}
-    if not results.members:  # the subject is identical to all baselines
-        return Side(context.release, context.classifier, models, looks)
-    try:
-        models = results.load_class_models("subject/class_models")
-        failures = results.list_failures("subject/class_models")
-        names = context.release.class_names
-        errors += [f"class model of {names.label(target)}: {reason}" for target, reason in failures.items()]
-    except MissingResult as absent:
-        errors.append(str(absent))
-    if context.request.plan.probes:
-        try:
-            looks = results.load_predictions("subject/probes")
-        except MissingResult as absent:
-            errors.append(str(absent))
-    return Side(context.release, context.classifier, models, looks)
-
-
-def load_baseline(evaluator: Evaluator, results: MemberResults) -> Side:
-    """A baseline with the results of its jobs. Raises `MissingResult` if a job has no result."""
-    role = evaluator.release.reference
-    looks: ProbePredictions = results.load_predictions(f"{role}/probes") if f"{role}/probes" in results.members else {}
-    return Side(evaluator.release, evaluator.classifier, results.load_class_models(f"{role}/class_models"), looks)
-
-
-def list_control_correlations(results: MemberResults) -> list[float]:
-    """Rank correlations of the subject's saliency maps with those of its network with shuffled weights."""
-    try:
-        looks = results.load_predictions("subject/shuffled")
-    except MissingResult:
-        return []
-    return [look.control for look in looks.values() if look.control is not None]
+def list_abstentions(context: JobContext[Audit], maps: MapPlan) -> list[str]:
+    """The parts of the plan that were not run, with the reasons."""
+    if not context.member_results.members:
+        return list_not_run(context.request.plan, context.release)
+    is_asked = context.request.plan.gates.focus.severity != "off"
+    return [maps.abstention] if maps.abstention is not None and is_asked else []
 
 
 def map_class_evidence(

@@ -114,6 +114,23 @@ class Comparison(Document):
     )
 
 
+class MapFaithfulness(Document):
+    """How well saliency maps rank the parts of an image as the score does when each part is deleted alone.
+
+    All figures are rank correlations from -1 to 1 (single deletion, Hesse et al. 2024, arXiv 2407.11910).
+    """
+
+    kind: str = Field(description="Kind of the maps.")
+    probes: int = Field(description="Number of probes on which the kind was measured, after others had chosen it.")
+    correlation: Estimate = Field(description="Rank correlation of the maps.")
+    random: float = Field(description="Rank correlation of random maps.")
+    edges: float = Field(description="Rank correlation of maps of the edges of the images.")
+    faithful: bool = Field(
+        description="Whether the maps are better than random maps and edge maps, with confidence intervals above 0."
+    )
+    kinds: dict[str, float] = Field(description="Rank correlation of each kind on the probes that chose the kind.")
+
+
 class Report(Document):
     """`report.json`: the results of an audit and their provenance."""
 
@@ -127,6 +144,9 @@ class Report(Document):
     comparisons: list[Comparison] = Field(description="Comparisons with the baselines.")
     errors: list[str] = Field(
         default=[], description="Parts of the audit that could not be evaluated, with the reasons."
+    )
+    maps: MapFaithfulness | None = Field(
+        default=None, description="Faithfulness of the saliency maps of the subject; null if it was not measured."
     )
     not_run: list[str] = Field(default=[], description="Parts of the audit plan that were not run, with the reasons.")
     figures: dict[str, float] = Field(default={}, description=FIGURES)

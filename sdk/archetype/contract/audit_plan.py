@@ -78,7 +78,8 @@ class Gates(Parameters):
     )
     focus: Gate = Field(
         default=Gate(tolerance=0.15, severity="warn"),
-        description="Per class: fall of the fraction of the saliency map that lies inside the true boxes.",
+        description="Per class: fall of the fraction of the saliency map that lies inside the true boxes. Abstains if "
+        "the maps are not more faithful to the subject than random maps and edge maps.",
     )
     appearance: Gate = Field(
         default=Gate(tolerance=2, severity="warn"),
@@ -144,9 +145,10 @@ class AuditPlan(Parameters):
         description="Test images with known classes, which both releases classify. A class needs at least two probes "
         "for a confidence interval.",
     )
-    saliency: SaliencyParameters = Field(
-        default=SaliencyParameters(kind="smoothgrad", gradient="guided", outputs=["raw"]),
-        description="Parameters of the saliency maps of the probes.",
+    saliency: SaliencyParameters | None = Field(
+        default=None,
+        description="Parameters of the saliency maps of the probes; if null, the kind whose maps are most faithful to "
+        "the subject.",
     )
     judges: list[Reference] = Field(
         default=[],
