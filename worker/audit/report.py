@@ -92,7 +92,20 @@ def _describe_case(case: Case, report: Report, evidence: Evidence) -> dict[str, 
             _describe_class(row, case, report, evidence, is_flagged=row.name in flagged) for row in rows[:MAX_CLASSES]
         ],
         "more": max(0, len(rows) - MAX_CLASSES),
+        "grids": [
+            {"description": group.description, "images": _embed_all(group.images, evidence)}
+            for group in comparison.changed_groups
+        ],
+        "components": [
+            {"row": row, "images": _embed_all(row.images, evidence)}
+            for row in comparison.components
+            if any(each.gate == "natural_shortcuts" and each.target == row.target for each in report.findings)
+        ],
     }
+
+
+def _embed_all(images: Sequence[str], evidence: Evidence) -> list[str]:
+    return [_embed(evidence.images[image], MARK_SIDE) for image in images if image in evidence.images]
 
 
 def _describe_class(

@@ -19,6 +19,7 @@ from shared.audits.identical_report import list_not_run
 from shared.audits.rerun import build_rerun_command
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
+from worker.audit.checks.run import run_checks
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
 from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity, decide_verdict, summarize
 from worker.audit.maps.faithfulness import MapPlan
@@ -147,9 +148,11 @@ def compare_with(
         yield counted
     losses = count_losses(subject.looks, baseline.looks)
     identical = have_same_weights(subject, baseline)
+    checked = yield from run_checks(subject, baseline, plan, views)
+    comparison = build_comparison(reference, rows, losses, plan.gates, identical=identical)
     return Compared(
-        build_comparison(reference, rows, losses, plan.gates, identical=identical),
-        check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference),
+        comparison.model_copy(update=checked.fields),
+        [*check_classes(rows.values(), plan, reference), *check_accuracy(losses, plan, reference), *checked.findings],
         Case(subject, baseline, rows),
     )
 

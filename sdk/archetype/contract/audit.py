@@ -95,6 +95,58 @@ class ReleaseDigests(Document):
     settings: str = Field(description="Digest of architecture, arguments, output, preprocessing and class names.")
 
 
+class SliceRow(Document):
+    """Accuracy of both releases on the probes with one value of an attribute."""
+
+    attribute: str = Field(description="Name of the attribute.")
+    value: str = Field(description="Value of the attribute.")
+    probes: int = Field(description="Number of probes.")
+    subject: Estimate = Field(description="Accuracy of the subject, with its Wilson interval.")
+    baseline: Estimate = Field(description="Accuracy of the baseline, with its Wilson interval.")
+    fall: Estimate | None = Field(
+        default=None, description="Fall of the accuracy, with its interval; null for fewer than five probes."
+    )
+
+
+class CorruptionRow(Document):
+    """Accuracy of both releases on corrupted probes."""
+
+    corruption: str = Field(description="How the probes were corrupted.")
+    probes: int = Field(description="Number of probes.")
+    subject: float = Field(description="Accuracy of the subject on the corrupted probes.")
+    baseline: float = Field(description="Accuracy of the baseline on the corrupted probes.")
+    change: Estimate | None = Field(
+        default=None,
+        description="Fall of the accuracy from baseline to subject, minus the same fall on the probes as they are.",
+    )
+
+
+class ChangedGroup(Document):
+    """Probes that one of the two releases places next to each other, and the other one does not."""
+
+    kind: Literal["confused", "separated"] = Field(
+        description="`confused` if the subject places them together, `separated` if the baseline does."
+    )
+    images: list[str] = Field(description="Ids of the probes, the central one first.")
+    classes: dict[str, int] = Field(description="Number of probes of each class.")
+    strength: float = Field(description="Mean affinity of the probes to the central one, from 0 to 1.")
+    description: str = Field(description="The group in a sentence.")
+
+
+class ComponentRow(Document):
+    """The component of a class' features that gives pictures of other classes the largest part of the class score.
+
+    Strengths are relative to the difference between the score of the class in its own and in other pictures.
+    """
+
+    target: str = Field(description="Name of the class.")
+    component: int = Field(description="Number of the component in the subject, from 1.")
+    subject: float = Field(description="Strength in the subject.")
+    baseline: float = Field(description="Strength in the baseline.")
+    change: Estimate = Field(description="Strength in the subject minus strength in the baseline.")
+    images: list[str] = Field(description="Ids of the probes with the largest parts, the largest first.")
+
+
 class Comparison(Document):
     """Comparison of the subject with a baseline."""
 
@@ -109,6 +161,12 @@ class Comparison(Document):
         description="Digests of both releases (`subject` and `baseline`) that show that they are identical.",
     )
     overall: dict[str, float] = Field(default={}, description="Measurements over all classes and probes, by name.")
+    slices: list[SliceRow] = Field(default=[], description="Accuracy on each slice that the plan declares.")
+    corruptions: list[CorruptionRow] = Field(default=[], description="Accuracy on corrupted probes.")
+    changed_groups: list[ChangedGroup] = Field(
+        default=[], description="Groups of probes whose neighborhoods in the features changed most, at most three."
+    )
+    components: list[ComponentRow] = Field(default=[], description="Strongest component of each class.")
     classes: list[dict[str, Any]] = Field(
         default=[], description="Measurements of each class; the class with the largest change comes first."
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from archetype.contract.audit_plan import AuditPlan, Probe
 from archetype.contract.job import Progress
@@ -20,11 +20,10 @@ from worker.audit.maps.faithfulness import (
     map_probes,
     replace_maps,
 )
+from worker.audit.parts import report_parts
 from worker.inputs.view import View
 from worker.job.context import JobContext
 from worker.job.member_results import MemberResults, MissingResult
-
-T = TypeVar("T")
 
 
 def plan_maps(
@@ -33,7 +32,7 @@ def plan_maps(
     """Chooses the kind of maps that is most faithful to the subject, unless the plan names one, and measures it."""
     declared, probes = context.request.plan.saliency, list_labeled(subject, views)
     kinds = list_kinds(context.classifier.size) if declared is None else [declared]
-    chosen = yield from _report(choose_kind(context.classifier, probes, kinds), "kind")
+    chosen = yield from report_parts(choose_kind(context.classifier, probes, kinds), "kind")
     if declared is not None:
         correlations = list_control_correlations(context.member_results)
         return MapPlan(declared, chosen and chosen[1], correlations=correlations)
@@ -41,14 +40,15 @@ def plan_maps(
         return MapPlan(PREDICTIONS)
     maker = MapMaker(context.classifier, chosen[0])
     controls = choose_controls(probes)
-    correlations = correlate_with_shuffled(maker, controls, (yield from _report(map_probes(maker, controls), "map")))
+    drawn = yield from report_parts(map_probes(maker, controls), "map")
+    correlations = correlate_with_shuffled(maker, controls, drawn)
     return MapPlan(*chosen, is_computed=True, correlations=correlations)
 
 
 def map_side(side: Side, maps: MapPlan, views: Mapping[str, View]) -> Generator[Progress, Any, Side]:
     """A release with maps of the chosen kind in the place of those of its jobs."""
     maker = MapMaker(side.classifier, maps.params)
-    drawn = yield from _report(map_probes(maker, list_labeled(side, views)), "map")
+    drawn = yield from report_parts(map_probes(maker, list_labeled(side, views)), "map")
     return replace(side, looks=replace_maps(side.looks, drawn, views))
 
 
@@ -70,15 +70,3 @@ def list_control_correlations(results: MemberResults) -> list[float]:
     except MissingResult:
         return []
     return [look.control for look in looks.values() if look.control is not None]
-
-
-def _report(work: Generator[None, None, T], unit: str) -> Generator[Progress, Any, T]:
-    """Runs work and yields how many parts of it are done."""
-    done = 0
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return cast("T", end.value)
-        done += 1
-        yield Progress(done=done, total=0, unit=unit)

@@ -1,8 +1,7 @@
 """The kind of map that ranks the parts of an image as the network does is chosen; without one, the gate abstains."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from archetype.contract.audit import Estimate, MapFaithfulness
 from archetype.contract.parameters.saliency import SaliencyParameters
+from tests.support.generators import finish
 from worker.audit.maps.faithfulness import (
     GRID,
     LabeledView,
@@ -28,7 +28,6 @@ from worker.inputs.view import View
 from worker.job.member_results import ProbePrediction
 
 SIDE = 28
-T = TypeVar("T")
 GRADIENT, TIMES_INPUT = (
     SaliencyParameters(kind="gradient", outputs=["raw"]),
     SaliencyParameters(kind="gradient_x_input", channels="signed", outputs=["raw"]),
@@ -62,14 +61,6 @@ def draw_probes(count: int) -> list[LabeledView]:
         LabeledView(f"{number:064x}", View(random.integers(0, 255, (*size, 3), dtype=np.uint8), area, size), number % 2)
         for number in range(count)
     ]
-
-
-def finish(work: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def test_the_kind_that_agrees_with_deletion_is_chosen_and_printed_next_to_random_and_edge_maps() -> None:
