@@ -12,8 +12,8 @@ from shared.catalogue.release import Release
 from shared.errors import InvalidRequest
 from shared.validation.job_inputs import check_box_targets
 
-PREDICTIONS = SaliencyParameters(kind="gradient", outputs=["raw"])
-"""The cheapest maps. The audit chooses another kind and maps the probes itself; it needs the predictions."""
+PREDICTIONS = SaliencyParameters(kind="gradient", outputs=[])
+"""The cheapest maps, without files: the audit needs the predictions, and maps the probes itself."""
 
 MAX_CONTROL_PROBES = 12
 """Probes whose maps are compared with those of randomized weights. These are enough to tell whether maps depend on

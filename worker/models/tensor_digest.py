@@ -39,7 +39,7 @@ def _list_parts(network: nn.Module) -> Iterator[bytes | memoryview]:
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} is not a tensor")
         yield f"{name} {value.dtype} {tuple(value.shape)}\n".encode()
-        yield memoryview(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def add_tensor_digest(description: Description, network: nn.Module) -> Description:

@@ -1,7 +1,8 @@
 """What changed: groups of probes that one release places next to each other and the other release does not.
 
-The difference of two representations follows RDX (arXiv 2505.23917): distances are replaced by ranks, and differences
-count the more the closer a pair is in one of the two. The groups are found greedily, where RDX clusters the graph.
+The difference of two representations follows RDX (arXiv 2505.23917): differences of distances count the more the closer
+a pair is in one of the two. Distances are relative to the median, where RDX takes ranks, which change by chance within
+a tight cluster. The groups are found greedily, where RDX clusters the graph.
 """
 
 from collections import Counter
@@ -19,8 +20,8 @@ from worker.audit.maps.faithfulness import LabeledView
 
 MAX_GROUPS, MAX_IMAGES, MIN_IMAGES = 3, 9, 4
 
-STEEPNESS = 0.5
-"""Weight of the relative difference of two ranks."""
+STEEPNESS, SMALL = 0.5, 0.25
+"""Weight of the relative difference of two distances; a distance (relative to the median) that counts as small."""
 
 MIN_AFFINITY = 0.5
 """Least affinity of an image to the first one of its group."""
@@ -41,34 +42,37 @@ class Group:
     strength: float
 
 
-def rank_distances(features: Tensor) -> Tensor:
-    """Mean of the ranks that two images have among the neighbors of each other: (N, N); 0 on the diagonal.
+def measure_distances(features: Tensor) -> Tensor:
+    """Distances of the directions of features, relative to the median distance: (N, N).
 
     Args:
         features: Features (N, D); their lengths do not count.
     """
     directions = functional.normalize(features.double(), dim=1)
-    distances = torch.cdist(directions, directions)
-    distances.fill_diagonal_(-1)
-    ranks = distances.argsort(dim=1, stable=True).argsort(dim=1).float()
-    return (ranks + ranks.T) / 2
+    distances = (2 - 2 * directions @ directions.T).clamp_min(0).sqrt()  # ‖a − b‖ of unit vectors
+    rows, columns = torch.triu_indices(*distances.shape, offset=1)
+    median = distances[rows, columns].median() if len(rows) else distances.new_tensor(1.0)
+    return distances / median.clamp_min(1e-9)
 
 
-def compare_ranks(near: Tensor, far: Tensor) -> Tensor:
-    """How much closer each pair is in one network than in the other: (N, N), from 0 to 1.
+def compare_distances(near: Tensor, far: Tensor) -> Tensor:
+    """How much closer each pair is in one network than in the other: (N, N), from 0 to 1; 0 on the diagonal.
 
     Args:
-        near: Ranks (N, N) in the network that places the pair together.
-        far: Ranks (N, N) in the other network.
+        near: Distances (N, N) in the network that places the pair together.
+        far: Distances (N, N) in the other network.
     """
-    smaller = torch.minimum(near, far).clamp_min(1)
-    return (STEEPNESS * (far - near) / smaller).tanh().clamp_min(0)
+    affinity = (STEEPNESS * (far - near) / (torch.minimum(near, far) + SMALL)).tanh().clamp_min(0)
+    return affinity.fill_diagonal_(0)
 
 
 def find_groups(before: Tensor, after: Tensor) -> list[Group]:
     """Groups of probes by their features (N, D) in the baseline and in the subject, the strongest first."""
-    ranks = rank_distances(before), rank_distances(after)
-    groups = [*_cut(compare_ranks(ranks[1], ranks[0]), "confused"), *_cut(compare_ranks(*ranks), "separated")]
+    first, second = measure_distances(before), measure_distances(after)
+    groups = [
+        *_cut(compare_distances(second, first), "confused"),
+        *_cut(compare_distances(first, second), "separated"),
+    ]
     return sorted(groups, key=lambda group: group.strength * len(group.members), reverse=True)[:MAX_GROUPS]
 
 

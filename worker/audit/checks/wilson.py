@@ -55,7 +55,7 @@ def _correlate(before: Flags, after: Flags) -> float:
     margins = (both + lost) * (won + neither) * (both + won) * (lost + neither)
     if margins == 0:
         return 0.0
-    product = both * neither - lost * won
+    product = float(both * neither - lost * won)
     if product > 0:
-        product = max(product - len(before) / 2, 0)
+        product = max(product - len(before) / 2, 0.0)
     return product / math.sqrt(margins)

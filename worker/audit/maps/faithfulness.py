@@ -23,7 +23,7 @@ from worker.engine.model.classifier import Classifier
 from worker.engine.model.network_call import NetworkError
 from worker.inputs.preprocess import to_tensor
 from worker.inputs.view import View
-from worker.job.member_results import ProbePredictions
+from worker.job.member_results import NO_MAP, ProbePredictions
 
 GRID = 7
 """Cells along each axis of an image, of which each is deleted alone."""
@@ -217,11 +217,10 @@ def map_probes(maker: MapMaker, probes: Sequence[LabeledView]) -> Generator[None
 
 def replace_maps(looks: ProbePredictions, maps: ProbeMaps, views: Mapping[str, View]) -> ProbePredictions:
     """Predictions with other maps; those of probes without a map are empty."""
-    empty = np.zeros((1, 1), np.float32)
     return {
         image: replace(look, view=maps[image], picture=views[image].place_map(maps[image]))
         if image in maps
-        else replace(look, view=empty, picture=empty)
+        else replace(look, view=NO_MAP, picture=NO_MAP)
         for image, look in looks.items()
     }
 
@@ -236,5 +235,7 @@ def correlate_with_shuffled(maker: MapMaker, probes: Sequence[LabeledView], maps
 
     This is the parameter randomization of Adebayo et al. 2018 (arXiv 1810.03292).
     """
+    if not probes:
+        return []
     shuffled = replace(maker, classifier=shuffle_weights(maker.classifier, SEED)).draw(probes).numpy()
     return [rank_correlation(maps[probe.image], other) for probe, other in zip(probes, shuffled, strict=True)]

@@ -36,13 +36,11 @@ def plan_maps(
     if declared is not None:
         correlations = list_control_correlations(context.member_results)
         return MapPlan(declared, chosen and chosen[1], correlations=correlations)
-    if chosen is None:
-        return MapPlan(PREDICTIONS)
-    maker = MapMaker(context.classifier, chosen[0])
-    controls = choose_controls(probes)
+    params, faithfulness = chosen or (PREDICTIONS, None)
+    maker, controls = MapMaker(context.classifier, params), choose_controls(probes)
     drawn = yield from report_parts(map_probes(maker, controls), "map")
     correlations = correlate_with_shuffled(maker, controls, drawn)
-    return MapPlan(*chosen, is_computed=True, correlations=correlations)
+    return MapPlan(params, faithfulness, is_computed=True, correlations=correlations)
 
 
 def map_side(side: Side, maps: MapPlan, views: Mapping[str, View]) -> Generator[Progress, Any, Side]:

@@ -1,18 +1,22 @@
 """Groups of probes that one network places together and the other does not are found, and described by class."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from archetype.contract.class_names import ClassNames
 from worker.audit.checks.neighborhoods import (
+    MAX_GROUPS,
     MAX_IMAGES,
+    SMALL,
     STEEPNESS,
     Group,
-    compare_ranks,
+    compare_distances,
     describe_groups,
     find_groups,
-    rank_distances,
+    measure_distances,
 )
 from worker.audit.maps.faithfulness import LabeledView
 from worker.inputs.view import View
@@ -27,29 +31,22 @@ def cluster(centers: list[int], *, seed: int = 0) -> Tensor:
 
 
 def measure_slowly(features: Tensor) -> list[list[float]]:
-    """Mean of the places that two images have when each sorts the others by the angle between the features."""
-    count = len(features)
-    places = []
-    for row in range(count):
-        others = [other for other in range(count) if other != row]
-        others.sort(key=lambda other: -float(torch.cosine_similarity(features[row], features[other], dim=0)))
-        places.append({other: place for place, other in enumerate(others, 1)} | {row: 0})
-    return [[(places[row][column] + places[column][row]) / 2 for column in range(count)] for row in range(count)]
+    """Distances of the unit vectors, pair by pair, divided by the median."""
+    units = [row / row.norm() for row in features.double()]
+    distances = [[float((first - second).norm()) for second in units] for first in units]
+    pairs = sorted(distances[row][column] for row in range(len(units)) for column in range(row))
+    return [[distance / pairs[(len(pairs) - 1) // 2] for distance in row] for row in distances]
 
 
-def test_ranks_and_differences_are_those_of_a_slow_version() -> None:
+def test_distances_and_differences_are_those_of_a_slow_version() -> None:
     before, after = cluster([0, 0, 1, 1, 2, 2, 3], seed=1), cluster([0, 1, 0, 1, 2, 3, 2], seed=2)
-    near, far = rank_distances(after), rank_distances(before)
     slow_near, slow_far = measure_slowly(after), measure_slowly(before)
-    assert near.tolist() == slow_near
-    assert far.tolist() == slow_far
-    difference = compare_ranks(near, far)
+    difference = compare_distances(measure_distances(after), measure_distances(before))
     for row in range(7):
         for column in range(7):
-            smaller = max(1, min(slow_near[row][column], slow_far[row][column]))
-            relative = (slow_far[row][column] - slow_near[row][column]) / smaller
-            expected = max(0.0, float(torch.tensor(STEEPNESS * relative).tanh()))
-            assert float(difference[row, column]) == pytest.approx(expected, abs=1e-6)
+            near, far = slow_near[row][column], slow_far[row][column]
+            expected = max(0.0, math.tanh(STEEPNESS * (far - near) / (min(near, far) + SMALL)))
+            assert float(difference[row, column]) == pytest.approx(0 if row == column else expected, abs=1e-6)
 
 
 def test_classes_that_the_subject_merges_are_one_group() -> None:
@@ -69,11 +66,16 @@ def test_a_class_that_the_subject_splits_is_one_group() -> None:
     assert set(strongest.members) <= set(range(12))
 
 
-def test_the_same_features_have_no_groups_and_there_are_never_more_than_three() -> None:
-    features = cluster([number % 8 for number in range(40)])
-    assert find_groups(features, features) == []
-    groups = find_groups(torch.randn(60, 8), torch.randn(60, 8))
-    assert len(groups) == 3
+def test_the_same_features_have_no_groups_and_neither_has_another_position_in_a_cluster() -> None:
+    centers = [number % 8 for number in range(80)]
+    assert find_groups(cluster(centers), cluster(centers)) == []
+    assert find_groups(cluster(centers), cluster(centers, seed=9)) == []
+
+
+def test_there_are_never_more_than_three_groups_of_nine() -> None:
+    centers = [number % 8 for number in range(80)]
+    groups = find_groups(cluster(centers), cluster([center // 2 for center in centers], seed=9))
+    assert len(groups) == MAX_GROUPS
     assert all(len(set(group.members)) == len(group.members) <= MAX_IMAGES for group in groups)
 
 
