@@ -44,11 +44,13 @@ class Compared:
         comparison: The measurements.
         findings: The changes that exceed a gate.
         case: Data for the HTML report; None if the releases cannot be compared.
+        not_run: Gates that could not be asked, with the reasons.
     """
 
     comparison: Comparison
     findings: Sequence[Finding] = ()
     case: Case | None = None
+    not_run: Sequence[str] = ()
 
 
 def run(context: JobContext[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
@@ -97,7 +99,7 @@ def build_report(
         comparisons=comparisons,
         errors=errors,
         maps=maps.faithfulness,
-        not_run=list_abstentions(context, maps),
+        not_run=[*list_abstentions(context, maps), *dict.fromkeys(part for each in compared for part in each.not_run)],
         figures=compute_figures(subject, list_probes(plan, maps)),
         identity=describe_provenance(context.member_results, audit),
         rerun=build_rerun_command(audit),
@@ -154,6 +156,7 @@ def compare_with(
         comparison.model_copy(update=checked.fields),
         [*check_classes(rows.values(), plan, reference), *check_accuracy(losses, plan, reference), *checked.findings],
         Case(subject, baseline, rows),
+        checked.not_run,
     )
 
 

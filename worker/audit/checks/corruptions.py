@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,7 +63,7 @@ def darken(image: Levels, _seed: int) -> Levels:
     return _to_levels(image * DARKER)
 
 
-def _to_levels(values: NDArray[np.float64]) -> Levels:
+def _to_levels(values: NDArray[np.floating[Any]]) -> Levels:
     return np.asarray(values.round().clip(0, 255), np.uint8)
 
 

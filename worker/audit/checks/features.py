@@ -12,7 +12,7 @@ from worker.engine.model.last_layer import extract_features, find_last_layer
 from worker.engine.model.network_call import NetworkError
 
 MAX_PROBES = 2000
-"""Probes whose features are compared, spread over the classes: their distances take 16 MB per network."""
+"""Probes whose features are compared, spread over the classes: their distances take 32 MB per network."""
 
 
 @dataclass(frozen=True)

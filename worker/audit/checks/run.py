@@ -8,9 +8,9 @@ from archetype.contract.audit import Finding
 from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.job import Progress
 from worker.audit.checks.features import choose_probes, compute_features
-from worker.audit.checks.natural_shortcuts import check_components, measure_components
+from worker.audit.checks.natural_shortcuts import MIN_OWN, check_components, measure_components
 from worker.audit.checks.neighborhoods import describe_groups, find_groups
-from worker.audit.checks.robustness import check_robustness, measure_robustness
+from worker.audit.checks.robustness import MIN_PROBES, check_robustness, measure_robustness
 from worker.audit.checks.slices import check_slices, measure_slices
 from worker.audit.compare import Side
 from worker.audit.maps.probe_maps import list_labeled
@@ -25,10 +25,12 @@ class Checked:
     Attributes:
         fields: Measurements, as fields of `Comparison`.
         findings: The changes that exceed a gate.
+        not_run: Gates that could not be asked, with the reasons.
     """
 
     fields: Mapping[str, Any]
     findings: Sequence[Finding]
+    not_run: Sequence[str]
 
 
 def run_checks(
@@ -38,6 +40,7 @@ def run_checks(
     reference, gates, probes = baseline.release.reference, plan.gates, list_labeled(subject, views)
     fields: dict[str, Any] = {}
     findings: list[Finding] = []
+    not_run: list[str] = []
     if gates.slices.severity != "off":
         fields["slices"] = measure_slices(plan, subject.looks, baseline.looks)
         findings += check_slices(fields["slices"], plan, reference)
@@ -45,6 +48,8 @@ def run_checks(
         measuring = measure_robustness(subject.classifier, baseline.classifier, probes)
         fields["corruptions"] = yield from report_parts(measuring, "batch")
         findings += check_robustness(fields["corruptions"], plan, reference)
+        if not fields["corruptions"]:
+            not_run.append(f"the gate robustness was not asked: it needs at least {MIN_PROBES} probes")
     chosen = choose_probes(probes)
     after = yield from report_parts(compute_features(subject.classifier, chosen), "batch")
     before = yield from report_parts(compute_features(baseline.classifier, chosen), "batch")
@@ -55,4 +60,9 @@ def run_checks(
         if gates.natural_shortcuts.severity != "off":
             fields["components"] = measure_components(after, before, chosen, names)
             findings += check_components(fields["components"], plan, reference)
-    return Checked(fields, findings)
+    if gates.natural_shortcuts.severity != "off" and not fields.get("components"):
+        not_run.append(
+            f"the gate natural_shortcuts was not asked: it needs networks that end in a linear layer, and at least "
+            f"{MIN_OWN} probes of a class"
+        )
+    return Checked(fields, findings, not_run)

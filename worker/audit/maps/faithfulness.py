@@ -94,7 +94,7 @@ class MapMaker:
     def draw(self, probes: Sequence[LabeledView]) -> Tensor:
         """The evidence for the class of each probe, at least 0: (N, h, w), on the CPU."""
         inputs, targets = stack(self.classifier, probes)
-        maps = choose_map(self.classifier, self.params, AT_ONCE)(inputs, targets).float().cpu().numpy()
+        maps = choose_map(self.classifier, self.params, AT_ONCE)(inputs, targets).float().nan_to_num().cpu().numpy()
         signed = has_sign(self.params)
         return torch.from_numpy(np.stack([MapEvidence.of(each, has_sign=signed).positive for each in maps]))
 

@@ -45,7 +45,7 @@ def measure_falls(classifier: Classifier, inputs: Tensor, targets: Tensor, *, gr
     Returns:
         Falls (N, grid²); a fall that is no more than rounding is 0.
     """
-    cells = label_cells(*inputs.shape[2:], grid).to(inputs.device)
+    cells = label_cells(inputs.shape[2], inputs.shape[3], grid).to(inputs.device)
     keep = torch.stack([cells != number for number in range(grid**2)])  # (grid², H, W)
     keep = torch.cat([torch.ones_like(keep[:1]), keep])  # the whole image first
     count = len(inputs) * len(keep)
@@ -63,7 +63,7 @@ def measure_falls(classifier: Classifier, inputs: Tensor, targets: Tensor, *, gr
 
 def average_cells(maps: Tensor, grid: int) -> Tensor:
     """The mean of maps (N, H, W) in each cell: (N, grid²)."""
-    cells = label_cells(*maps.shape[1:], grid).flatten().to(maps.device)
+    cells = label_cells(maps.shape[1], maps.shape[2], grid).flatten().to(maps.device)
     sums = torch.zeros(len(maps), grid**2, device=maps.device).index_add_(1, cells, maps.float().flatten(1))
     return sums / cells.bincount(minlength=grid**2)
 
@@ -86,4 +86,4 @@ def draw_edges(inputs: Tensor) -> Tensor:
     horizontal = inputs.new_tensor(SOBEL)
     filters = torch.stack([horizontal, horizontal.T])[:, None]  # (2, 1, 3, 3)
     gray = functional.pad(inputs.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    return functional.conv2d(gray, filters).norm(dim=1)
+    return functional.conv2d(gray, filters).square().sum(1).sqrt()

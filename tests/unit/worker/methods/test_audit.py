@@ -163,7 +163,9 @@ def test_the_report_of_a_retrained_release_has_every_part(networks: dict[str, Ev
     assert report.maps.faithful
     assert report.maps.correlation.value > max(report.maps.random, report.maps.edges)
     assert "focus" in report.figures
-    assert "seen_by_drawings@v1" in " ".join(comparison.classes[0])
+    lemon = next(row for row in comparison.classes if row["target"] == "lemon")
+    assert 0 < lemon["subject_seen_by_drawings@v1"] <= 1
+    assert 0 < lemon["baseline_seen_by_drawings@v2"] <= 1
     assert {row.value: row.probes for row in comparison.slices} == {"even": 18, "odd": 18}
     assert [row.corruption for row in comparison.corruptions][:2] == ["blur", "JPEG"]
     assert len(comparison.changed_groups) <= 3
@@ -188,7 +190,10 @@ def test_a_gate_that_abstains_is_reported_as_not_run(
     plan = make_plan(gates={"robustness": {"tolerance": 1, "severity": "off"}})
     results = Results(plan, {"subject": networks["v2"], "drawings@v1": networks["v1"]})
     report = audit(plan, networks["v2"], networks["v1"], results.open())
-    assert [part.split(":")[0] for part in report.not_run] == ["the gate focus abstains"]
+    assert [part.split(":")[0] for part in report.not_run] == [
+        "the gate focus abstains",
+        "the gate natural_shortcuts was not asked",
+    ]
     assert "focus" not in report.figures
     assert report.comparisons[0].corruptions == []
     assert all("focus" not in row["changes"] for row in report.comparisons[0].classes)
