@@ -11,7 +11,7 @@ from worker.audit.compare import Side, have_same_weights
 from worker.audit.cross_predictions import add_predictions
 from worker.inputs.view import View, open_view
 from worker.job.context import Evaluator, JobContext
-from worker.job.member_results import MemberResults, MissingResult, ProbePredictions
+from worker.job.member_results import MemberResults, MissingResult, ProbePredictions, Series
 
 
 def load_probes(context: JobContext[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, View]]:
@@ -35,7 +35,8 @@ def load_probes(context: JobContext[Audit], errors: list[str]) -> Generator[Prog
 def load_subject(context: JobContext[Audit], errors: list[str]) -> Side:
     """The subject with the results of its jobs. A job without a result adds an error; the others are still used."""
     results = context.member_results
-    models, looks = {}, {}
+    models: Series = {}
+    looks: ProbePredictions = {}
     if not results.members:  # the subject is identical to all baselines
         return Side(context.release, context.classifier, models, looks)
     try:

@@ -50,7 +50,8 @@ def decompose(weighted: Tensor, own: Tensor, count: int) -> Tensor:
     """
     centered = weighted - weighted[own].mean(0)
     directions = torch.linalg.svd(centered[own], full_matrices=False).Vh[: min(count, int(own.sum()) - 1)]  # (L, D)
-    return (centered @ directions.T) * directions.sum(1)
+    parts: Tensor = (centered @ directions.T) * directions.sum(1)
+    return parts
 
 
 def find_component(features: Features, labels: Tensor, target: int) -> Component | None:

@@ -50,7 +50,7 @@ def measure_distances(features: Tensor) -> Tensor:
     """
     directions = functional.normalize(features.double(), dim=1)
     distances = (2 - 2 * directions @ directions.T).clamp_min(0).sqrt()  # ‖a − b‖ of unit vectors
-    rows, columns = torch.triu_indices(*distances.shape, offset=1)
+    rows, columns = torch.triu_indices(len(distances), len(distances), offset=1)
     median = distances[rows, columns].median() if len(rows) else distances.new_tensor(1.0)
     return distances / median.clamp_min(1e-9)
 
