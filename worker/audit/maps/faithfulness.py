@@ -31,7 +31,7 @@ GRID = 7
 MEASURED, MIN_MEASURED = 16, 6
 """Largest and least number of probes on which faithfulness is measured. Half of them choose the kind."""
 
-MAX_MAPPED = 128
+MAX_MAPPED = 64
 """Probes that are mapped for the gate `focus`, spread over the classes."""
 
 MAX_CONTROLS = 12
@@ -60,18 +60,21 @@ class LabeledView:
 
 
 def list_kinds(size: tuple[int, int]) -> list[SaliencyParameters]:
-    """The kinds of maps to choose from, with parameters that fit an input of this height and width."""
+    """The kinds of maps to choose from, with parameters that fit an input of this height and width.
+
+    A map takes at most some thirty passes. The squares of `occlusion` are larger than the cells of the measure, which
+    would otherwise measure itself.
+    """
     square = max(2, min(size) // 5)
-    covering = {"square": square, "stride": max(1, square // 2)}
     fields: list[dict[str, object]] = [
         {"kind": "gradient"},
         {"kind": "guided"},
         {"kind": "gradient_x_input", "channels": "signed"},
         {"kind": "smoothgrad", "samples": 16},
         {"kind": "smoothgrad", "samples": 16, "gradient": "guided"},
-        {"kind": "integrated_gradients", "channels": "signed"},
+        {"kind": "integrated_gradients", "channels": "signed", "steps": 16},
         {"kind": "grad_cam"},
-        {"kind": "occlusion", **covering},
+        {"kind": "occlusion", "square": square, "stride": square},
     ]
     return [SaliencyParameters.model_validate({"outputs": ["raw"], **each}) for each in fields]
 

@@ -22,6 +22,8 @@ from shared.storage.documents import Manifest
 from tests.support.generators import finish
 from tests.support.run_method import Save
 from worker.audit import shortcut
+from worker.audit.maps import probe_maps
+from worker.audit.maps.faithfulness import list_kinds
 from worker.engine.model.classifier import Classifier, open_classifier
 from worker.engine.render import encode_png
 from worker.inputs.predictions import predict
@@ -148,9 +150,10 @@ def audit(plan: AuditPlan, subject: Evaluator, baseline: Evaluator, results: Mem
 
 
 @pytest.fixture(autouse=True)
-def few_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate `shortcut` is tested elsewhere, and takes most of the time."""
+def few_marks_and_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate `shortcut` and the kinds of maps are tested elsewhere, and take most of the time."""
     monkeypatch.setattr(shortcut, "LEVELS", (0, 255))
+    monkeypatch.setattr(probe_maps, "list_kinds", lambda size: list_kinds(size)[2:3])
 
 
 def test_the_report_of_a_retrained_release_has_every_part(networks: dict[str, Evaluator]) -> None:

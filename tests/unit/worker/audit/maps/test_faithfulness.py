@@ -134,5 +134,4 @@ def test_mapped_probes_get_the_evidence_for_their_class_and_the_others_an_empty_
 @pytest.mark.parametrize("size", [(28, 28), (224, 160)])
 def test_the_squares_of_occlusion_fit_the_input(size: tuple[int, int]) -> None:
     (occlusion,) = (params for params in list_kinds(size) if params.kind == "occlusion")
-    assert occlusion.square <= min(size) / 4
-    assert occlusion.stride < occlusion.square
+    assert min(size) / GRID < occlusion.square <= min(size) / 4
