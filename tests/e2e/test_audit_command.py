@@ -22,6 +22,7 @@ classes = ["lemon", "bee"]
 baselines = ["shapes@1"]
 seeds = [1, 2]
 noise_seeds = [3, 4]
+subject_seeds = [1, 2]
 class_models = {{ steps = {steps}, extras = false }}
 [probes]
 folder = "probes"

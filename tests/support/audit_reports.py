@@ -5,12 +5,23 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 
-from archetype.contract.audit import Comparison, Estimate, Finding
+from archetype.contract.audit import (
+    ChangedGroup,
+    Comparison,
+    ComponentRow,
+    CorruptionRow,
+    Estimate,
+    Finding,
+    MapFaithfulness,
+    SliceRow,
+)
 from archetype.contract.audit_plan import AuditPlan, Probe, Waiver
+from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.report.document import Report
 from archetype.contract.request import Audit, Requested
 from shared.catalogue.release import Release
 from worker.audit.compare import ClassRow, Side
+from worker.audit.maps.faithfulness import MapPlan
 from worker.audit.report.compose import Results, compose_report
 from worker.audit.report.material import Case, Material
 from worker.audit.shortcut import Mark
@@ -30,6 +41,10 @@ FOCUS = Finding(
     waiver=Waiver(gate="focus", owner="ann", reason="known", expires=date(2027, 1, 1)),
 )  # fmt: skip
 SANITY = Finding(gate="sanity", severity="warn", tolerance=0.5, reason="maps depend on the image")
+FAITHFUL = MapFaithfulness(
+    kind="smoothgrad", probes=8, correlation=Estimate(value=0.6, low=0.5, high=0.7), random=0.01, edges=0.2,
+    faithful=True, kinds={"smoothgrad": 0.62},
+)  # fmt: skip
 WHEN = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
@@ -86,6 +101,41 @@ COMPARED = Comparison(
 )
 
 
+FALL = Estimate(value=0.3, low=0.1, high=0.5)
+SLICE = Finding(
+    gate="slices", severity="fail", baseline="m@1", change=FALL, tolerance=0.05, reason="the accuracy at night fell"
+)
+COMPONENT = Finding(
+    gate="natural_shortcuts", severity="warn", target="lemon", baseline="m@1", change=CHANGE, tolerance=0.2,
+    reason="a background speaks for lemon",
+)  # fmt: skip
+CHECKED = COMPARED.model_copy(
+    update={
+        "changes": COMPARED.changes
+        | {
+            "slices": {"light = day": Estimate(value=0.0, low=-0.1, high=0.1), "light = night": FALL},
+            "robustness": {"blur": Estimate(value=0.1, low=0.0, high=0.2)},
+            "natural_shortcuts": {"lemon": CHANGE},
+        },
+        "slices": [
+            SliceRow(attribute="light", value=value, probes=20, subject=CHANGE, baseline=CHANGE, fall=FALL)
+            for value in ("day", "night")
+        ],
+        "corruptions": [CorruptionRow(corruption="blur", probes=20, subject=0.6, baseline=0.7)],
+        "changed_groups": [
+            ChangedGroup(
+                kind="confused", images=list(PROBES), classes={"bee": 4}, strength=0.9, description="these 4 <together>"
+            )
+        ],
+        "components": [
+            ComponentRow(target="lemon", component=2, subject=1.4, baseline=0.2, change=CHANGE, images=["0" * 64])
+        ],
+        "abstentions": {"focus": "the maps are not faithful"},
+    }
+)
+"""A comparison with slices, corrupted probes, a group of probes that changed, and a natural shortcut."""
+
+
 def build_report(
     classifier: Classifier,
     *findings: Finding,
@@ -104,5 +154,6 @@ def build_report(
     material = build_material(classifier)
     if not any(each.comparable for each in comparisons):
         material = Material(material.subject, [], material.images, material.map_class)
-    results = Results(comparisons, findings, errors, [0.1], NO_MEMBERS)
+    maps = MapPlan(SaliencyParameters(), FAITHFUL, correlations=[0.1])
+    results = Results(comparisons, findings, errors, maps, NO_MEMBERS)
     return compose_report(audit, results, material, WHEN.replace(minute=2))

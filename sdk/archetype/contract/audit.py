@@ -91,12 +91,66 @@ ALL = "all"
 """Name of a change of the whole release in `Comparison.changes`."""
 
 
+class SliceRow(Document):
+    """Accuracy of both releases on the probes with one value of an attribute."""
+
+    attribute: str = Field(description="Name of the attribute.")
+    value: str = Field(description="Value of the attribute.")
+    probes: int = Field(description="Number of probes.")
+    subject: Estimate = Field(description="Accuracy of the subject, with its Wilson interval.")
+    baseline: Estimate = Field(description="Accuracy of the baseline, with its Wilson interval.")
+    fall: Estimate | None = Field(
+        default=None, description="Fall of the accuracy, with its interval; null for fewer than five probes."
+    )
+
+
+class CorruptionRow(Document):
+    """Accuracy of both releases on corrupted probes."""
+
+    corruption: str = Field(description="How the probes were corrupted.")
+    probes: int = Field(description="Number of probes.")
+    subject: float = Field(description="Accuracy of the subject on the corrupted probes.")
+    baseline: float = Field(description="Accuracy of the baseline on the corrupted probes.")
+    change: Estimate | None = Field(
+        default=None,
+        description="Fall of the accuracy from baseline to subject, minus the same fall on the probes as they are.",
+    )
+
+
+class ChangedGroup(Document):
+    """Probes that one of the two releases places next to each other, and the other one does not."""
+
+    kind: Literal["confused", "separated"] = Field(
+        description="`confused` if the subject places them together, `separated` if the baseline does."
+    )
+    images: list[str] = Field(description="Ids of the probes, the central one first.")
+    classes: dict[str, int] = Field(description="Number of probes of each class.")
+    strength: float = Field(description="Mean affinity of the probes to the central one, from 0 to 1.")
+    description: str = Field(description="The group in a sentence.")
+
+
+class ComponentRow(Document):
+    """The component of a class' features that gives pictures of other classes the largest part of the class score.
+
+    Strengths are relative to the difference between the score of the class in its own and in other pictures.
+    """
+
+    target: str = Field(description="Name of the class.")
+    component: int = Field(description="Number of the component in the subject, from 1.")
+    subject: float = Field(description="Strength in the subject.")
+    baseline: float = Field(description="Strength in the baseline.")
+    change: Estimate = Field(description="Strength in the subject minus strength in the baseline.")
+    images: list[str] = Field(description="Ids of the probes with the largest parts, the largest first.")
+
+
 class Comparison(Document):
     """Comparison of the subject with a baseline."""
 
     baseline: str = Field(description="Release that the subject is compared with.")
     comparable: bool = Field(default=True, description="Whether the two releases can be compared.")
-    why: str | None = Field(default=None, description="Reason for which they cannot be compared; null if they can.")
+    why: str | None = Field(
+        default=None, description="Why they cannot be compared, or why they are known to be identical; null otherwise."
+    )
     identical: bool = Field(
         default=False, description="Whether both releases have the same architecture and equal weights."
     )
@@ -106,9 +160,35 @@ class Comparison(Document):
         description="Changes that are not measured per class, with their confidence intervals: by gate, and then by "
         "what was measured; `all` is the whole release.",
     )
+    abstentions: dict[str, str] = Field(
+        default={}, description="Reasons for which gates could not be evaluated, by the name of the gate."
+    )
+    slices: list[SliceRow] = Field(default=[], description="Accuracy on each slice that the plan declares.")
+    corruptions: list[CorruptionRow] = Field(default=[], description="Accuracy on corrupted probes.")
+    changed_groups: list[ChangedGroup] = Field(
+        default=[], description="Groups of probes whose neighborhoods in the features changed most, at most three."
+    )
+    components: list[ComponentRow] = Field(default=[], description="Strongest component of each class.")
     classes: list[dict[str, Any]] = Field(
         default=[], description="Measurements of each class; the class with the largest change comes first."
     )
+
+
+class MapFaithfulness(Document):
+    """How well saliency maps rank the parts of an image as the score does when each part is deleted alone.
+
+    All figures are rank correlations from -1 to 1 (single deletion, Hesse et al. 2024, arXiv 2407.11910).
+    """
+
+    kind: str = Field(description="Kind of the maps.")
+    probes: int = Field(description="Number of probes on which the kind was measured, after others had chosen it.")
+    correlation: Estimate = Field(description="Rank correlation of the maps.")
+    random: float = Field(description="Rank correlation of random maps.")
+    edges: float = Field(description="Rank correlation of maps of the edges of the images.")
+    faithful: bool = Field(
+        description="Whether the maps are better than random maps and edge maps, with confidence intervals above 0."
+    )
+    kinds: dict[str, float] = Field(description="Rank correlation of each kind on the probes that chose the kind.")
 
 
 class Member(Document):

@@ -212,6 +212,7 @@ class Audit(JobRequest):
     requested: Requested | None = Field(
         default=None, description="Requester; null if a version before 0.4 accepted the audit."
     )
+    reused: list[str] = Field(default=[], description="Roles of the jobs whose results earlier audits computed.")
     params: Parameters = Parameters()
 
 

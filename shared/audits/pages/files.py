@@ -9,6 +9,14 @@ from shared.audits.pages.markdown import write_markdown
 
 DOCUMENT = "report.json"
 
+MEDIA_TYPES = {
+    DOCUMENT: "application/json",
+    "report.html": "text/html",
+    "junit.xml": "application/xml",
+    "summary.md": "text/markdown",
+}
+"""Media types of the files."""
+
 
 def write_files(report: Report) -> dict[str, bytes]:
     """The files of the report by name. All others are made from `report.json`, and the pages name its digest."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from archetype.contract.audit import Comparison, Estimate
+from archetype.contract.audit import ALL, Comparison, Estimate
 from archetype.contract.report.document import Report
 from archetype.contract.report.measurements import Calibration
 from archetype.contract.report.units import NAMES, find_unit, write_number
@@ -14,7 +14,10 @@ Anchor = Literal["start", "middle", "end"]
 
 LABEL_WIDTH, PLOT_WIDTH, ROW_HEIGHT, MARGIN = 130, 330, 18, 18
 MAX_ROWS = 40
-"""Largest number of classes in a plot: those with the largest changes."""
+"""Largest number of rows in a plot: those with the largest changes."""
+
+PARTS = {"slices": "slice", "robustness": "corruption"}
+"""What the gates measure that do not measure classes."""
 
 CALIBRATION_SIDE = 220
 TONES: tuple[Tone, ...] = ("accent", "quiet", "alert", "ink", "line")
@@ -77,25 +80,32 @@ class Plot:
 
 
 def draw_plots(report: Report) -> list[Plot]:
-    """Changes by class for each gate, and calibration."""
+    """Changes by class, slice or corruption for each gate, and calibration."""
     plots = [plot for comparison in report.comparisons for plot in _draw_gates(comparison, report)]
     return plots + ([draw_calibration(report.calibration)] if report.calibration else [])
 
 
 def _draw_gates(comparison: Comparison, report: Report) -> Iterator[Plot]:
     for gate in type(report.plan.gates).model_fields:
-        changes = {
-            str(row["target"]): Estimate.model_validate(row["changes"][gate])
-            for row in comparison.classes
-            if gate in row.get("changes", {})
-        }
+        changes = _read_changes(gate, comparison)
         if changes:
-            title = f"Gate {gate}: change by class with its confidence interval, compared with {comparison.baseline}"
+            what = PARTS.get(gate, "class")
+            title = f"Gate {gate}: change by {what} with its confidence interval, compared with {comparison.baseline}"
             yield draw_changes(title, gate, changes, getattr(report.plan.gates, gate).tolerance)
 
 
+def _read_changes(gate: str, comparison: Comparison) -> dict[str, Estimate]:
+    """The changes of classes, or of what else the gate measures; none if it measures the whole release."""
+    others = {name: change for name, change in comparison.changes.get(gate, {}).items() if name != ALL}
+    return others or {
+        str(row["target"]): Estimate.model_validate(row["changes"][gate])
+        for row in comparison.classes
+        if gate in row.get("changes", {})
+    }
+
+
 def draw_changes(title: str, gate: str, changes: Mapping[str, Estimate], limit: float) -> Plot:
-    """The change of each class as a point with its interval, and the limit as a vertical line; largest change first."""
+    """Each change as a point with its interval, and the limit as a vertical line; largest change first."""
     rows = sorted(changes.items(), key=lambda row: -row[1].value)[:MAX_ROWS]
     low = min(0.0, max(min(change.low for _, change in rows), -2 * limit))
     scale = _Scale(low, max(limit, *(change.high for _, change in rows)))

@@ -1,7 +1,7 @@
 """How values of a report are written in its pages."""
 
 from archetype.contract.audit import Finding
-from archetype.contract.report.measurements import GateResult
+from archetype.contract.report.measurements import GateResult, ReleaseIdentity
 from archetype.contract.report.units import NAMES, write_estimate, write_number, write_value
 
 RESULTS = {
@@ -74,6 +74,19 @@ def name_unit(gate: GateResult) -> str:
     """The unit of a gate; empty for a plain number."""
     return NAMES[gate.unit]
 
+
+def describe_network(release: ReleaseIdentity) -> str:
+    """Architecture and size of a release."""
+    if release.tensors is None or release.values is None:
+        return release.architecture
+    return f"{release.architecture}, {release.tensors} tensors, {release.values:,} values"
+
+
+GRIDS = (
+    "Each grid shows probes that one of the two releases places next to each other and the other release does not, "
+    "measured in their features before the last layer. No gate judges these grids."
+)
+"""What the grids of changed groups show."""
 
 SIGNING = (
     "This file does not contain a signature. If the service has a signing key, it returns a signature of report.json "

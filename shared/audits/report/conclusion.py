@@ -12,6 +12,11 @@ ACTIONS = {
     "accuracy": "Look at the probes that became wrong, in the section Probes. Keep the old release until the reason "
     "is known.",
     "confidence": "Check the labels and the number of training images of {name}, and train again.",
+    "slices": "Look at the probes of this slice, in the section Probes. Add training images of this kind, and "
+    "train again.",
+    "robustness": "Add corrupted images of this kind to the training, or check whether they occur in use.",
+    "natural_shortcuts": "Look at the probes below: what they have in common speaks for {name} by itself. Add images "
+    "of other classes with it, and train again.",
     "recognition": "Compare the class visualizations of {name} below. If the object is missing in the new ones, look "
     "for what its training images have in common instead.",
     "shortcut": "Search the training images of {name} for this mark. Remove it or add it to other classes, and train "
@@ -54,6 +59,7 @@ class Judgement:
         accuracy: The accuracy of the releases on the probes.
         errors: Parts that could not be evaluated.
         plan: The audit plan.
+        not_run: Parts of the plan that were not run because the subject is identical to all baselines.
     """
 
     verdict: Verdict
@@ -64,6 +70,7 @@ class Judgement:
     accuracy: Sequence[Accuracy]
     errors: Sequence[str]
     plan: AuditPlan
+    not_run: Sequence[str] = ()
 
     @property
     def replaced(self) -> str:
@@ -79,7 +86,9 @@ class Judgement:
 def conclude(judgement: Judgement) -> Conclusion:
     """The first page."""
     return Conclusion(
-        decision=_decide(judgement), basis=list(_list_basis(judgement)), untested=list(_list_untested(judgement))
+        decision=_decide(judgement),
+        basis=list(_list_basis(judgement)),
+        untested=list(dict.fromkeys(_list_untested(judgement))),
     )
 
 
@@ -115,6 +124,15 @@ def _decide_pass(can: str, gates: Sequence[GateResult]) -> str:
 
 
 def _list_basis(judgement: Judgement) -> Iterator[str]:
+    if judgement.not_run:
+        for each in judgement.comparisons:
+            yield f"Digests of {judgement.subject} and {each.baseline}: {each.why}."
+        yield "No job was run: networks with the same weights and settings compute the same outputs."
+    else:
+        yield from _list_measured_basis(judgement)
+
+
+def _list_measured_basis(judgement: Judgement) -> Iterator[str]:
     plan, gates = judgement.plan, judgement.evaluated
     counts = [(result, sum(gate.result == result for gate in gates)) for result in EVALUATED]
     listed = ", ".join(f"{count} {result}" for result, count in counts if count)
@@ -133,7 +151,9 @@ def _list_basis(judgement: Judgement) -> Iterator[str]:
 
 def _list_untested(judgement: Judgement) -> Iterator[str]:
     plan = judgement.plan
-    yield from (f"Comparison with {each.baseline}: {each.why}." for each in judgement.comparisons if each.why)
+    apart = [each for each in judgement.comparisons if not each.comparable]
+    yield from (f"Comparison with {each.baseline}: {each.why}." for each in apart)
+    yield from judgement.not_run
     yield from (f"{error.rstrip('.')}." for error in judgement.errors)
     for gate in judgement.gates:
         if gate.result == "abstained":

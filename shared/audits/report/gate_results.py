@@ -11,6 +11,10 @@ from archetype.contract.report.units import find_unit, write_number, write_value
 NEEDS = {
     "accuracy": "it needs at least two probes that both releases classified",
     "confidence": "it needs at least two probes of a class",
+    "slices": "it needs slices in the plan, and at least five probes of a slice that both releases classified",
+    "robustness": "it needs at least five probes",
+    "natural_shortcuts": "it needs networks that end in a linear layer, at least four probes of a class, and five of "
+    "others",
     "recognition": "it needs at least two class visualizations of a class on which both releases reach their usual "
     "probability",
     "shortcut": "it needs at least five probes of other classes",
@@ -22,6 +26,10 @@ NEEDS = {
 
 OUTCOMES: dict[str, Outcome] = {"fail": "failed", "warn": "warned", "waived": "waived"}
 """Result of a gate by the most severe of its findings."""
+
+
+ERROR_LEVEL = 0.05
+"""Probability with which chance alone lies outside a confidence interval; 1 minus the confidence level."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def list_gate_results(
 def _judge(name: str, gate: Gate, comparison: Comparison, findings: Sequence[Finding]) -> GateResult:
     changes = _read_changes(name, comparison)
     found = [each for each in findings if each.gate == name and each.baseline == comparison.baseline]
-    target = found[0].target if found else max(changes, key=lambda each: changes[each].value, default=None)
+    target = _find_target(found, changes)
     change = (found[0].change if found else None) or changes.get(target)
     noise = _read_noise(name, target, comparison)
     classes = len(comparison.classes) if changes and name not in comparison.changes else 0
@@ -74,6 +82,13 @@ def _judge(name: str, gate: Gate, comparison: Comparison, findings: Sequence[Fin
         classes=classes,
         explanation=_explain(name, gate, found, changes, comparison),
     )
+
+
+def _find_target(found: Sequence[Finding], changes: Mapping[str | None, Estimate]) -> str | None:
+    """What the first finding is about; without a finding, what changed most. Findings of slices name no class."""
+    if not found:
+        return max(changes, key=lambda each: changes[each].value, default=None)
+    return found[0].target or next((each for each, change in changes.items() if change == found[0].change), None)
 
 
 def _read_changes(name: str, comparison: Comparison) -> Mapping[str | None, Estimate]:
@@ -114,7 +129,7 @@ def _explain(
     if comparison.identical and not changes:
         return "The two networks are identical, so nothing can have changed."
     if not changes:
-        return f"Not evaluated: {NEEDS.get(name, 'its data is missing')}."
+        return f"Not evaluated: {comparison.abstentions.get(name) or NEEDS.get(name, 'its data is missing')}."
     skipped = 0 if name in comparison.changes else len(comparison.classes) - len(changes)
     left_out = f" {skipped} of {len(comparison.classes)} classes could not be evaluated." if skipped else ""
     return f"{_explain_pass(name, gate, changes)}{left_out}"

@@ -23,6 +23,8 @@ def _describe(plan: AuditPlan) -> Iterator[str]:
     )
     yield f"A second series of the baseline from the seeds {_list(plan.noise_seeds)} measures what seeds alone change."
     yield _describe_probes(plan)
+    if plan.slices:
+        yield f"Slices by the attributes of the probes: {_list(plan.slices)}."
     if plan.judges:
         yield f"Other networks that classify the class visualizations: {_list(plan.judges)}."
     for name in Gates.model_fields:
@@ -43,11 +45,16 @@ def _describe_probes(plan: AuditPlan) -> str:
     boxes = sum(bool(probe.boxes) for probe in plan.probes)
     few, many = min(counts.values()), max(counts.values())
     each = str(few) if few == many else f"{few} to {many}"
-    maps = f"{plan.saliency.kind} of {plan.saliency.gradient} gradients"
     return (
         f"{len(plan.probes)} probes of {len(counts)} classes, {each} per class, {boxes} with true boxes; saliency maps "
-        f"by {maps}."
+        f"{_describe_maps(plan)}."
     )
+
+
+def _describe_maps(plan: AuditPlan) -> str:
+    if plan.saliency is None:
+        return "of the kind that is most faithful to the subject"
+    return f"by {plan.saliency.kind} of {plan.saliency.gradient} gradients"
 
 
 def _describe_gate(name: str, gate: Gate) -> str:

@@ -129,6 +129,21 @@ def _show(pdf: ReportPDF, evidence: Sequence[Evidence]) -> None:
         pdf.pictures(group.pictures, columns=group.columns)
 
 
+def _show_changes(pdf: ReportPDF, report: Report) -> None:
+    changes = [each for each in report.evidence if each.kind == "change"]
+    if not changes:
+        return
+    pdf.heading("What changed", room=70)
+    pdf.paragraph(words.GRIDS)
+    for each in changes:
+        if len(report.baselines) > 1:
+            pdf.paragraph(f"Compared with {each.baseline}:")
+        for group in each.groups:
+            pdf.need(35)
+            pdf.paragraph(f"{group.title}.", size=SMALL, color=QUIET)
+            pdf.pictures(group.pictures, side=SMALL_PICTURE)
+
+
 def _list_tables(pdf: ReportPDF, report: Report) -> None:
     for table in report.tables:
         if table.rows:
@@ -140,7 +155,7 @@ def _list_tables(pdf: ReportPDF, report: Report) -> None:
 def _draw(pdf: ReportPDF, report: Report) -> None:
     plots = draw_plots(report)
     if plots:
-        pdf.heading("Changes by class", room=80)
+        pdf.heading("Changes", room=80)
     for plot in plots:
         pdf.plot(plot)
 
@@ -194,8 +209,9 @@ def _describe_origin(pdf: ReportPDF, report: Report, digest: str) -> None:
         pdf.paragraph(report.identity_note)
     for release in report.releases:
         pdf.paragraph(
-            f"{release.release}: {release.architecture}, {release.tensors} tensors, {release.values:,} values\n"
-            f"weights SHA-256 {release.weights_sha256}\nweight file SHA-256 {release.file_sha256 or 'not known'}",
+            f"{release.release}: {words.describe_network(release)}\n"
+            f"weights SHA-256 {release.weights_sha256 or 'not known'}\n"
+            f"weight file SHA-256 {release.file_sha256 or 'not known'}\nsettings SHA-256 {release.settings_sha256}",
             size=SMALL,
         )
     pdf.bullets(
@@ -209,7 +225,10 @@ def _describe_origin(pdf: ReportPDF, report: Report, digest: str) -> None:
                 f"{', '.join(each.roles)}."
                 for each in report.machines
             ),
-            *(f"{role}: job {job['job']}." for role, job in report.identity["jobs"].items()),
+            *(
+                f"{role}: job {job['job']}{' (reused)' if job['reused'] else ''}."
+                for role, job in report.identity["jobs"].items()
+            ),
             f"To run it again: {report.rerun}",
             f"report.json has the SHA-256 digest {digest}. It contains everything in this document.",
             words.SIGNING,
@@ -226,7 +245,7 @@ def _leave_room_for_a_signature(pdf: ReportPDF) -> None:
 
 
 SECTIONS = (
-    *(_conclude, _list_gates, _list_accuracy, _list_findings, _list_tables),
-    *(_draw, _list_others, _list_probes, _describe),
+    *(_conclude, _list_gates, _list_accuracy, _list_findings, _show_changes),
+    *(_list_tables, _draw, _list_others, _list_probes, _describe),
 )
 """The sections of the document up to the provenance, in their order."""

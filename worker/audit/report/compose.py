@@ -14,16 +14,20 @@ from archetype.contract.request import Audit
 from shared.audits.report.conclusion import Judgement, conclude, recommend_action
 from shared.audits.report.gate_results import Sanity, list_gate_results
 from shared.audits.report.plan_words import describe_plan
+from shared.audits.rerun import build_rerun_command
 from worker.audit.compare import Side
 from worker.audit.gates import decide_verdict, summarize
-from worker.audit.provenance import build_rerun_command, describe_provenance
+from worker.audit.maps.faithfulness import MapPlan
+from worker.audit.maps.probe_maps import list_probes as list_boxed_probes
+from worker.audit.provenance import describe_provenance
 from worker.audit.release_figures import compute_figures
 from worker.audit.report.accuracy import measure_accuracy, measure_calibration
-from worker.audit.report.class_table import show_class_table
+from worker.audit.report.changes import show_changes
 from worker.audit.report.evidence import show_classes
 from worker.audit.report.identity import describe_release, explain_identity
 from worker.audit.report.material import Material
 from worker.audit.report.probe_gallery import list_probes
+from worker.audit.report.tables import show_tables
 from worker.audit.statistics import LEVEL
 from worker.job.member_results import MemberResults
 
@@ -36,15 +40,17 @@ class Results:
         comparisons: The comparisons with the baselines.
         findings: All findings, most severe first, with their waivers.
         errors: Parts that could not be evaluated.
-        correlations: Rank correlations of the subject's saliency maps with those of the network with shuffled weights.
+        maps: How the probes are mapped, and how faithful the maps are.
         members: The results of the member jobs, for the provenance.
+        not_run: Parts of the plan that were not run because the subject is identical to all baselines.
     """
 
     comparisons: Sequence[Comparison]
     findings: Sequence[Finding]
     errors: Sequence[str]
-    correlations: Sequence[float]
+    maps: MapPlan
     members: MemberResults
+    not_run: Sequence[str] = ()
 
 
 def compose_report(audit: Audit, results: Results, material: Material, now: datetime) -> Report:
@@ -53,7 +59,7 @@ def compose_report(audit: Audit, results: Results, material: Material, now: date
     findings = [each.model_copy(update={"action": recommend_action(each)}) for each in results.findings]
     comparisons, errors = list(results.comparisons), list(results.errors)
     verdict = decide_verdict(findings, comparisons, errors)
-    gates = list_gate_results(plan, comparisons, findings, measure_sanity(subject, results.correlations))
+    gates = list_gate_results(plan, comparisons, findings, measure_sanity(subject, results.maps.correlations))
     accuracy = measure_all_accuracies(material)
     judgement = Judgement(
         verdict,
@@ -64,9 +70,10 @@ def compose_report(audit: Audit, results: Results, material: Material, now: date
         accuracy=accuracy,
         errors=errors,
         plan=plan,
+        not_run=results.not_run,
     )
     probes = list_probes(plan, material)
-    identity = describe_provenance(results.members, plan)
+    identity = describe_provenance(results.members, audit)
     releases = [describe_release(side, _find_file_digest(side, identity)) for side in material.sides]
     return Report(
         verdict=verdict,
@@ -79,12 +86,14 @@ def compose_report(audit: Audit, results: Results, material: Material, now: date
         calibration=[each for each in map(measure_calibration, material.sides) if each is not None],
         findings=findings,
         errors=errors,
-        evidence=show_classes(material, findings),
+        not_run=list(results.not_run),
+        maps=results.maps.faithfulness,
+        evidence=[*show_classes(material, findings), *show_changes(material, comparisons, findings)],
         comparisons=comparisons,
-        tables=[show_class_table(each, subject.release.reference) for each in comparisons if each.classes],
+        tables=show_tables(comparisons, subject.release.reference, results.maps.faithfulness),
         probes=probes,
         probes_left_out=len(subject.looks) - len(probes),
-        figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
+        figures=compute_figures(subject, list_boxed_probes(plan, results.maps)),
         level=1 - LEVEL,
         plan=plan,
         plan_version=plan.version,

@@ -90,7 +90,7 @@ def _show_probes(target: int, case: Case, material: Material) -> Iterator[Pictur
     pairs = [
         (look, baseline.looks[image])
         for image, look in subject.looks.items()
-        if look.target == target and image in baseline.looks and image in images
+        if look.target == target and image in baseline.looks and image in images and look.is_mapped
     ]
     pairs.sort(key=lambda pair: pair[0].verdict["probability"] - pair[1].verdict["probability"])
     if pairs:

@@ -1,27 +1,23 @@
 """Digests of the releases, and a sentence about which of them are equal and why others differ."""
 
-import hashlib
 from collections.abc import Sequence
 
-import torch
-
 from archetype.contract.report.measurements import ReleaseIdentity
+from shared.audits.identical import digest_settings
 from worker.audit.compare import Side
+from worker.models.tensor_digest import digest_tensors
 
 
 def describe_release(side: Side, file_sha256: str | None) -> ReleaseIdentity:
     """Digests of a release. The digest of its weights does not depend on the format of the weight file."""
-    weights = side.classifier.network.state_dict()
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        tensor = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    network = side.classifier.network
+    weights = network.state_dict()
     return ReleaseIdentity(
         release=side.release.reference,
         architecture=side.release.architecture,
         file_sha256=file_sha256,
-        weights_sha256=digest.hexdigest(),
+        weights_sha256=digest_tensors(network),
+        settings_sha256=digest_settings(side.release),
         tensors=len(weights),
         values=sum(tensor.numel() for tensor in weights.values()),
     )
@@ -35,7 +31,7 @@ def explain_identity(releases: Sequence[ReleaseIdentity]) -> str:
 
 def _explain_pair(subject: ReleaseIdentity, baseline: ReleaseIdentity) -> str:
     names = f"{subject.release} and {baseline.release}"
-    if subject.weights_sha256 != baseline.weights_sha256:
+    if subject.weights_sha256 is None or subject.weights_sha256 != baseline.weights_sha256:
         return f"The weights of {names} differ."
     if subject.architecture != baseline.architecture:
         return f"The weights of {names} are equal, but their architectures have different names."

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from archetype.contract.audit import FIGURES, Comparison, Finding, Verdict
+from archetype.contract.audit import FIGURES, Comparison, Finding, MapFaithfulness, Verdict
 from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.job import Document
 from archetype.contract.report.evidence import Evidence, Table
@@ -47,6 +47,14 @@ class Report(Document):
     errors: list[str] = Field(
         default=[], description="Parts of the audit that could not be evaluated, with the reasons."
     )
+    not_run: list[str] = Field(
+        default=[],
+        description="Parts of the plan that were not run, with the reasons; empty unless the subject is identical to "
+        "all baselines.",
+    )
+    maps: MapFaithfulness | None = Field(
+        default=None, description="Faithfulness of the saliency maps of the subject; null if it was not measured."
+    )
     evidence: list[Evidence] = Field(
         default=[], description="Pictures: first those of the classes with findings, in the order of the findings."
     )
@@ -73,7 +81,8 @@ class Report(Document):
         default=None, description="Time from the request to the report in seconds; null if it is not known."
     )
     identity: dict[str, Any] = Field(
-        description="Provenance of the results: seeds, and for each job its id, devices, versions and digests."
+        description="Provenance of the results: seeds, and for each job its id, devices, versions and digests, and "
+        "whether an earlier audit computed its results (`reused`)."
     )
     rerun: str = Field(description="Command that runs the audit again.")
     created_at: datetime = Field(description="Time at which the report was written.")

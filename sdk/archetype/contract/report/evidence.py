@@ -30,8 +30,9 @@ class Evidence(Document):
 
     baseline: str | None = Field(default=None, description="Baseline of the comparison; null if there is none.")
     target: str | None = Field(default=None, description="Name of the class; null if it is about all classes.")
-    kind: Literal["finding", "reference"] = Field(
-        description="Whether a finding is about the class, or it is shown as a reference without a finding."
+    kind: Literal["finding", "reference", "change"] = Field(
+        description="`finding` if a finding is about the class, `reference` if it is shown without a finding, `change` "
+        "if the pictures show what changed, which no gate judges."
     )
     groups: list[PictureGroup] = Field(description="Groups of pictures.")
 

@@ -39,7 +39,7 @@ class GateResult(Document):
     )
     target: str | None = Field(
         default=None,
-        description="Class (or slice) with the largest change; null for the whole release.",
+        description="Class, slice or corruption with the largest change; null for the whole release.",
     )
     evaluated: int = Field(default=0, description="Number of classes that were evaluated.")
     classes: int = Field(default=0, description="Number of classes of the audit; 0 if the gate is about all classes.")
@@ -100,14 +100,18 @@ class ProbeResult(Document):
 
 
 class ReleaseIdentity(Document):
-    """Digests of a release."""
+    """SHA-256 digests of what determines the outputs of a release."""
 
     release: str = Field(description="The release.")
     architecture: str = Field(description="Architecture.")
-    file_sha256: str | None = Field(default=None, description="SHA-256 digest of the weight file; null if unknown.")
-    weights_sha256: str = Field(
-        description="SHA-256 digest of the names, types, shapes and values of all tensors of the network, sorted by "
-        "name. Two files with equal weights have the same one."
+    file_sha256: str | None = Field(default=None, description="Digest of the weight file; null if unknown.")
+    weights_sha256: str | None = Field(
+        default=None,
+        description="Digest of the names, types, shapes and values of all tensors of the network after loading, sorted "
+        "by name. Two files with equal weights have the same one. Null if unknown.",
     )
-    tensors: int = Field(description="Number of tensors.")
-    values: int = Field(description="Number of values in these tensors.")
+    settings_sha256: str = Field(
+        description="Digest of architecture, arguments, output, preprocessing and class names."
+    )
+    tensors: int | None = Field(default=None, description="Number of tensors; null if no job counted them.")
+    values: int | None = Field(default=None, description="Number of values in these tensors.")

@@ -9,9 +9,20 @@ from archetype.contract.audit import Comparison
 from archetype.contract.audit_plan import AuditPlan, Gate, Gates
 from archetype.contract.report.document import Report
 from archetype.contract.report.measurements import GateResult
-from tests.support.audit_reports import FOCUS, PROBES, SANITY, SHORTCUT, build_report, build_side
+from tests.support.audit_reports import (
+    CHECKED,
+    COMPONENT,
+    FALL,
+    FOCUS,
+    PROBES,
+    SANITY,
+    SHORTCUT,
+    SLICE,
+    build_report,
+    build_side,
+)
 from tests.support.networks import Small, seeded
-from worker.audit.report.accuracy import measure_calibration, wilson_interval
+from worker.audit.report.accuracy import measure_calibration
 from worker.audit.report.identity import describe_release, explain_identity
 from worker.engine.model.classifier import Classifier, open_classifier
 
@@ -53,7 +64,9 @@ def test_a_gate_without_data_abstains_on_the_first_page(report_classifier: Class
     report = build_report(report_classifier)
     assert find_gate(report, "focus").result == "abstained"
     assert any(text.startswith("Gate focus. Not evaluated: it needs") for text in report.conclusion.untested)
-    assert report.conclusion.decision.endswith("could not be evaluated: appearance, confidence, focus, recognition.")
+    assert report.conclusion.decision.endswith(
+        "could not be evaluated: appearance, confidence, focus, natural_shortcuts, recognition, robustness, slices."
+    )
 
 
 def test_a_disabled_gate_was_not_tested(report_classifier: Classifier) -> None:
@@ -87,14 +100,6 @@ def test_accuracy_is_counted_with_its_interval_for_both_releases(report_classifi
     assert (subject.release, subject.correct, subject.probes) == ("m@2", 3, 4)
     assert (baseline.release, baseline.correct) == ("m@1", 4)
     assert (subject.low, subject.high) == pytest.approx((0.3006, 0.9544), abs=1e-4)
-
-
-def test_the_wilson_interval_matches_published_values() -> None:
-    """Newcombe 1998, Statistics in Medicine 17, 857, table I, method 3."""
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
-    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-    assert wilson_interval(29, 29) == pytest.approx((0.8830, 1.0), abs=1e-4)
 
 
 def test_the_calibration_error_is_the_weighted_distance_of_confidence_and_accuracy(
@@ -149,3 +154,37 @@ def test_the_report_names_requester_and_duration(report_classifier: Classifier) 
     assert report.requested.by == "operator"
     assert report.seconds == 120
     assert Path(report.rerun.split()[0]).name == "archetype"
+
+
+def test_gates_about_other_things_than_classes_name_what_changed_most(report_classifier: Classifier) -> None:
+    report = build_report(report_classifier, SLICE, comparisons=[CHECKED])
+    slices, robustness = find_gate(report, "slices"), find_gate(report, "robustness")
+    assert (slices.result, slices.target, slices.change) == ("failed", "light = night", FALL)
+    assert (robustness.result, robustness.target) == ("passed", "blur")
+    assert "10.0 percentage points below the limit" in robustness.explanation
+    assert (slices.classes, robustness.classes) == (0, 0)
+
+
+def test_a_gate_that_abstains_for_a_measured_reason_names_it(report_classifier: Classifier) -> None:
+    report = build_report(report_classifier, comparisons=[CHECKED])
+    assert "Gate focus. Not evaluated: the maps are not faithful." in report.conclusion.untested
+
+
+def test_evidence_shows_natural_shortcuts_of_findings_and_probes_that_changed_places(
+    report_classifier: Classifier,
+) -> None:
+    report = build_report(report_classifier, COMPONENT, comparisons=[CHECKED])
+    *_, shortcut, changed = report.evidence
+    assert (shortcut.target, shortcut.kind, len(shortcut.groups[0].pictures)) == ("lemon", "finding", 1)
+    assert "from component 2 of its features" in shortcut.groups[0].title
+    assert (changed.target, changed.kind) == (None, "change")
+    assert [picture.caption for picture in changed.groups[0].pictures] == ["bee", "die & dice", "lemon", "bee"]
+    without = build_report(report_classifier, comparisons=[CHECKED])
+    assert [each.kind for each in without.evidence] == ["reference"] * 3 + ["change"]
+
+
+def test_tables_show_slices_corruptions_and_how_faithful_the_maps_are(report_classifier: Classifier) -> None:
+    slices, corruptions, _, maps = build_report(report_classifier, comparisons=[CHECKED]).tables
+    assert slices.rows[1] == ["light = night", "20", "40% (30% to 50%)", "40% (30% to 50%)"]
+    assert corruptions.rows == [["blur", "20", "60%", "70%"]]
+    assert maps.rows[0] == ["smoothgrad (used in this report)", "0.60 (0.50 to 0.70)"]
