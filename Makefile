@@ -104,6 +104,7 @@ bench-quality: install ## Measure whether other networks recognize class visuali
 bench-audits: install ## Measure audits: null controls, retrained releases, and real networks; half an hour
 	@$(BIN)/python -m benchmarks.audits controls
 	@$(BIN)/python -m benchmarks.audits retrained
+	@$(BIN)/python -m benchmarks.audits speed
 	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar; else echo 'skipped: ../shared does not exist'; fi
 
 bench-localization: install ## Measure the localization accuracy of saliency kinds; FOLDER='../shared/images/wallaby'

@@ -13,7 +13,9 @@ from api.adapters.manifest_cache import ManifestCache
 from api.adapters.oidc import OIDCVerifier
 from api.adapters.rate_limits import SubmitRateLimiter
 from api.adapters.readiness import Readiness
+from api.adapters.report_signer import ReportSigner, load_signer
 from api.adapters.sessions import Sessions
+from shared.audits.decisions import DecisionStore
 from shared.catalogue.catalogue import Catalogue, load_catalogue
 from shared.catalogue.registered import RegisteredReleases
 from shared.history.history import History
@@ -76,6 +78,8 @@ class Services:
         outbox: Webhooks to deliver, and their deliveries.
         secrets: The signing secrets of webhooks.
         schedules: Schedules of audits and their outcomes.
+        decisions: Decisions of people about audits.
+        signer: Signs reports of audits, if the operator has set a key.
         waiters: Limits the requests that wait for a job to end, so that other threads stay free to answer.
         listeners: Limits the open event streams, fairly among tenants.
         readiness: Tests Redis and the object store.
@@ -105,6 +109,8 @@ class Services:
     outbox: Outbox
     secrets: SecretStore
     schedules: ScheduleStore
+    decisions: DecisionStore
+    signer: ReportSigner | None
     waiters: BoundedSemaphore
     listeners: Listeners
     readiness: Readiness
@@ -142,6 +148,8 @@ def connect(settings: Settings) -> Services:
         outbox=Outbox(redis_client, storage.bucket),
         secrets=SecretStore(redis_client, storage.bucket),
         schedules=ScheduleStore(storage.bucket),
+        decisions=DecisionStore(storage.bucket),
+        signer=load_signer(settings),
         waiters=BoundedSemaphore(8),
         listeners=Listeners(settings.max_listeners),
         readiness=Readiness(RedisClient(settings, PROBE), storage.bucket),

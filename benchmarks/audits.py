@@ -2,6 +2,7 @@
 
 python -m benchmarks.audits controls --count 20    `shapes` compared with itself with other seeds: no gate should fail
 python -m benchmarks.audits retrained --count 10   two networks trained with different seeds: no gate should fail
+python -m benchmarks.audits speed                  twelve classes, sixty probes: unknown baseline, known, identical
 python -m benchmarks.audits cifar                  ResNet-20 compared with ResNet-56: ten classes, fifty images
 """
 
@@ -70,6 +71,17 @@ def run_controls(client: Client, count: int, model: str = "shapes", baseline: st
     return summarize(audits)
 
 
+def time_audits(client: Client) -> dict[str, Any]:
+    """Audits three releases of the demo with one baseline, of which only the first audit computes the results."""
+    plan, results = make_plan(client), {}
+    for release, case in (("v2", "unknown baseline"), ("v4", "known baseline"), ("v5", "identical")):
+        new = NewAudit(model=f"{MODEL}@{release}", plan=plan, baselines=[f"{MODEL}@v1"])
+        began = time.monotonic()
+        *_, ended = client.watch_audit(client.audit(new).id, timeout=1800)
+        results[case] = {"seconds": round(time.monotonic() - began, 1), "summary": ended.summary}
+    return results
+
+
 def audit_cifar(client: Client, folder: Path) -> dict[str, Any]:
     """Audits ResNet-20 with ResNet-56 as the baseline, after a short job on each; saves the report."""
     images = sorted((SHARED / "images" / "cifar10").glob("*.png"))
@@ -92,7 +104,7 @@ def choose_settings(benchmark: str, folder: Path) -> Settings:
     """Returns settings with a catalogue of the networks to audit."""
     if benchmark == "controls":
         return Settings()
-    if benchmark == "retrained":
+    if benchmark in ("retrained", "speed"):
         return Settings(catalogue=write_catalogue(folder))
     factories = {"cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet"}
     return Settings(catalogue=Path(__file__).with_name("models.toml"), factories=factories)
@@ -102,6 +114,8 @@ def run(benchmark: str, count: int, client: Client) -> dict[str, Any]:
     """Runs a benchmark and returns its results."""
     if benchmark == "controls":
         return run_controls(client, count)
+    if benchmark == "speed":
+        return time_audits(client)
     if benchmark == "retrained":
         pairs = permutations(f"{MODEL}@{release}" for release in ("v1", "v2"))
         return {
@@ -114,7 +128,7 @@ def run(benchmark: str, count: int, client: Client) -> dict[str, Any]:
 def main() -> None:
     """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=("controls", "retrained", "cifar"))
+    parser.add_argument("benchmark", choices=("controls", "retrained", "speed", "cifar"))
     parser.add_argument("--count", type=int, default=20, help="number of controls")
     options = parser.parse_args()
     if options.benchmark == "cifar" and not SHARED.is_dir():

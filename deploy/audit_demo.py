@@ -72,7 +72,9 @@ def upload_probe(client: Client, number: int) -> Probe:
     drawing.image.save(buffer, "PNG")
     left, top, right, bottom = drawing.box
     box = TrueBox(left=left, top=top, right=right, bottom=bottom)
-    return Probe(id=client.upload(buffer.getvalue()).id, target=drawing.label, boxes=[box])
+    return Probe(
+        id=client.upload(buffer.getvalue()).id, target=drawing.label, name=f"drawing-{number:03}.png", boxes=[box]
+    )
 
 
 def audit(client: Client, plan: AuditPlan, release: str, folder: Path) -> AuditView:

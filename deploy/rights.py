@@ -66,6 +66,7 @@ SECRETS: dict[str, Role | None] = {
     "operator_token": API,
     "metrics_token": API,
     "mlflow_secret": API,
+    "signing_key": API,
     "mlflow_token": SCHEDULER,
     "s3_session_token": None,  # belongs to access keys that another system creates
 }

@@ -42,6 +42,7 @@ SECTIONS = {
     "API": "max_queued_jobs",
     "Authentication": "operator_token",
     "Webhooks": "webhook_networks",
+    "Audits": "signing_key",
     "MLflow": "mlflow_url",
     "Jobs": "deadline_seconds",
     "Recovery and schedules": "lease_seconds",
@@ -330,6 +331,15 @@ class Settings(BaseSettings):
         default=[],
         description="Networks outside the public internet, for example `10.1.0.0/16`, to which webhooks can be sent. "
         "None by default.",
+    )
+
+    # Audits
+    signing_key: SecretStr | None = Field(
+        default=None,
+        description="Private Ed25519 key in PEM, with which the API signs `report.json` of audits. As a value with "
+        "several lines, it is best a file in the folder of `ARCHETYPE_SECRETS`; "
+        "`openssl genpkey -algorithm ed25519 -out archetype_signing_key` creates it. If not set, reports are not "
+        "signed.",
     )
 
     # MLflow

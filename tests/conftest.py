@@ -64,6 +64,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
     from deploy.local import free_port, run_stack
     from shared.settings import Settings
     from shared.validation.write_back import WriteBackRule
+    from tests.support.signing import write_private_key
 
     folder = tmp_path_factory.mktemp("stack")
     settings = Settings(
@@ -82,6 +83,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
             "default": [WriteBackRule(models=["Shapes", "shapes"], aliases=["audited"], tag_prefixes=["archetype."])],
             "alice": [WriteBackRule(models=["alice-*"], aliases=["audited"])],
         },
+        signing_key=SecretStr(write_private_key()),
         max_body_bytes=2_000_000,
         picture_prefixes=["probes/"],
         weight_prefixes=["exports/"],

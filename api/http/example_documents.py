@@ -3,6 +3,7 @@
 The contract validates each when this module is imported, so none can be out of date.
 """
 
+from base64 import b64encode
 from datetime import UTC, date, datetime, timedelta
 
 from pydantic import BaseModel
@@ -21,6 +22,8 @@ from archetype.contract.job import Artifact, Artifacts, Job, Jobs, Progress, Sta
 from archetype.contract.model import Capability, Layer, Preprocessing
 from archetype.contract.parameters.inputs import TrueBox
 from archetype.contract.registration import NewRelease
+from archetype.contract.report.decision import Decision, NewDecision
+from archetype.contract.report.signature import Signature, SigningKey
 from archetype.contract.request import METHODS
 from archetype.contract.schedule import (
     Announced,
@@ -139,6 +142,16 @@ AUDIT = AuditView(
     members=[Member(role="subject/class_models", job=JOB, state=State.SUCCEEDED, href=f"/v1/jobs/{JOB}")],
     links={"self": f"/v1/audits/{JOB}", "report": f"/v1/audits/{JOB}/report"},
 )
+NEW_DECISION = NewDecision(
+    decision="waive",
+    name="Ann Example",
+    reason="lemons are not sold before March",
+    expires=date(2027, 2, 28),
+    report_sha256=DIGEST,
+)
+DECISION = Decision(**dict(NEW_DECISION), id=JOB, by=KEY_ID, at=WHEN)
+SIGNATURE = Signature(key=DIGEST, signature=b64encode(bytes(64)).decode(), report_sha256=DIGEST)
+SIGNING_KEY = SigningKey(key=DIGEST, public_key="-----BEGIN PUBLIC KEY-----\n…\n-----END PUBLIC KEY-----\n")
 NEW_SCHEDULE = NewSchedule(
     model="fruit",
     plan=AuditPlan(name="nightly"),
@@ -208,6 +221,9 @@ RESPONSES: list[BaseModel] = [
     DELIVERY,
     Deliveries(items=[DELIVERY]),
     AUDIT,
+    DECISION,
+    SIGNATURE,
+    SIGNING_KEY,
     Audits(items=[LISTED.model_copy(update={"method": "audit", "tags": ["audit"]})]),
     Trend(
         model="fruit",

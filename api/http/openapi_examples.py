@@ -10,6 +10,7 @@ from api.http.example_documents import (
     JOB,
     KEY_ID,
     NEW_AUDIT,
+    NEW_DECISION,
     NEW_KEY,
     NEW_RELEASE,
     NEW_SCHEDULE,
@@ -21,6 +22,7 @@ from archetype.contract.api_key import NewKey
 from archetype.contract.audit import NewAudit
 from archetype.contract.problem import FieldError
 from archetype.contract.registration import NewRelease
+from archetype.contract.report.decision import NewDecision
 from archetype.contract.request import METHODS, REQUEST, ImageRequest, Request
 from archetype.contract.schedule import (
     NewAnnouncement,
@@ -129,6 +131,7 @@ def build_examples() -> Examples:
                 "with one probe": NEW_AUDIT.model_dump(mode="json", exclude_unset=True),
                 "once more": AUDIT_AGAIN.model_dump(mode="json", exclude_unset=True),
             },
+            NewDecision: {"a waiver": NEW_DECISION.model_dump(mode="json")},
             NewSchedule: {"on new releases and at night": NEW_SCHEDULE.model_dump(mode="json", exclude_unset=True)},
             NewAnnouncement: {"by name and release": {"model": "fruit@2026-11-21"}},
             RegistryEvent: {"a new version": EVENT.model_dump(mode="json")},

@@ -99,6 +99,15 @@ def read_body(model: type[M]) -> M:
         raise explain(error) from error
 
 
+def read_form(model: type[M]) -> M:
+    """Returns the fields of a small form as a model, without the empty ones. Raises `InvalidRequest`."""
+    check_length()
+    try:
+        return model.model_validate({name: value for name, value in request.form.items() if value.strip()})
+    except ValidationError as error:
+        raise explain(error, pointer=False) from error
+
+
 def read_query(model: type[M]) -> M:
     """Returns the query string as a model. Raises `InvalidRequest`."""
     try:

@@ -14,11 +14,15 @@ from api.http.parsing import read_body, read_query
 from api.http.responses import make_json_response, read_cursor, write_cursor
 from api.services.cancel_job import cancel_with_members
 from api.services.follow_job import follow_job
+from api.services.review.decisions import decide
+from api.services.review.signatures import find_signer, sign_report
 from api.services.submit_audit import submit_audit
 from api.services.view_audits import find_audit, find_report, find_trend, show_running, view_audit
 from archetype.contract.api_key import Scope
 from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
 from archetype.contract.job import State
+from archetype.contract.report.decision import Decision, NewDecision
+from archetype.contract.report.signature import Signature, SigningKey
 
 blueprint = Blueprint("audits", __name__, url_prefix="/v1")
 
@@ -113,6 +117,39 @@ def get_report(audit_id: str) -> Response:
     services = get_services()
     artifact, key = find_report(audit_id, caller().tenant, services)
     return stream_artifact(artifact, key, services)
+
+
+@blueprint.get("/audits/<audit_id>/signature")
+@describes("Get the signature of a report", scope=Scope.READ, responses={200: Signature}, problems=(404, 409, 410, 503))
+def get_signature(audit_id: str) -> Response:
+    """Returns the detached signature of `report.json`. Save it as `report.json.sig`."""
+    services = get_services()
+    return make_json_response(sign_report(find_audit(audit_id, caller().tenant, services), services))
+
+
+@blueprint.get("/signing-key")
+@describes("Get the public key of the service", scope=Scope.READ, responses={200: SigningKey}, problems=(404,))
+def get_signing_key() -> Response:
+    """Returns the public key that checks signatures of reports."""
+    return make_json_response(find_signer(get_services()).public_key)
+
+
+@blueprint.post("/audits/<audit_id>/decision")
+@describes(
+    "Decide about a release",
+    scope=Scope.SUBMIT,
+    body=NewDecision,
+    responses={201: Decision},
+    problems=(400, 404, 409, 410, 411, 413, 415, 422, 503),
+)
+def post_decision(audit_id: str) -> Response:
+    """Approves or rejects the release, or waives the findings, with the digest of the report that was read.
+
+    A decision is never changed. A later decision takes precedence.
+    """
+    services = get_services()
+    job = find_audit(audit_id, caller().tenant, services)
+    return make_json_response(decide(read_body(NewDecision), job, caller(), services), 201)
 
 
 @blueprint.get("/models/<model>/trend")

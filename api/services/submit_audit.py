@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from api.adapters.queue_room import hold_room
@@ -13,16 +12,23 @@ from api.services.find_job import find_job
 from api.services.submit_job import build_spec, check_webhook, enqueue
 from archetype.contract.audit import NewAudit
 from archetype.contract.job import Job, State
-from archetype.contract.request import AnyRequest, Audit
+from archetype.contract.report.document import Report
+from archetype.contract.request import AnyRequest, Audit, Requested
 from archetype.version import VERSION
+from shared.audits.identical import find_identities
+from shared.audits.identical_report import build_identical_report
+from shared.audits.pages.files import MEDIA_TYPES, write_files
+from shared.audits.report.outcome import describe_outcome
 from shared.catalogue.catalogue import Catalogue
+from shared.catalogue.release import Release
 from shared.errors import Gone, NotFound, Unavailable
 from shared.lifecycle.audit_jobs import build_members, check_plan, choose_baselines, explain_difference
 from shared.lifecycle.audit_membership import AUDIT_TAG
+from shared.lifecycle.end_at_once import ImmediateEnd
 from shared.state.job_ids import new_job_id
 from shared.storage.api_keys import Caller
 from shared.storage.documents import JobSpec
-from shared.validation.request import check_request
+from shared.validation.request import CheckedRequest, check_request
 from shared.validation.store_keys import expand_prefixes
 
 CONCURRENT_SECONDS = 5.0
@@ -42,6 +48,7 @@ class PreparedAudit:
         requests: The requests of its members, by role.
         reusable: Ids of jobs of earlier audits that already have a requested result, by role.
         specs: The requests of the other members as they are stored, by role.
+        report: The report if the subject is identical to all baselines, so that there is nothing to compute.
     """
 
     audit: Audit
@@ -49,6 +56,7 @@ class PreparedAudit:
     requests: Mapping[str, AnyRequest]
     reusable: Mapping[str, str]
     specs: Mapping[str, JobSpec]
+    report: Report | None = None
 
     @property
     def targets(self) -> int:
@@ -68,7 +76,7 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
         Problem: The audit is not accepted, and nothing is enqueued.
     """
     check_webhook(new.webhook, services.settings)
-    audit = pin_releases(new, services.catalogue.of(caller.tenant))
+    audit = pin_releases(new, services.catalogue.of(caller.tenant), identify(caller, services))
     digest = digest_audit(audit)
     if not new.again and (existing := find_existing(digest, caller.tenant, services)) is not None:
         return existing
@@ -84,7 +92,12 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
         return concurrent or enqueue_audit(audit_id, prepared, services, caller)
 
 
-def pin_releases(new: NewAudit, catalogue: Catalogue) -> Audit:
+def identify(caller: Caller, services: Services) -> Requested:
+    """Returns the requester as the report names it."""
+    return Requested(by=caller.key or "local", tenant=caller.tenant, at=services.redis_client.now())
+
+
+def pin_releases(new: NewAudit, catalogue: Catalogue, requested: Requested | None = None) -> Audit:
     """Returns the audit as it is stored: every model is named with its release.
 
     Raises:
@@ -103,6 +116,7 @@ def pin_releases(new: NewAudit, catalogue: Catalogue) -> Audit:
         priority=new.priority,
         tags=list(dict.fromkeys([AUDIT_TAG, *new.tags])),
         webhook=new.webhook,
+        requested=requested,
     )
 
 
@@ -159,14 +173,25 @@ def digest_member(request: AnyRequest) -> str:
 
 
 def find_reusable(requests: Mapping[str, AnyRequest], tenant: str, services: Services) -> dict[str, str]:
-    """Returns the ids of jobs of earlier audits that already have the requested results, by role."""
+    """Returns the ids of jobs of earlier audits that already have the requested results, by role.
+
+    A job that was deleted is not found, so that its result is computed again.
+    """
     reusable: dict[str, str] = {}
+    catalogue = services.catalogue.of(tenant)
     for role, request in requests.items():
         job_id = services.storage.find_member_id(tenant, digest_member(request))
-        with suppress(NotFound, Gone):
-            if job_id is not None and find_job(job_id, tenant, services).state is State.SUCCEEDED:
-                reusable[role] = job_id
+        job = None if job_id is None else find_own_job(job_id, tenant, services)
+        if job is not None and has_result_of(job, catalogue.find(request.model), services):
+            reusable[role] = job.id
     return reusable
+
+
+def has_result_of(job: Job, release: Release, services: Services) -> bool:
+    """Whether a job has succeeded with the weights that a release has now."""
+    description = services.storage.load_description(release)
+    digest = job.provenance.get("model", {}).get("sha256")
+    return job.state is State.SUCCEEDED and (description is None or description.sha256 == digest)
 
 
 def wait_for_concurrent(audit_id: str, tenant: str, services: Services) -> Job | None:
@@ -181,20 +206,37 @@ def wait_for_concurrent(audit_id: str, tenant: str, services: Services) -> Job |
 
 def prepare_audit(audit: Audit, digest: str, services: Services, caller: Caller, *, again: bool) -> PreparedAudit:
     """Checks the requests of an audit's members. Raises a `Problem` if one is not accepted."""
-    catalogue, settings = services.catalogue.of(caller.tenant), services.settings
+    catalogue = services.catalogue.of(caller.tenant)
     subject = catalogue.find(audit.model)
     baselines = [catalogue.find(reference) for reference in audit.baselines]
-    comparable = [baseline for baseline in baselines if explain_difference(subject, baseline) is None]
-    uploads = services.storage.of(caller.tenant)
-    prefixes = expand_prefixes(settings.picture_prefixes, caller.tenant)
-    requests = build_members(audit, subject, comparable)
+    identities = find_identities(audit, subject, baselines, services.storage)
+    compared = [
+        baseline
+        for baseline in baselines
+        if explain_difference(subject, baseline) is None and baseline.reference not in identities
+    ]
+    requests = build_members(audit, subject, compared)
+    checked = check_members(requests, caller, services)
+    if baselines and len(identities) == len(baselines):
+        report = build_identical_report(audit, subject, list(identities.values()), services.redis_client.now())
+        return PreparedAudit(audit, digest, {}, {}, {}, report)
     reusable = {} if again else find_reusable(requests, caller.tenant, services)
-    specs = {}
-    for role, request in requests.items():
-        checked = check_request(request, catalogue, services.storage, uploads, prefixes=prefixes)
-        if role not in reusable:
-            specs[role] = build_spec(checked, caller, services).model_copy(update={"in_audit": True})
+    specs = {
+        role: build_spec(request, caller, services).model_copy(update={"in_audit": True})
+        for role, request in checked.items()
+        if role not in reusable
+    }
     return PreparedAudit(audit, digest, requests, reusable, specs)
+
+
+def check_members(requests: Mapping[str, AnyRequest], caller: Caller, services: Services) -> dict[str, CheckedRequest]:
+    """Checks the requests of an audit's members, by role. Raises a `Problem` if one is not accepted."""
+    catalogue, uploads = services.catalogue.of(caller.tenant), services.storage.of(caller.tenant)
+    prefixes = expand_prefixes(services.settings.picture_prefixes, caller.tenant)
+    return {
+        role: check_request(request, catalogue, services.storage, uploads, prefixes=prefixes)
+        for role, request in requests.items()
+    }
 
 
 def enqueue_audit(audit_id: str, prepared: PreparedAudit, services: Services, caller: Caller) -> Job:
@@ -209,17 +251,26 @@ def enqueue_audit(audit_id: str, prepared: PreparedAudit, services: Services, ca
         for role in prepared.requests
     }
     for role, spec in prepared.specs.items():
-        enqueue_once(members[role], spec, services)
+        enqueue_once(members[role], spec, None, services)
         services.storage.save_member_id(tenant, digest_member(prepared.requests[role]), members[role])
-    audit = prepared.audit.model_copy(update={"members": members})
+    audit = prepared.audit.model_copy(update={"members": members, "reused": sorted(prepared.reusable)})
     whole = check_request(audit, services.catalogue.of(tenant), services.storage, services.storage.of(tenant))
     after = [members[role] for role in prepared.specs]
     spec = build_spec(whole, caller, services).model_copy(update={"after": after, "in_audit": True})
-    job = enqueue_once(audit_id, spec, services)
+    job = enqueue_once(audit_id, spec, prepared.report, services)
     services.storage.save_audit_id(tenant, prepared.digest, audit_id)
     return job
 
 
-def enqueue_once(job_id: str, spec: JobSpec, services: Services) -> Job:
-    """Enqueues a job, unless it exists."""
-    return find_own_job(job_id, spec.tenant, services) or enqueue(job_id, spec, services)
+def enqueue_once(job_id: str, spec: JobSpec, report: Report | None, services: Services) -> Job:
+    """Enqueues a job, unless it exists. With a report, the job is an audit that has ended."""
+    return find_own_job(job_id, spec.tenant, services) or (
+        enqueue(job_id, spec, services) if report is None else end_with_report(job_id, spec, report, services)
+    )
+
+
+def end_with_report(audit_id: str, spec: JobSpec, report: Report, services: Services) -> Job:
+    """Stores an audit that ends when it is accepted, with its report."""
+    immediate = ImmediateEnd(services.claims, services.job_index, services.storage, services.outbox)
+    files = {name: (data, MEDIA_TYPES[name]) for name, data in write_files(report).items()}
+    return immediate.end(audit_id, spec, describe_outcome(report), files)

@@ -6,7 +6,8 @@ from typing import cast
 from api.dependencies import Services
 from api.services.describe_model import find_releases
 from api.services.find_job import StoredArtifact, find_artifact, find_job, load_manifest
-from archetype.contract.audit import AuditView, Finding, Member, Trend, TrendPoint
+from api.services.review.decisions import DOCUMENT
+from archetype.contract.audit import AuditView, Finding, Member, Phase, Trend, TrendPoint
 from archetype.contract.job import Job, Progress, State
 from archetype.contract.request import Audit
 from shared.errors import Gone, NotFound, Problem
@@ -14,6 +15,16 @@ from shared.lifecycle.rebuild import load_spec
 from shared.validation.stored_request import parse_stored
 
 REPORT = "report.html"
+
+PHASES = {
+    "class_models": "class visualizations",
+    "noise": "class visualizations",
+    "probes": "saliency maps and predictions",
+    "shuffled": "saliency maps and predictions",
+}
+"""The phase of a job of an audit, by the last part of its role."""
+
+OTHER_PHASE = "other measurements"
 
 MAX_TREND_AUDITS = 200
 """Number of newest audits that a trend is built from."""
@@ -62,7 +73,9 @@ def view_audit(job: Job, services: Services) -> AuditView:
         artifacts=job.artifacts,
         error=job.error,
         write_backs=services.schedules.list_write_back_results(job.tenant, job.id) if job.state.terminal else [],
-        links={"self": href, "cancel": f"{href}/cancel", "report": f"{href}/report", "events": f"{href}/events"},
+        phases=list_phases(members, job.state),
+        decisions=services.decisions.list(job.tenant, job.id) if job.state.terminal else [],
+        links=_link(href, job, services),
     )
 
 
@@ -86,9 +99,36 @@ def choose_state(audit: Job, members: Sequence[State]) -> State:
     return State.RUNNING if audit.state is State.QUEUED and started else audit.state
 
 
+def _link(href: str, job: Job, services: Services) -> dict[str, str]:
+    """Returns the links of an audit. One leads to the signature if there is a report and the service signs it."""
+    links = {"self": href, "cancel": f"{href}/cancel", "report": f"{href}/report", "events": f"{href}/events"}
+    if services.signer is not None and any(artifact.name == DOCUMENT for artifact in job.artifacts):
+        links["signature"] = f"{href}/signature"
+    return links
+
+
+def list_phases(members: Sequence[Member], state: State) -> list[Phase]:
+    """Returns the phases of an audit with their progress; the last one is the comparison."""
+    jobs: dict[str, list[Member]] = {}
+    for member in members:
+        jobs.setdefault(PHASES.get(member.role.rpartition("/")[2], OTHER_PHASE), []).append(member)
+    phases = [_measure_phase(name, found) for name, found in jobs.items()]
+    done = int(state.terminal)
+    return [*phases, Phase(name="comparison and report", done=done, total=1, share=float(done))]
+
+
+def _measure_phase(name: str, members: Sequence[Member]) -> Phase:
+    shares = [
+        1.0 if member.state.terminal else member.progress.done / max(1, member.progress.total) for member in members
+    ]
+    done = sum(member.state.terminal for member in members)
+    return Phase(name=name, done=done, total=len(members), share=round(sum(shares) / len(shares), 3))
+
+
 def _view_member(role: str, job_id: str, tenant: str, services: Services) -> Member:
     job = services.job_index.find(job_id) or find_job(job_id, tenant, services)
-    return Member(role=role, job=job_id, state=job.state, href=f"/v1/jobs/{job_id}")
+    href = f"/v1/jobs/{job_id}"
+    return Member(role=role, job=job_id, state=job.state, progress=job.progress, href=href)
 
 
 def find_trend(name: str, tenant: str, services: Services, *, plan: str | None = None) -> Trend:

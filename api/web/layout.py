@@ -12,6 +12,7 @@ from api.http.sessions import forget_session
 from api.services.results.name_files import name_file
 from api.web.results.figures import list_figures
 from api.web.way_back import write_way_back
+from archetype.contract.report.units import write_estimate, write_value
 from archetype.version import VERSION
 from shared.errors import Problem, Unauthorized
 from shared.storage.api_keys import Caller
@@ -33,6 +34,8 @@ def set_up_pages(blueprint: Blueprint) -> Blueprint:
     blueprint.add_app_template_filter(words)
     blueprint.add_app_template_filter(list_figures, "figures")
     blueprint.add_app_template_filter(name_file, "file_name")
+    blueprint.add_app_template_filter(write_estimate, "estimate")
+    blueprint.add_app_template_filter(write_value, "amount")
     return blueprint
 
 

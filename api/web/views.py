@@ -5,7 +5,7 @@ from flask import render_template
 from api.dependencies import get_services
 from api.http.auth import caller, needs
 from api.http.parsing import read_query
-from api.web.atlas_page import AtlasQuery, build_atlas_context
+from api.web.results.atlas_page import AtlasQuery, build_atlas_context
 from api.web.form_page import FormQuery, build_form_context
 from api.web.job_list import list_recent, make_rows
 from api.web.pages import blueprint

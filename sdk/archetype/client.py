@@ -16,6 +16,8 @@ from archetype.contract.api_key import IssuedKey, Key, Keys, NewKey
 from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
 from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs, State
 from archetype.contract.registration import NewRelease
+from archetype.contract.report.decision import Decision, NewDecision
+from archetype.contract.report.signature import Signature, SigningKey
 from archetype.contract.request import AnyRequest
 from archetype.contract.schedule import Announcement, NewSchedule, Schedule, Schedules
 from archetype.contract.upload import ArchiveFacts, Image
@@ -252,6 +254,18 @@ class Client(MethodCalls):
     def report(self, audit_id: str) -> str:
         """Return the report of an audit: one HTML file that contains its images."""
         return self._transport.request("GET", f"/v1/audits/{audit_id}/report").text
+
+    def signature(self, audit_id: str) -> Signature:
+        """Return the detached signature of `report.json`. Raises `ServiceError` if the service does not sign."""
+        return self._transport.read(Signature, "GET", f"/v1/audits/{audit_id}/signature")
+
+    def signing_key(self) -> SigningKey:
+        """Return the public key that checks signatures. Raises `ServiceError` if the service does not sign."""
+        return self._transport.read(SigningKey, "GET", "/v1/signing-key")
+
+    def decide(self, audit_id: str, new: NewDecision) -> Decision:
+        """Approve or reject an audited release, or waive its findings."""
+        return self._transport.read(Decision, "POST", f"/v1/audits/{audit_id}/decision", json=_dump(new))
 
     def trend(self, model: str) -> Trend:
         """Return the audit results of all releases of a model, oldest release first."""

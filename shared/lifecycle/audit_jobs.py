@@ -12,6 +12,9 @@ from shared.catalogue.release import Release
 from shared.errors import InvalidRequest
 from shared.validation.job_inputs import check_box_targets
 
+PREDICTIONS = SaliencyParameters(kind="gradient", outputs=[])
+"""The cheapest maps, without files: the audit needs the predictions, and maps the probes itself."""
+
 MAX_CONTROL_PROBES = 12
 """Probes whose maps are compared with those of randomized weights. These are enough to tell whether maps depend on
 what the network has learned."""
@@ -80,13 +83,16 @@ def check_plan(plan: AuditPlan, subject: Release) -> None:
     for position, waiver in enumerate(plan.waivers):
         if waiver.target is not None:
             subject.resolve_target(waiver.target, field=f"/plan/waivers/{position}/target")
-    if plan.saliency.outputs != ["raw"] or plan.saliency.metrics:
+    if plan.saliency is not None and (plan.saliency.outputs != ["raw"] or plan.saliency.metrics):
         detail = "an audit uses raw maps without measures; the report contains its own measures"
         raise InvalidRequest(detail, FieldError(field="/plan/saliency/outputs", detail=detail, allowed=["raw"]))
 
 
 def build_members(audit: Audit, subject: Release, baselines: Sequence[Release]) -> dict[str, AnyRequest]:
     """The requests of the jobs of an audit, by their role, for example `subject/class_models`.
+
+    The request of a job depends on its own release and the plan alone, so that audits that compare the release with
+    others can use the result.
 
     Args:
         audit: The audit.
@@ -95,21 +101,19 @@ def build_members(audit: Audit, subject: Release, baselines: Sequence[Release]) 
     """
     plan = audit.plan
     targets: list[int | str] = list(subject.resolve_targets(plan.classes))
-    evaluators = [*(release.reference for release in baselines), *plan.judges]
+    seeds = plan.subject_seeds or plan.seeds
     members: dict[str, AnyRequest] = {
-        "subject/class_models": _build_class_models(
-            audit, subject, targets, plan.subject_seeds or plan.seeds, evaluators
-        )
+        "subject/class_models": _build_class_models(audit, subject, targets, seeds, plan.judges)
     }
     for baseline in baselines:
-        evaluators = [subject.reference, *plan.judges]
         name = baseline.reference
-        members[f"{name}/class_models"] = _build_class_models(audit, baseline, targets, plan.seeds, evaluators)
+        members[f"{name}/class_models"] = _build_class_models(audit, baseline, targets, plan.seeds, plan.judges)
         members[f"{name}/noise"] = _build_class_models(audit, baseline, targets[::-1], plan.noise_seeds, [])
     if plan.probes:
         for role, release in [("subject", subject), *((baseline.reference, baseline) for baseline in baselines)]:
             members[f"{role}/probes"] = _build_saliency(audit, release, plan.probes)
-        members["subject/shuffled"] = _build_control(audit, subject)
+        if plan.saliency is not None:
+            members["subject/shuffled"] = _build_control(audit, subject, plan.saliency)
     return members
 
 
@@ -130,15 +134,15 @@ def _build_saliency(
         method="saliency",
         model=release.reference,
         images=[probe.picture for probe in probes],
-        params=params or audit.plan.saliency,
+        params=params or audit.plan.saliency or PREDICTIONS,
         **_common_fields(audit),
     )
 
 
-def _build_control(audit: Audit, release: Release) -> Saliency:
+def _build_control(audit: Audit, release: Release, params: SaliencyParameters) -> Saliency:
     """Maps of some probes, compared with those of randomized weights."""
     step = max(1, len(audit.plan.probes) // MAX_CONTROL_PROBES)
-    params = audit.plan.saliency.model_copy(update={"metrics": ["randomization"]})
+    params = params.model_copy(update={"metrics": ["randomization"]})
     return _build_saliency(audit, release, audit.plan.probes[::step], params)
 
 

@@ -37,6 +37,7 @@ MAX_COST = SHARD_SLOTS
 """Largest cost of a shard for its tenant, in batch slots. The size of a larger shard does not say how long it takes."""
 
 SCRIPTS = (
+    "announce_end",
     "claim",
     "create",
     "finish_job",
@@ -441,6 +442,10 @@ class Claims:
             return None
         shard, fence, attempt = fields
         return Claim(job_id, shard, fence, attempt)
+
+    def announce_end(self, job_id: str) -> None:
+        """Counts the files of a job that ended without a claim, and emits the event of its end."""
+        self._run("announce_end", [key_of_job(job_id)], [PREFIX, job_id])
 
     def list_overdue(self, count: int = 100) -> list[str]:
         """Up to `count` unfinished jobs whose deadline has passed."""

@@ -18,6 +18,7 @@ models/@{tenant}/{name}/{release}.json  the same for a release that a tenant reg
 weights/{sha256}                        weights that the operator uploaded; before version 0.3, anyone
 weights/{tenant}/{sha256}               weights that a tenant uploaded
 audits/{tenant}/{digest}                the id of the audit of these releases under this plan
+audits/{tenant}/{id}/decisions/{decision}.json  a decision of a person about the audit
 audits/{tenant}/{id}/write_backs/{schedule}.json  how the verdict of an audit was written to a model registry
 members/{tenant}/{digest}               the id of the job that computes one part of an audit
 releases/{name}/{release}.json          a release of the operator (before version 0.3, of anyone) and its check
@@ -175,6 +176,11 @@ def audit_record(tenant: str, digest: str) -> str:
 def write_back_results(tenant: str, audit_id: str) -> str:
     """Prefix of the documents that tell how the verdict of an audit was written to a model registry."""
     return f"{AUDITS}{tenant}/{audit_id}/write_backs/"
+
+
+def decisions(tenant: str, audit_id: str) -> str:
+    """Prefix of the decisions of people about an audit."""
+    return f"{AUDITS}{tenant}/{audit_id}/decisions/"
 
 
 def audit_member_record(tenant: str, digest: str) -> str:

@@ -22,6 +22,7 @@ classes = ["lemon", "bee"]
 baselines = ["shapes@1"]
 seeds = [1, 2]
 noise_seeds = [3, 4]
+subject_seeds = [1, 2]
 class_models = {{ steps = {steps}, extras = false }}
 [probes]
 folder = "probes"
@@ -60,7 +61,12 @@ def test_a_release_that_passes_exits_with_0_and_its_report_is_saved(stack: Stack
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("pass: shapes@1 compared with shapes@1")
     saved = {path.name for path in (plan.parent / "here").iterdir()}
-    assert saved == {"report.html", "report.json", "junit.xml", "summary.md"}
+    assert saved == {"report.html", "report.json", "report.json.sig", "report.pdf", "junit.xml", "summary.md"}
+    for words in (("audit", "key"), ("audit", "verify", "here/report.json")):
+        command = [sys.executable, "-m", "archetype", "--url", stack.url, *words]
+        checked = subprocess.run(command, cwd=plan.parent, capture_output=True, text=True, timeout=60, check=False)
+        assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.startswith("valid: here/report.json is signed with the key ")
     report = json.loads((plan.parent / "here" / "report.json").read_text())
     assert sorted(len(probe["boxes"]) for probe in report["plan"]["probes"]) == [0, 1]
     shutil.copy(plan.parent / "here" / "report.json", plan.parent / "report.json")

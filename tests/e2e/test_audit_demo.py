@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from archetype.client import Client
-from archetype.contract.audit import AuditView, NewAudit, Report
+from archetype.contract.audit import AuditView, NewAudit
 from archetype.contract.audit_plan import AuditPlan
+from archetype.contract.report.document import Report
 from benchmarks.audits import run_control
 from deploy.audit_demo import MODEL, PROBES, make_plan
 from worker.shapes.drawing import CLASSES
@@ -46,14 +47,14 @@ def failed(ended: AuditView) -> Iterator[tuple[str, str | None]]:
     return ((finding.gate, finding.target) for finding in ended.findings if finding.severity == "fail")
 
 
-def test_a_release_with_the_same_weights_passes_as_identical(client: Client, plan: AuditPlan) -> None:
+def test_a_release_with_the_same_weights_passes_as_identical_without_a_job(client: Client, plan: AuditPlan) -> None:
     ended = audit(client, plan, "v5")
-    assert (ended.verdict, ended.findings) == ("pass", [])
+    assert (ended.verdict, ended.findings, ended.members) == ("pass", [], [])
     report = read_report(client, ended)
     assert report.comparisons[0].identical
-    jobs = report.identity["jobs"]
-    subject, baseline = (jobs[role]["provenance"]["model"] for role in ("subject/probes", f"{MODEL}@v1/probes"))
-    assert subject["sha256"] != baseline["sha256"]
+    subject, baseline = report.releases
+    assert subject.file_sha256 != baseline.file_sha256
+    assert subject.weights_sha256 == baseline.weights_sha256 is not None
 
 
 def test_a_model_compared_with_itself_fails_no_gate(client: Client, plan: AuditPlan) -> None:
@@ -79,7 +80,9 @@ def test_a_shortcut_fails_the_audit_and_its_class_is_reported_first(client: Clie
     assert first.change.low > 0.5
     report = client.report(ended.id)
     heading = "<h3><bdi>{}</bdi></h3>".format
-    assert report.index(heading("daisy")) < min(report.index(heading(name)) for name in ("lemon", "bee"))
+    assert report.index("<bdi>daisy</bdi>, gate shortcut") < min(
+        report.index(heading(name)) for name in ("lemon", "bee")
+    )
     assert "a probe of another class with the mark" in report
 
 

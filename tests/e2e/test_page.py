@@ -1,5 +1,6 @@
 """The web page in a real browser: common tasks, accessibility, and no requests to other sites."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -152,9 +153,37 @@ def test_an_audit_is_listed_and_links_to_its_jobs_and_report(page: "Page", clien
     page.goto(f"/jobs/{audit.id}")
     page.wait_for_url(f"**/audits/{audit.id}")
     page.get_by_role("link", name="Open the report").click()
-    page.get_by_role("heading", name="Findings", exact=True).wait_for()
+    page.get_by_role("heading", name="What was not tested").wait_for()
     assert page.locator("img").first.evaluate("image => image.naturalWidth") > 0
     page.goto("/compare?left=" + audit.id)
+    page.goto(f"/audits/{audit.id}")
+    page.get_by_label("Waive the findings").check()
+    page.get_by_label("Your name").fill("Ann <b>Example</b>")
+    page.get_by_label("Reason").fill("the findings are known")
+    page.get_by_role("button", name="Store the decision").click()
+    assert "needs an expiry date" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Approve the release").check()
+    page.get_by_label("Your name").fill("Ann <b>Example</b>")
+    page.get_by_label("Reason").fill("the findings are known")
+    page.get_by_role("button", name="Store the decision").click()
+    page.get_by_text("Approved by Ann <b>Example</b>").wait_for()
+    assert "report.json is signed" in page.locator("main").inner_text()
+
+
+def test_an_audit_is_started_from_a_form_and_shows_its_phases(page: "Page", client: Client) -> None:
+    page.goto("/audits")
+    page.get_by_role("link", name="New audit").click()
+    page.get_by_label("Release to audit").select_option("shapes@1")
+    page.get_by_label("Or a new plan in JSON").fill('{"name": "typed", "seeds": [1]}')
+    page.get_by_role("button", name="Start the audit").click()
+    assert "at least 2 items" in page.get_by_role("alert").inner_text()
+    plan = {"name": "typed", "classes": ["lemon"], "class_models": {"steps": 3000, "extras": False}}
+    page.get_by_label("Or a new plan in JSON").fill(json.dumps(plan))
+    page.get_by_role("button", name="Start the audit").click()
+    page.wait_for_url(re.compile(r"/audits/[0-9a-z]{26}"))
+    assert page.get_by_label("Class visualizations").is_visible()
+    assert page.get_by_label("Comparison and report").is_visible()
+    page.get_by_role("button", name="Cancel").click()
 
 
 def test_the_form_shows_why_a_request_is_invalid(page: "Page") -> None:
@@ -319,6 +348,7 @@ PAGES = (
     "/jobs",
     "/jobs/{}",
     "/audits",
+    "/audits/new",
     "/compare?left={}&right={}",
     "/models",
     "/models/shapes",

@@ -36,6 +36,7 @@ PLAN = {"name": "qzx-plan", "classes": ["one"], "seeds": [1, 2], "noise_seeds": 
 PLAN |= {"probes": [], "class_models": {"steps": 2, "extras": False}, "saliency": {"outputs": ["raw"]}}
 JOB: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"], "params": {"steps": 2}}
 SALIENCY: dict[str, Any] = {"method": "saliency", "model": "shapes", "targets": ["lemon"]}
+DECISION = {"decision": "approve", "name": "Mallory", "reason": "none"}
 MODEL, CLASS, TAG = "qzxalice", "qzx-class", "qzx-tag"
 
 UNKNOWN = {
@@ -91,6 +92,9 @@ def probes() -> dict[str, list[Call]]:
         "get /v1/audits": [Call("/v1/audits"), Call("/v1/audits?model=<model>")],
         "get /v1/audits/{audit_id}": [Call(audit, status=404), Call("/v1/audits/<job>", status=404)],
         "post /v1/audits/{audit_id}/cancel": [Call(f"{audit}/cancel", status=404)],
+        "post /v1/audits/{audit_id}/decision": [Call(f"{audit}/decision", DECISION, status=404)],
+        "get /v1/audits/{audit_id}/signature": [Call(f"{audit}/signature", status=404)],
+        "get /v1/signing-key": [Call("/v1/signing-key", status=200)],
         "get /v1/audits/{audit_id}/events": [Call(f"{audit}/events", status=404)],
         "get /v1/audits/{audit_id}/report": [Call(f"{audit}/report", status=404)],
         "get /v1/events": [],  # `test_the_stream_of_events_has_only_the_jobs_of_its_tenant`
@@ -248,6 +252,7 @@ def world(stack: Stack) -> Iterator[World]:
         )
         theirs |= settle(alice, job) | {"audit": audit["id"], "schedule": schedule["id"]}
         assert wait_for(alice, f"/v1/audits/{audit['id']}")["state"] == "succeeded"
+        theirs["decision"] = post(alice, f"/v1/audits/{audit['id']}/decision", DECISION)["id"]
         hidden = {value for name, value in theirs.items() if name != "artifact"} | {CLASS, hook, hook.partition(":")[2]}
         hidden |= {secret["value"] for secret in find_secrets(alice.get("/v1/webhooks/secret").json())}
         yield World(stack, alice, mallory, theirs, hidden)

@@ -25,5 +25,6 @@ def write_plan(client: Client, **changes: Any) -> dict[str, Any]:
         "class_models": {"steps": 8, "extras": False},
         "saliency": {"outputs": ["raw"]},
         "baselines": ["shapes@1"],
+        "subject_seeds": [1, 2],
     }
     return plan | changes

@@ -221,7 +221,7 @@ def _compare_predictions(rows: dict[int, ClassRow], subject: Side, baseline: Sid
         confidence[target] = np.array(
             [_probability(before.verdict) - _probability(after.verdict) for after, before in pairs]
         )
-        row.figures |= _describe_maps(pairs) | _describe_predictions(pairs)
+        row.figures |= _describe_maps([pair for pair in pairs if pair[0].is_mapped]) | _describe_predictions(pairs)
         fractions = [tuple(fraction_inside(look.picture, probes[look.image].boxes) for look in pair) for pair in pairs]
         inside = [(after, before) for after, before in fractions if after is not None and before is not None]
         if inside:
@@ -238,7 +238,7 @@ def _compare_predictions(rows: dict[int, ClassRow], subject: Side, baseline: Sid
 def _describe_maps(pairs: Sequence[tuple[ProbePrediction, ProbePrediction]]) -> dict[str, float]:
     """Mean similarity of the saliency maps of subject and baseline."""
     similarities = [compare_maps(after.view, before.view) for after, before in pairs]
-    return {name: float(np.mean([each[name] for each in similarities])) for name in similarities[0]}
+    return {name: float(np.mean([each[name] for each in similarities])) for name in similarities[0]} if pairs else {}
 
 
 def _describe_predictions(pairs: Sequence[tuple[ProbePrediction, ProbePrediction]]) -> dict[str, float]:

@@ -1,21 +1,23 @@
-"""Provenance of an audit: digests, seeds, devices and versions, and the command that runs it again."""
+"""Provenance of an audit: digests, seeds, devices and versions."""
 
-import shlex
 from typing import Any
 
-from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.request import Audit
 from archetype.version import VERSION
 from worker.job.member_results import MemberResults, MissingResult
 
 
-def describe_provenance(member_results: MemberResults, plan: AuditPlan) -> dict[str, Any]:
-    """Digests of weights, probes and results; seeds, devices and versions."""
+def describe_provenance(member_results: MemberResults, audit: Audit) -> dict[str, Any]:
+    """Digests of weights, probes and results; seeds, devices and versions; and which results are reused."""
+    plan = audit.plan
     return {
         "version": VERSION,
         "seeds": {"baseline": plan.seeds, "subject": plan.subject_seeds or plan.seeds, "noise": plan.noise_seeds},
         "probes": [probe.id for probe in plan.probes],
-        "jobs": {role: _describe_job(role, member_results) for role in member_results.members},
+        "jobs": {
+            role: _describe_job(role, member_results) | {"reused": role in audit.reused}
+            for role in member_results.members
+        },
     }
 
 
@@ -31,9 +33,3 @@ def _describe_job(role: str, member_results: MemberResults) -> dict[str, Any]:
         "provenance": job.provenance,
         "artifacts": {artifact.name: artifact.sha256 for artifact in job.artifacts},
     }
-
-
-def build_rerun_command(audit: Audit) -> str:
-    """The command that runs the audit again, with the plan from its own report."""
-    baselines = [argument for reference in audit.baselines for argument in ("--baseline", reference)]
-    return shlex.join(["archetype", "audit", "run", audit.model, "--plan", "report.json", *baselines, "--again"])

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from archetype.contract.audit import Estimate
+from shared.audits.report.gate_results import ERROR_LEVEL
 
-LEVEL = 0.05
+LEVEL = ERROR_LEVEL
 """Significance level: the accepted probability of a false finding in an audit of an unchanged release."""
 
 MIN_DEVIATION = 1e-3

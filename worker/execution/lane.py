@@ -16,6 +16,7 @@ from worker.engine.model.classifier import Classifier
 from worker.execution.heartbeat import Heartbeat
 from worker.models.loader import LoadedModel, ModelCache
 from worker.models.plan_cache import PlanCache, name_plan
+from worker.models.tensor_digest import add_tensor_digest
 from worker.models.trial import try_network
 
 
@@ -120,6 +121,9 @@ def describe_or_compare(
             "releases never change: put them back, or give the new ones a release of their own"
         )
     if described is None or described.capabilities is None:  # the latter by an earlier version
-        described = try_network(classifier, loaded.description, release)
+        described = add_tensor_digest(try_network(classifier, loaded.description, release), loaded.network)
+        storage.save_description(release, described)
+    elif "tensors" not in described.model_fields_set:  # an earlier version described it
+        described = add_tensor_digest(described, loaded.network)
         storage.save_description(release, described)
     return described

@@ -19,6 +19,7 @@ from worker.execution.worker_context import WorkerContext
 from worker.models.download_cache import Report
 from worker.models.huggingface.folder import complete_release
 from worker.models.plan_cache import name_plan
+from worker.models.tensor_digest import add_tensor_digest
 from worker.models.trial import try_network
 
 MAX_ATTEMPTS = 3
@@ -124,7 +125,7 @@ def try_release(worker_context: WorkerContext, release: Release, report: Report)
     try:
         with networks.open(release, report) as (opened, loaded):
             classifier = replace(opened, before_pass=partial(report, 0, 0))  # each pass is progress
-            description = try_network(classifier, loaded.description, release)
+            description = try_network(classifier, add_tensor_digest(loaded.description, loaded.network), release)
             name = name_plan(loaded.sha256, release, classifier)
             plan = worker_context.plans.find(name, partial(measure_plan, classifier))
             return description.model_copy(update={"plans": {name: asdict(plan)}})

@@ -62,6 +62,14 @@ class ProbePrediction:
         """Whether the network predicts the true class."""
         return bool(self.verdict["rank"] == 1)
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether there is a map; a probe that an audit does not map has an empty one."""
+        return self.view.size > 1
+
+
+NO_MAP: NDArray[np.float32] = np.zeros((1, 1), np.float32)
+"""The map of a probe that was not mapped."""
 
 Series = dict[int, list[DrawnModel]]
 """Class models by class index, ordered by seed."""
@@ -160,11 +168,17 @@ class MemberResults:
         predictions: ProbePredictions = {}
         for pair in manifest.job.metrics["pairs"]:
             image, target = str(pair["image"]), int(pair["target"]["index"])
-            with np.load(io.BytesIO(self.read(maps[image, target]))) as arrays:
-                view, picture = np.abs(arrays["view"]), np.abs(arrays["picture"])
+            view, picture = self._read_map(maps.get((image, target)))
             control = pair.get("randomized_rank_correlation")
             predictions[image] = ProbePrediction(image, target, pair, view, picture, control)
         return predictions
+
+    def _read_map(self, key: str | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Reads the magnitudes of a map of a view and of its image; empty maps if the job saved none."""
+        if key is None:
+            return NO_MAP, NO_MAP
+        with np.load(io.BytesIO(self.read(key))) as arrays:
+            return np.abs(arrays["view"]), np.abs(arrays["picture"])
 
 
 def _list_candidates(target: Mapping[str, Any]) -> list[Mapping[str, Any]]:

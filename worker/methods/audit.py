@@ -10,25 +10,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from archetype.contract.audit import Comparison, Finding, Report
+from archetype.contract.audit import ALL, Comparison, Finding
 from archetype.contract.audit_plan import Gates
 from archetype.contract.job import Progress
 from archetype.contract.parameters.saliency import SaliencyParameters
+from archetype.contract.report.document import Report
 from archetype.contract.request import Audit
-from shared.errors import Problem, Unavailable
+from shared.audits.identical_report import list_not_run
+from shared.audits.report.outcome import describe_outcome
 from shared.lifecycle.audit_jobs import explain_difference
 from worker.attribution.saliency_maps import choose_map
+from worker.audit.checks.run import run_checks
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
-from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity, decide_verdict, summarize
-from worker.audit.provenance import build_rerun_command, describe_provenance
-from worker.audit.release_figures import compute_figures
-from worker.audit.report import Case, Evidence, write_report
-from worker.audit.statistics import Values
+from worker.audit.files import write_report
+from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity
+from worker.audit.maps.faithfulness import MapPlan
+from worker.audit.maps.probe_maps import list_probes, map_side, plan_maps
+from worker.audit.report.compose import Results, compose_report
+from worker.audit.report.material import Case, Material
+from worker.audit.sides import add_judge, is_known_identical, load_baseline, load_probes, load_subject
+from worker.audit.statistics import Values, estimate_mean
 from worker.engine.model.classifier import Classifier
 from worker.inputs.preprocess import Levels, to_tensor
-from worker.inputs.view import crop_levels
+from worker.inputs.view import View
 from worker.job.context import Evaluator, JobContext
-from worker.job.member_results import MemberResults, MissingResult, ProbePredictions
+from worker.job.member_results import MissingResult
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Compared:
     Attributes:
         comparison: The measurements.
         findings: The changes that exceed a gate.
-        case: Data for the HTML report; None if the releases cannot be compared.
+        case: What the evidence is made from; None if the releases cannot be compared.
     """
 
     comparison: Comparison
@@ -48,55 +54,54 @@ class Compared:
 
 def run(context: JobContext[Audit]) -> Generator[Progress, Any, dict[str, Any]]:
     """Compares the subject with every baseline, applies the gates, and writes the report."""
-    plan, errors = context.request.plan, list[str]()
-    images = yield from load_probes(context, errors)
+    errors = list[str]()
+    views = yield from load_probes(context, errors)
     subject = load_subject(context, errors)
+    maps = yield from plan_maps(context, subject, views)
+    if maps.is_computed:
+        subject = yield from map_side(subject, maps, views)
     compared: list[Compared] = []
     for evaluator in context.evaluators:
         try:
-            compared.append((yield from compare_with(evaluator, subject, context, images, done=len(compared))))
+            compared.append((yield from compare_with(evaluator, subject, context, views, maps, done=len(compared))))
         except MissingResult as absent:
             errors.append(str(absent))
-    report, summary = build_report(context, subject, compared, errors)
-    map_class = partial(map_class_evidence, context.classifier, plan.saliency)
-    evidence = Evidence([result.case for result in compared if result.case is not None], images, map_class)
-    for name, data in write_report(report, summary, evidence).items():
+    images = {image: view.levels for image, view in views.items()}
+    report = build_report(context, subject, compared, maps, errors, images)
+    for name, data in write_report(report).items():
         context.save(name, data)
-    metrics = report.model_dump(
-        mode="json", include={"verdict", "findings", "errors", "figures", "plan_version", "baselines"}
-    )
-    return metrics | {"summary": summary, "plan": plan.name}
+    return describe_outcome(report)
 
 
 def build_report(
-    context: JobContext[Audit], subject: Side, compared: Sequence[Compared], errors: list[str]
-) -> tuple[Report, str]:
-    """The report and its summary in a sentence."""
+    context: JobContext[Audit],
+    subject: Side,
+    compared: Sequence[Compared],
+    maps: MapPlan,
+    errors: list[str],
+    images: dict[str, Levels],
+) -> Report:
+    """The document of the report."""
     audit, plan, now = context.request, context.request.plan, datetime.now(UTC)
-    comparisons = [result.comparison for result in compared]
     found = [finding for result in compared for finding in result.findings]
-    found += check_sanity(subject, list_control_correlations(context.member_results), plan.gates)
+    found += check_sanity(subject, maps.correlations, plan.gates)
     findings = apply_waivers(found, plan.waivers, context.release.class_names, now.date())
-    verdict = decide_verdict(findings, comparisons, errors)
-    report = Report(
-        verdict=verdict,
-        subject=context.release.reference,
-        baselines=audit.baselines,
-        plan=plan,
-        plan_version=plan.version,
-        findings=findings,
-        comparisons=comparisons,
-        errors=errors,
-        figures=compute_figures(subject, {probe.id: probe for probe in plan.probes}),
-        identity=describe_provenance(context.member_results, plan),
-        rerun=build_rerun_command(audit),
-        created_at=now,
-    )
-    return report, summarize(verdict, findings, comparisons, errors)
+    comparisons = [result.comparison for result in compared]
+    not_run = [] if context.member_results.members else list_not_run(plan, context.release)
+    results = Results(comparisons, findings, errors, maps, context.member_results, not_run)
+    cases = [result.case for result in compared if result.case is not None]
+    map_class = partial(map_class_evidence, context.classifier, maps.params)
+    return compose_report(audit, results, Material(subject, cases, images, map_class), now)
 
 
 def compare_with(
-    evaluator: Evaluator, subject: Side, context: JobContext[Audit], images: Mapping[str, Levels], *, done: int
+    evaluator: Evaluator,
+    subject: Side,
+    context: JobContext[Audit],
+    views: Mapping[str, View],
+    maps: MapPlan,
+    *,
+    done: int,
 ) -> Generator[Progress, Any, Compared]:
     """Compares the subject with a baseline.
 
@@ -104,7 +109,8 @@ def compare_with(
         evaluator: The baseline with its network.
         subject: The audited release.
         context: Context of the audit's job.
-        images: Images of the probes at the network's input size, each (H, W, C), by image id.
+        views: The probes as the networks see them, by image id.
+        maps: How the probes are mapped.
         done: Number of baselines that are already compared.
 
     Raises:
@@ -114,73 +120,37 @@ def compare_with(
     difference = explain_difference(context.release, evaluator.release)
     if difference is not None:
         return Compared(Comparison(baseline=reference, comparable=False, why=difference))
+    if is_known_identical(evaluator, subject, context.member_results):
+        same = Comparison(baseline=reference, identical=True, why="all weights are equal after loading")
+        return Compared(same, case=Case(Side(evaluator.release, evaluator.classifier, {}, {}), {}))
     baseline = load_baseline(evaluator, context.member_results)
+    counted = Progress(done=done, total=len(context.evaluators), unit="baseline")
+    subject = yield from add_judge(subject, evaluator, counted)
+    baseline = yield from add_judge(baseline, Evaluator(context.release, context.classifier), counted)
     noise_models = context.member_results.load_class_models(f"{reference}/noise")
-    probes = {probe.id: probe for probe in plan.probes}
+    if maps.is_computed:
+        baseline = yield from map_side(baseline, maps, views)
+    probes, images = list_probes(plan, maps), {image: view.levels for image, view in views.items()}
     rows: dict[int, ClassRow] = {}
     for measured in compare_classes(subject, baseline, noise_models, images, probes=probes):
         rows = measured
-        yield Progress(done=done, total=len(context.evaluators), unit="baseline")
+        yield counted
     losses = count_losses(subject.looks, baseline.looks)
     identical = have_same_weights(subject, baseline)
-    return Compared(
-        build_comparison(reference, rows, losses, plan.gates, identical=identical),
-        check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference),
-        Case(subject, baseline, rows),
+    checked = yield from run_checks(subject, baseline, plan, views)
+    comparison = build_comparison(reference, rows, losses, plan.gates, identical=identical)
+    comparison = comparison.model_copy(
+        update={
+            **checked.fields,
+            "changes": {**comparison.changes, **checked.changes},
+            "abstentions": {} if maps.abstention is None else {"focus": maps.abstention},
+        }
     )
-
-
-def load_probes(context: JobContext[Audit], errors: list[str]) -> Generator[Progress, Any, dict[str, Levels]]:
-    """Images of the probes as the networks see them, each (H, W, C), by id. An unreadable image adds an error.
-
-    Raises:
-        Unavailable: The store does not answer.
-    """
-    images: dict[str, Levels] = {}
-    for number, probe in enumerate(context.request.plan.probes, 1):
-        try:
-            images[probe.id] = crop_levels(context.images.load(probe.id), context.release.preprocessing)
-        except Unavailable:  # for a while; an error would be in the verdict for ever
-            raise
-        except Problem as problem:
-            errors.append(f"probe {probe.id[:12]}: {problem.detail}")
-        yield Progress(done=number, total=len(context.request.plan.probes), unit="probe")
-    return images
-
-
-def load_subject(context: JobContext[Audit], errors: list[str]) -> Side:
-    """The subject with the results of its jobs. A job without a result adds an error; the others are still used."""
-    results = context.member_results
-    models, looks = {}, {}
-    try:
-        models = results.load_class_models("subject/class_models")
-        failures = results.list_failures("subject/class_models")
-        names = context.release.class_names
-        errors += [f"class model of {names.label(target)}: {reason}" for target, reason in failures.items()]
-    except MissingResult as absent:
-        errors.append(str(absent))
-    if context.request.plan.probes:
-        try:
-            looks = results.load_predictions("subject/probes")
-        except MissingResult as absent:
-            errors.append(str(absent))
-    return Side(context.release, context.classifier, models, looks)
-
-
-def load_baseline(evaluator: Evaluator, results: MemberResults) -> Side:
-    """A baseline with the results of its jobs. Raises `MissingResult` if a job has no result."""
-    role = evaluator.release.reference
-    looks: ProbePredictions = results.load_predictions(f"{role}/probes") if f"{role}/probes" in results.members else {}
-    return Side(evaluator.release, evaluator.classifier, results.load_class_models(f"{role}/class_models"), looks)
-
-
-def list_control_correlations(results: MemberResults) -> list[float]:
-    """Rank correlations of the subject's saliency maps with those of its network with shuffled weights."""
-    try:
-        looks = results.load_predictions("subject/shuffled")
-    except MissingResult:
-        return []
-    return [look.control for look in looks.values() if look.control is not None]
+    return Compared(
+        comparison,
+        [*check_classes(rows.values(), plan, reference), *check_accuracy(losses, plan, reference), *checked.findings],
+        Case(baseline, rows),
+    )
 
 
 def map_class_evidence(
@@ -212,6 +182,7 @@ def build_comparison(
             "lost": float((losses > 0).sum()),
             "won": float((losses < 0).sum()),
         },
+        changes={"accuracy": {ALL: estimate_mean(losses)}} if len(losses) > 1 else {},
         classes=[
             {
                 "target": row.name,

@@ -27,6 +27,7 @@ from worker.engine.model.network_call import NetworkError, compute_gradients
 from worker.engine.scores.outputs import agree
 from worker.models.architectures import unloadable
 from worker.models.loader import ModelCache
+from worker.models.tensor_digest import add_tensor_digest
 
 MAX_DESCRIPTION_ATTEMPTS = 2
 """A release that ends the process that describes it must not end every process."""
@@ -219,6 +220,6 @@ def describe_releases(
                 continue
             loaded = networks.loader.load(release, networks.device)
             locks.reset_attempts(counter)
-            storage.save_description(release, loaded.description)
+            storage.save_description(release, add_tensor_digest(loaded.description, loaded.network))
         except Exception as error:  # the other releases are described all the same
             log.warning("release.undescribed", model=release.reference, error=str(error))

@@ -28,6 +28,7 @@ MEDIA_TYPES = {
     "gif": "image/gif",
     "webp": "image/webp",
     "html": "text/html",
+    "pdf": "application/pdf",
     "json": "application/json",
     "md": "text/markdown",
     "npz": "application/octet-stream",

@@ -1,5 +1,6 @@
 """Audit plans in files: TOML, or the report of an earlier audit."""
 
+import csv
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 BOXES = "boxes.json"
 """File in the folder of probes with the true boxes: `{"CLASS/FILE": [[left, top, right, bottom]]}`, in pixels."""
+
+
+ATTRIBUTES = "attributes.csv"
+"""File in the folder of probes with a column `file` (`CLASS/FILE`) and one column for each attribute."""
 
 
 class InvalidPlan(InvalidDocument):
@@ -60,12 +65,35 @@ def find_probes(folder: Path) -> list[Path]:
 
 
 def _upload_probes(folder: Path, client: "Client") -> Iterator[dict[str, Any]]:
-    """Upload all probes of a folder; yield each with its class and the boxes that `boxes.json` names."""
+    """Upload all probes of a folder; yield each with its class, its boxes and its attributes."""
     boxes = load_json((folder / BOXES).read_text("utf-8-sig")) if (folder / BOXES).is_file() else {}
+    attributes = read_attributes(folder / ATTRIBUTES)
     paths = find_probes(folder)
     if not paths:
         raise InvalidPlan(f"{folder} has no images; put them into subfolders that are named by their classes")
     for path in paths:
         name = path.relative_to(folder).as_posix()
         known = [dict(zip(("left", "top", "right", "bottom"), box, strict=True)) for box in boxes.get(name, [])]
-        yield {"id": client.upload(path.read_bytes(), path.name).id, "target": path.parent.name, "boxes": known}
+        yield {
+            "id": client.upload(path.read_bytes(), path.name).id,
+            "target": path.parent.name,
+            "name": name[-200:],
+            "boxes": known,
+            "attributes": attributes.get(name, {}),
+        }
+
+
+def read_attributes(path: Path) -> dict[str, dict[str, str]]:
+    """Return the attributes of each probe, by `CLASS/FILE`; nothing if there is no file.
+
+    An empty cell means that the probe does not have the attribute.
+
+    Raises:
+        InvalidPlan: The file has no column `file`, or a row has more cells than there are columns.
+    """
+    if not path.is_file():
+        return {}
+    rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+    if any("file" not in row or None in row for row in rows):
+        raise InvalidPlan(f"{path} needs a header with the column 'file', and as many cells in each row as columns")
+    return {row["file"]: {name: value for name, value in row.items() if name != "file" and value} for row in rows}

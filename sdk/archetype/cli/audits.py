@@ -13,9 +13,12 @@ from archetype.cli import console
 from archetype.cli.audit_plan_file import InvalidPlan, load_plan
 from archetype.cli.connection import connected
 from archetype.cli.console import command, print_error, print_json, print_line, print_lines, print_note, print_table
+from archetype.cli.review.decisions import decide
+from archetype.cli.review.signatures import save_key, save_signature, save_signature_of, verify
 from archetype.contract.audit import AuditView, NewAudit, Verdict
 from archetype.contract.job import State
 from archetype.contract.pydantic_errors import describe_errors
+from archetype.contract.report.units import write_estimate, write_value
 from archetype.errors import ArchetypeError
 
 if TYPE_CHECKING:
@@ -38,6 +41,10 @@ FIGURES = ("accuracy", "confidence", "focus", "recognised")
 AuditId = Annotated[str, typer.Argument(help="Id of the audit.")]
 
 app = typer.Typer(no_args_is_help=True, help="Audit releases.")
+command(app, "decide")(decide)
+command(app, "signature")(save_signature)
+command(app, "key")(save_key)
+command(app, "verify")(verify)
 
 
 @contextmanager
@@ -85,6 +92,8 @@ def run_audit(
             raise typer.Exit(BROKEN)
         folder = save_to or Path(f"audit-{audit.id}")
         paths = client.save_artifacts(audit.artifacts, folder)
+        signature = save_signature_of(audit, client, folder)
+        paths += [signature] if signature is not None else []
         print_audit(audit, folder, paths)
     raise typer.Exit(EXIT_CODES[audit.verdict])
 
@@ -105,8 +114,8 @@ def print_audit(audit: AuditView, folder: Path, paths: list[Path]) -> None:
     rows = []
     for finding in audit.findings:
         change = finding.change
-        interval = "" if change is None else f"{change.value:.2f} ({change.low:.2f} to {change.high:.2f})"
-        tolerance = "" if finding.tolerance is None else f"{finding.tolerance:g}"
+        interval = "" if change is None else write_estimate(change, finding.gate)
+        tolerance = "" if finding.tolerance is None else write_value(finding.tolerance, finding.gate)
         rows.append((finding.severity, finding.gate, finding.target or "all", interval, tolerance, finding.reason))
     if rows:
         print_table(("severity", "gate", "class", "change", "tolerance", "reason"), rows)

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from archetype.contract.audit_plan import AuditPlan, Reference, Severity, Waiver
 from archetype.contract.job import Artifact, Document, Job, Priority, Progress, State
 from archetype.contract.problem import ProblemDocument
+from archetype.contract.report.decision import Decision
 from archetype.contract.request import Tag
 
 Verdict = Literal["pass", "warn", "fail", "error", "not_comparable"]
@@ -82,7 +83,64 @@ class Finding(Document):
     )
     tolerance: float | None = Field(default=None, description="Tolerance of the gate.")
     reason: str = Field(description="Description of the finding in a sentence.")
+    action: str | None = Field(default=None, description="Recommended action; null in reports of earlier versions.")
     waiver: Waiver | None = Field(default=None, description="Waiver that covers the finding; null if none does.")
+
+
+ALL = "all"
+"""Name of a change of the whole release in `Comparison.changes`."""
+
+
+class SliceRow(Document):
+    """Accuracy of both releases on the probes with one value of an attribute."""
+
+    attribute: str = Field(description="Name of the attribute.")
+    value: str = Field(description="Value of the attribute.")
+    probes: int = Field(description="Number of probes.")
+    subject: Estimate = Field(description="Accuracy of the subject, with its Wilson interval.")
+    baseline: Estimate = Field(description="Accuracy of the baseline, with its Wilson interval.")
+    fall: Estimate | None = Field(
+        default=None, description="Fall of the accuracy, with its interval; null for fewer than five probes."
+    )
+
+
+class CorruptionRow(Document):
+    """Accuracy of both releases on corrupted probes."""
+
+    corruption: str = Field(description="How the probes were corrupted.")
+    probes: int = Field(description="Number of probes.")
+    subject: float = Field(description="Accuracy of the subject on the corrupted probes.")
+    baseline: float = Field(description="Accuracy of the baseline on the corrupted probes.")
+    change: Estimate | None = Field(
+        default=None,
+        description="Fall of the accuracy from baseline to subject, minus the same fall on the probes as they are.",
+    )
+
+
+class ChangedGroup(Document):
+    """Probes that one of the two releases places next to each other, and the other one does not."""
+
+    kind: Literal["confused", "separated"] = Field(
+        description="`confused` if the subject places them together, `separated` if the baseline does."
+    )
+    images: list[str] = Field(description="Ids of the probes, the central one first.")
+    classes: dict[str, int] = Field(description="Number of probes of each class.")
+    strength: float = Field(description="Mean affinity of the probes to the central one, from 0 to 1.")
+    description: str = Field(description="The group in a sentence.")
+
+
+class ComponentRow(Document):
+    """The component of a class' features that gives pictures of other classes the largest part of the class score.
+
+    Strengths are relative to the difference between the score of the class in its own and in other pictures.
+    """
+
+    target: str = Field(description="Name of the class.")
+    component: int = Field(description="Number of the component in the subject, from 1.")
+    subject: float = Field(description="Strength in the subject.")
+    baseline: float = Field(description="Strength in the baseline.")
+    change: Estimate = Field(description="Strength in the subject minus strength in the baseline.")
+    images: list[str] = Field(description="Ids of the probes with the largest parts, the largest first.")
 
 
 class Comparison(Document):
@@ -90,36 +148,47 @@ class Comparison(Document):
 
     baseline: str = Field(description="Release that the subject is compared with.")
     comparable: bool = Field(default=True, description="Whether the two releases can be compared.")
-    why: str | None = Field(default=None, description="Reason for which they cannot be compared; null if they can.")
+    why: str | None = Field(
+        default=None, description="Why they cannot be compared, or why they are known to be identical; null otherwise."
+    )
     identical: bool = Field(
         default=False, description="Whether both releases have the same architecture and equal weights."
     )
     overall: dict[str, float] = Field(default={}, description="Measurements over all classes and probes, by name.")
+    changes: dict[str, dict[str, Estimate]] = Field(
+        default={},
+        description="Changes that are not measured per class, with their confidence intervals: by gate, and then by "
+        "what was measured; `all` is the whole release.",
+    )
+    abstentions: dict[str, str] = Field(
+        default={}, description="Reasons for which gates could not be evaluated, by the name of the gate."
+    )
+    slices: list[SliceRow] = Field(default=[], description="Accuracy on each slice that the plan declares.")
+    corruptions: list[CorruptionRow] = Field(default=[], description="Accuracy on corrupted probes.")
+    changed_groups: list[ChangedGroup] = Field(
+        default=[], description="Groups of probes whose neighborhoods in the features changed most, at most three."
+    )
+    components: list[ComponentRow] = Field(default=[], description="Strongest component of each class.")
     classes: list[dict[str, Any]] = Field(
         default=[], description="Measurements of each class; the class with the largest change comes first."
     )
 
 
-class Report(Document):
-    """`report.json`: the results of an audit and their provenance."""
+class MapFaithfulness(Document):
+    """How well saliency maps rank the parts of an image as the score does when each part is deleted alone.
 
-    format: Literal[1] = Field(default=1, description="Version of the report's format.")
-    verdict: Verdict = Field(description="Verdict on the subject.")
-    subject: str = Field(description="Audited release.")
-    baselines: list[str] = Field(description="Releases that the subject was compared with.")
-    plan: AuditPlan = Field(description="Audit plan.")
-    plan_version: str = Field(description="Version of the plan: the first digits of its digest.")
-    findings: list[Finding] = Field(description="Findings, most severe first.")
-    comparisons: list[Comparison] = Field(description="Comparisons with the baselines.")
-    errors: list[str] = Field(
-        default=[], description="Parts of the audit that could not be evaluated, with the reasons."
+    All figures are rank correlations from -1 to 1 (single deletion, Hesse et al. 2024, arXiv 2407.11910).
+    """
+
+    kind: str = Field(description="Kind of the maps.")
+    probes: int = Field(description="Number of probes on which the kind was measured, after others had chosen it.")
+    correlation: Estimate = Field(description="Rank correlation of the maps.")
+    random: float = Field(description="Rank correlation of random maps.")
+    edges: float = Field(description="Rank correlation of maps of the edges of the images.")
+    faithful: bool = Field(
+        description="Whether the maps are better than random maps and edge maps, with confidence intervals above 0."
     )
-    figures: dict[str, float] = Field(default={}, description=FIGURES)
-    identity: dict[str, Any] = Field(
-        description="Provenance: digests of weights, images and results; seeds, devices and versions."
-    )
-    rerun: str = Field(description="Command that runs the audit again.")
-    created_at: datetime = Field(description="Time at which the report was written.")
+    kinds: dict[str, float] = Field(description="Rank correlation of each kind on the probes that chose the kind.")
 
 
 class Member(Document):
@@ -128,7 +197,17 @@ class Member(Document):
     role: str = Field(description="Role of the job in the audit.")
     job: str = Field(description="Id of the job.")
     state: State = Field(description="State of the job.")
+    progress: Progress = Field(default=Progress(), description="Progress of the job.")
     href: str = Field(description="Path of the job, relative to the server.")
+
+
+class Phase(Document):
+    """A phase of an audit."""
+
+    name: str = Field(description="What the jobs of the phase compute.")
+    done: int = Field(description="Number of its jobs that have ended.")
+    total: int = Field(description="Number of its jobs.")
+    share: float = Field(description="Part of its work that is done, from 0 to 1.")
 
 
 class WriteBackResult(Document):
@@ -158,6 +237,7 @@ class AuditView(Document):
     summary: str | None = Field(default=None, description="Verdict in a sentence; null until the audit has ended.")
     findings: list[Finding] = Field(default=[], description="Findings, most severe first.")
     progress: Progress = Field(description="Progress, counted in jobs of the audit.")
+    phases: list[Phase] = Field(default=[], description="Progress by phase; the comparison is the last phase.")
     members: list[Member] = Field(description="Jobs that the audit consists of.")
     tags: list[str] = Field(default=[], description="Labels of the audit.")
     created_at: datetime = Field(description="Time at which the audit was accepted.")
@@ -169,7 +249,13 @@ class AuditView(Document):
     write_backs: list[WriteBackResult] = Field(
         default=[], description="How the verdict was written to a model registry, for each schedule that required it."
     )
-    links: dict[str, str] = Field(default={}, description="Paths of related resources, by name.")
+    decisions: list[Decision] = Field(
+        default=[], description="Decisions of people, oldest first. The newest one that has not expired is valid."
+    )
+    links: dict[str, str] = Field(
+        default={},
+        description="Paths of related resources, by name; `signature` only if the service signs the report.",
+    )
 
 
 class Audits(Document):

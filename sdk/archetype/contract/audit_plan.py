@@ -16,6 +16,8 @@ Severity = Literal["fail", "warn", "off"]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
+Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
+
 PREVIOUS = "previous"
 """Baseline that stands for the release before the subject."""
 
@@ -25,8 +27,12 @@ class Probe(Parameters):
 
     id: ImageId
     target: Target = Field(description="True class of the image.")
+    name: str | None = Field(default=None, max_length=200, description="File name, which the report shows.")
     boxes: list[TrueBox] = Field(
         default=[], max_length=100, description="True bounding boxes of the object, which the gate `focus` needs."
+    )
+    attributes: dict[Attribute, Text] = Field(
+        default={}, max_length=20, description="Properties of the image by name, such as `lighting`: see `slices`."
     )
 
     @property
@@ -64,6 +70,22 @@ class Gates(Parameters):
         description="Per class: fall of the probability of the true class of its probes, minus the typical fall of the "
         "other classes.",
     )
+    slices: Gate = Field(
+        default=Gate(tolerance=0.05),
+        description="Per slice of the plan: fall of the accuracy on its probes, at least five, with an interval from "
+        "Wilson intervals.",
+    )
+    robustness: Gate = Field(
+        default=Gate(tolerance=0.2, severity="warn"),
+        description="Per corruption (blur, JPEG, noise, brightness): fall of the accuracy on the corrupted probes, "
+        "minus the fall of the accuracy on the probes as they are.",
+    )
+    natural_shortcuts: Gate = Field(
+        default=Gate(tolerance=1, severity="warn"),
+        description="Per class: the part of the score that one principal component of the features gives pictures of "
+        "other classes, relative to the score that separates the class from the others, minus the same of the "
+        "baseline. Needs at least four probes of the class.",
+    )
     recognition: Gate = Field(
         default=Gate(tolerance=0.5),
         description="Per class: difference between the probability that the baseline gives its own class "
@@ -78,7 +100,8 @@ class Gates(Parameters):
     )
     focus: Gate = Field(
         default=Gate(tolerance=0.15, severity="warn"),
-        description="Per class: fall of the fraction of the saliency map that lies inside the true boxes.",
+        description="Per class: fall of the fraction of the saliency map that lies inside the true boxes. Abstains if "
+        "the maps are not more faithful to the subject than random maps and edge maps.",
     )
     appearance: Gate = Field(
         default=Gate(tolerance=2, severity="warn"),
@@ -144,9 +167,16 @@ class AuditPlan(Parameters):
         description="Test images with known classes, which both releases classify. A class needs at least two probes "
         "for a confidence interval.",
     )
-    saliency: SaliencyParameters = Field(
-        default=SaliencyParameters(kind="smoothgrad", gradient="guided", outputs=["raw"]),
-        description="Parameters of the saliency maps of the probes.",
+    slices: list[Attribute] = Field(
+        default=[],
+        max_length=10,
+        description="Attributes of the probes. The probes with each of their values are a slice, which the gate "
+        "`slices` examines by itself.",
+    )
+    saliency: SaliencyParameters | None = Field(
+        default=None,
+        description="Parameters of the saliency maps of the probes; if null, the kind whose maps are most faithful to "
+        "the subject.",
     )
     judges: list[Reference] = Field(
         default=[],
@@ -162,6 +192,9 @@ class AuditPlan(Parameters):
     def _check_seeds_and_waivers(self) -> Self:
         if set(self.seeds) & set(self.noise_seeds):
             raise ValueError("seeds and noise_seeds must not have a seed in common")
+        missing = set(self.slices) - {name for probe in self.probes for name in probe.attributes}
+        if missing:
+            raise ValueError(f"no probe has the attribute {min(missing)!r}, which `slices` names")
         unknown = {waiver.gate for waiver in self.waivers} - set(Gates.model_fields)
         if unknown:
             raise ValueError(f"there is no gate {min(unknown)!r}; the gates are {', '.join(Gates.model_fields)}")

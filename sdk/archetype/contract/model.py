@@ -194,6 +194,11 @@ class Description(Document):
     """Properties of a release, as a worker found them when it loaded the network."""
 
     sha256: str = Field(description="SHA-256 digest of the weights.")
+    tensors: str | None = Field(
+        default=None,
+        description="SHA-256 digest of the names, types, shapes and values of all weights after loading. Files with "
+        "equal weights have the same one. Null if it was not computed yet, or cannot be.",
+    )
     parameters: int = Field(description="Number of parameters of the network.")
     layers: list[Layer] = Field(description="Layers of the network, in the order of its modules.")
     output: OutputKind | None = Field(

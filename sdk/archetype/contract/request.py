@@ -1,5 +1,6 @@
 """Requests: one class for each method. The API reference, the CLI and the web form are derived from these classes."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
@@ -189,6 +190,18 @@ class Filters(JobRequest):
     params: FiltersParameters = Field(default=FiltersParameters(), description=PARAMS)
 
 
+class Requested(BaseModel):
+    """The requester of an audit, and the time."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by: str = Field(
+        description="Id of the API key, `operator`, or `oidc:` and the subject of a token; `local` if none."
+    )
+    tenant: str = Field(description="Tenant of the requester.")
+    at: datetime = Field(description="Time of the request.")
+
+
 class Audit(JobRequest):
     """Comparison of a release with its baselines. It evaluates the results of other jobs, which run before it."""
 
@@ -196,6 +209,10 @@ class Audit(JobRequest):
     plan: AuditPlan = Field(description="Audit plan.")
     baselines: list[str] = Field(description="Releases to compare the subject with.")
     members: dict[str, str] = Field(default={}, description="Ids of the jobs that the audit consists of, by role.")
+    requested: Requested | None = Field(
+        default=None, description="Requester; null if a version before 0.4 accepted the audit."
+    )
+    reused: list[str] = Field(default=[], description="Roles of the jobs whose results earlier audits computed.")
     params: Parameters = Parameters()
 
 

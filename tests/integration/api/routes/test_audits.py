@@ -3,6 +3,8 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -10,11 +12,16 @@ import httpx2
 import pytest
 
 from archetype.client import Client, ServiceError
-from archetype.contract.api_key import NewKey
-from archetype.contract.audit import AuditView, NewAudit, Report
+from archetype.contract.api_key import NewKey, Scope
+from archetype.contract.audit import AuditView, NewAudit
 from archetype.contract.job import State
+from archetype.contract.report.decision import NewDecision, find_valid_decision
+from archetype.contract.report.document import Report
+from archetype.errors import Conflict
+from archetype.verification import NotVerified, verify_report
 from deploy.local import Stack
 from tests.support.audit_plans import write_plan
+from tests.support.callers import issue_token
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +49,7 @@ def test_an_audit_of_a_release_against_itself_is_identical(ended: AuditView, cli
 
 def test_the_artifacts_of_an_audit_name_everything_that_they_were_made_of(ended: AuditView, client: Client) -> None:
     files = {artifact.name: client.fetch(artifact) for artifact in ended.artifacts}
-    assert set(files) == {"report.json", "report.html", "junit.xml", "summary.md"}
+    assert set(files) == {"report.json", "report.html", "report.pdf", "junit.xml", "summary.md"}
     report = Report.model_validate_json(files["report.json"])
     assert report.comparisons[0].identical
     assert report.plan_version == ended.plan_version
@@ -54,6 +61,60 @@ def test_the_artifacts_of_an_audit_name_everything_that_they_were_made_of(ended:
     assert cases.attrib["failures"] == "0"
     assert int(cases.attrib["tests"]) == len(cases.findall("testcase")) >= 6
     assert b"**pass**" in files["summary.md"]
+
+
+def test_the_signature_of_a_report_is_valid_for_its_exact_bytes(
+    ended: AuditView, client: Client, tmp_path: Path
+) -> None:
+    artifact = next(each for each in ended.artifacts if each.name == "report.json")
+    report, key = tmp_path / "report.json", tmp_path / "key.pem"
+    report.write_bytes(client.fetch(artifact))
+    key.write_text(client.signing_key().public_key)
+    (tmp_path / "report.json.sig").write_text(client.signature(ended.id).model_dump_json())
+    assert ended.links["signature"] == f"/v1/audits/{ended.id}/signature"
+    assert verify_report(report, key).report_sha256 == artifact.sha256
+    report.write_bytes(report.read_bytes() + b" ")
+    with pytest.raises(NotVerified, match="was changed"):
+        verify_report(report, key)
+
+
+def test_decisions_are_kept_with_the_digest_of_the_report(ended: AuditView, client: Client) -> None:
+    digest = next(each.sha256 for each in ended.artifacts if each.name == "report.json")
+    fields = {"name": "Ann Example", "reason": "the findings are known", "report_sha256": digest}
+    approved = client.decide(ended.id, NewDecision.model_validate(fields | {"decision": "approve"}))
+    waiver = fields | {"decision": "waive", "expires": "2099-01-01"}
+    waived = client.decide(ended.id, NewDecision.model_validate(waiver))
+    decisions = client.get_audit(ended.id).decisions
+    assert [each.id for each in decisions] == [approved.id, waived.id]
+    assert {each.report_sha256 for each in decisions} == {digest}
+    assert find_valid_decision(decisions, date(2098, 1, 1)) == waived
+    assert find_valid_decision(decisions, date(2099, 1, 2)) == approved
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"report_sha256": "0" * 64}, 422),
+        ({"decision": "waive", "expires": "2020-01-01"}, 422),
+        ({"decision": "waive"}, 422),
+        ({"decision": "maybe"}, 422),
+        ({"name": "  "}, 422),
+    ],
+)
+def test_a_decision_about_another_report_or_without_its_fields_is_refused(
+    ended: AuditView, stack: Stack, changes: dict[str, Any], status: int
+) -> None:
+    body = {"decision": "approve", "name": "Ann", "reason": "fine"} | changes
+    answer = httpx2.post(f"{stack.url}/v1/audits/{ended.id}/decision", json=body, timeout=30)
+    assert answer.status_code == status, answer.text
+
+
+def test_a_key_that_only_reads_cannot_decide(ended: AuditView, stack: Stack, operator: Client) -> None:
+    headers = {"Authorization": f"Bearer {issue_token(operator, 'default', scopes=[Scope.READ])}"}
+    with httpx2.Client(base_url=stack.url, headers=headers, timeout=30) as reader:
+        assert reader.get(f"/v1/audits/{ended.id}/signature").status_code == 200
+        body = {"decision": "approve", "name": "Ann", "reason": "fine"}
+        assert reader.post(f"/v1/audits/{ended.id}/decision", json=body).status_code == 403
 
 
 def test_the_report_of_an_audit_is_one_file_that_loads_nothing(ended: AuditView, stack: Stack) -> None:
@@ -134,6 +195,8 @@ def test_an_audit_is_cancelled_with_all_of_its_jobs(under_way: AuditView, client
     assert {member.state for member in audit.members} == {State.CANCELLED}
     with pytest.raises(ServiceError, match="no report"):
         client.report(under_way.id)
+    with pytest.raises(Conflict, match="has no report"):
+        client.decide(under_way.id, NewDecision(decision="approve", name="Ann", reason="fine"))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def new() -> NewAudit:
         "seeds": [seed, seed + 1],
         "noise_seeds": [seed + 2, seed + 3],
         "baselines": ["shapes@1"],
+        "subject_seeds": [seed, seed + 1],
         "class_models": {"steps": 2, "extras": False},
     }
     return NewAudit.model_validate({"model": "shapes", "plan": plan})

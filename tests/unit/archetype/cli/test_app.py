@@ -20,6 +20,8 @@ from archetype.contract.api_key import IssuedKey, Key, Keys
 from archetype.contract.audit import AuditView, Estimate, Finding, Trend, TrendPoint
 from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.job import Jobs, State, now
+from archetype.contract.report.decision import Decision
+from archetype.contract.report.signature import Signature, SigningKey
 from archetype.contract.schedule import Announcement, Schedule, Schedules
 from archetype.contract.webhook import Deliveries, Delivery, Secret, Secrets
 from archetype.version import VERSION
@@ -70,6 +72,9 @@ POINT = TrendPoint(
     finished_at=None,
 )
 DELIVERY = Delivery(id="delivery1", url="https://example.com", event="job.succeeded", data={}, created_at=now())
+DECISION = Decision(
+    id="d1", decision="approve", name="Ann", reason="known", report_sha256="5" * 64, by="key1", at=now()
+)
 KEY = Key(id="key1", tenant="vision", created_at=now(), expires_at=now() - timedelta(days=1))
 
 
@@ -87,6 +92,10 @@ def service(monkeypatch: pytest.MonkeyPatch) -> MockService:
     service.answer("GET", "/v1/audits", answer_json(Jobs(items=[make_job(State.SUCCEEDED, id="audit1")])))
     service.answer("GET", "/v1/audits/audit1", answer_json(AUDIT))
     service.answer("POST", "/v1/audits/audit1/cancel", answer_json(AUDIT))
+    service.answer("POST", "/v1/audits/audit1/decision", answer_json(DECISION, 201))
+    signature = Signature(key="key2", signature="", report_sha256="5" * 64)
+    service.answer("GET", "/v1/audits/audit1/signature", answer_json(signature))
+    service.answer("GET", "/v1/signing-key", answer_json(SigningKey(key="key2", public_key="pem")))
     service.answer("GET", "/v1/models/fruit/trend", answer_json(Trend(model="fruit", points=[POINT])))
     model = {"name": "fruit", "releases": ["1", "2"], "classes": 3, "size": [64, 96]}
     service.answer("GET", "/v1/models", answer_json({"items": [model]}))
@@ -133,6 +142,9 @@ PRINTING = {
     "audit show audit1": ['"verdict": "fail"'],
     "audit trend fruit": ["2\tpass\tfruit@1\t0.50\t\t\t\taudit1"],
     "audit cancel audit1": ["audit1 succeeded"],
+    "audit decide audit1 approve --name Ann --reason known": ["approve by Ann, report 555"],
+    "audit signature audit1 --out report.json.sig": ["report.json.sig"],
+    "audit key --out key.pem": ["key.pem: key key2"],
     "schedules add fruit --plan plan.toml --cron 0_0_*_*_*": [
         "schedule schedule1: fruit with plan nightly, next at 20"
     ],
@@ -189,7 +201,7 @@ def test_the_saved_files_are_named_in_json(service: MockService) -> None:
 
 def test_every_command_that_prints_is_tried() -> None:
     silent = {"jobs delete", "images get"}
-    elsewhere = {"jobs follow", "audit run", "images upload", "pictures get", "pictures upload"}
+    elsewhere = {"jobs follow", "audit run", "audit verify", "images upload", "pictures get", "pictures upload"}
     tried = {" ".join(line.split()[:2]) for line in PRINTING} | set(PRINTING)
     assert {name for name in COMMANDS if not name.startswith("submit ")} - silent - elsewhere <= tried
 
@@ -288,7 +300,7 @@ def test_an_audit_exits_with_the_kind_of_its_failure(
     assert result.exit_code == code, result.output
     if code == 1:
         assert result.stdout.startswith("fail: fruit@2 compared with fruit@1\nseverity\tgate\tclass\t")
-        assert "fail\tfocus\tsailing boat\t1.00 (0.00 to 2.00)\t\tx" in result.stdout
+        assert "fail\tfocus\tsailing boat\t+100.0 (0.0 to 200.0)\t\tx" in result.stdout
 
 
 @pytest.mark.parametrize(

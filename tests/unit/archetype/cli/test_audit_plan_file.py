@@ -65,6 +65,23 @@ def test_boxes_are_read_for_their_probe(service: MockService, plan: Path) -> Non
     assert [(box.left, box.top, box.right, box.bottom) for box in second.boxes] == [(1, 2, 3, 4)]
 
 
+def test_attributes_are_read_for_their_probe(service: MockService, plan: Path) -> None:
+    write_probes(plan.parent, "lemon/1.png", "lemon/2.png")
+    table = "file,lighting,camera\nlemon/1.png,night,a\nlemon/2.png,,b\n"
+    (plan.parent / "probes" / "attributes.csv").write_text(table, "utf-8-sig")
+    first, second = load_plan(plan, service.client()).probes
+    assert first.attributes == {"lighting": "night", "camera": "a"}
+    assert second.attributes == {"camera": "b"}
+
+
+@pytest.mark.parametrize("table", ["name,lighting\nlemon/1.png,night\n", "file\nlemon/1.png,night\n"])
+def test_a_wrong_table_of_attributes_is_explained(service: MockService, plan: Path, table: str) -> None:
+    write_probes(plan.parent, "lemon/1.png")
+    (plan.parent / "probes" / "attributes.csv").write_text(table)
+    with pytest.raises(InvalidPlan, match="needs a header with the column 'file'"):
+        load_plan(plan, service.client())
+
+
 def test_the_report_of_an_audit_is_a_plan(service: MockService, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps({"verdict": "pass", "plan": {"name": "nightly", "classes": ["lemon"]}}))

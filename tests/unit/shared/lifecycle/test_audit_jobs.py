@@ -105,17 +105,31 @@ def test_an_audit_without_probes_consists_of_class_models_of_both_releases() -> 
         [1, 2, 3],
         [101, 102, 103],
     ]
-    assert subject["params"]["judges"] == ["fruit@2", "other@1"]
-    assert baseline["params"]["judges"] == ["fruit@3", "other@1"]
+    assert subject["params"]["judges"] == baseline["params"]["judges"] == ["other@1"]
     assert noise["params"]["judges"] == []
     assert {(member["priority"], *member["tags"]) for member in (subject, baseline, noise)} == {("bulk", "audit")}
 
 
-def test_an_audit_with_probes_maps_them_for_all_releases_and_some_for_randomized_weights() -> None:
-    members = build_members(audit(probes=probes(5 * MAX_CONTROL_PROBES)), THIRD, [SECOND])
+def test_the_jobs_of_a_release_do_not_depend_on_the_release_that_it_is_compared_with() -> None:
+    first = build_members(audit(probes=probes(2)), THIRD, [SECOND])
+    second = build_members(audit(probes=probes(2)), SECOND, [FIRST])
+    for part in ("class_models", "probes"):
+        assert first[f"fruit@2/{part}"] == second[f"subject/{part}"]
+
+
+def test_without_parameters_of_maps_jobs_compute_predictions_and_the_audit_the_maps() -> None:
+    members = build_members(audit(probes=probes(3)), THIRD, [SECOND])
+    assert list(members)[-2:] == ["subject/probes", "fruit@2/probes"]
+    assert {members[role].params.kind for role in list(members)[-2:]} == {"gradient"}
+
+
+def test_an_audit_with_parameters_of_maps_maps_all_releases_and_some_for_randomized_weights() -> None:
+    saliency = {"kind": "smoothgrad", "outputs": ["raw"]}
+    members = build_members(audit(probes=probes(5 * MAX_CONTROL_PROBES), saliency=saliency), THIRD, [SECOND])
     assert list(members)[-3:] == ["subject/probes", "fruit@2/probes", "subject/shuffled"]
     subject, baseline, control = list(members.values())[-3:]
     assert [member.model for member in (subject, baseline, control)] == ["fruit@3", "fruit@2", "fruit@3"]
     assert len(subject.images) == len(baseline.images) == 5 * MAX_CONTROL_PROBES
     assert control.images == subject.images[::5]
     assert (subject.params.metrics, control.params.metrics) == ([], ["randomization"])
+    assert {job.params.kind for job in (subject, baseline, control)} == {"smoothgrad"}

@@ -31,6 +31,7 @@ KEYS = {
     layout.uploaded_weights("d", "t"): "weights/t/d",
     layout.audit_record("t", "d"): "audits/t/d",
     layout.write_back_results("t", "a"): "audits/t/a/write_backs/",
+    layout.decisions("t", "a"): "audits/t/a/decisions/",
     layout.audit_member_record("t", "d"): "members/t/d",
     layout.registration("m", "1"): "releases/m/1.json",
     layout.registration("m", "1", "t"): "releases/@t/m/1.json",

@@ -1,0 +1,1 @@
+"""Review of audits: decisions of people, and signatures of reports."""

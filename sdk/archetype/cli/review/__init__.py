@@ -1,0 +1,1 @@
+"""Commands of `archetype audit` about reports: decisions and signatures."""

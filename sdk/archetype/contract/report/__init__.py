@@ -1,0 +1,1 @@
+"""The report of an audit, the decisions about it, and its signature."""

@@ -1,0 +1,1 @@
+"""What the API and the workers share about audits: identical releases and their report."""

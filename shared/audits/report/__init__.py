@@ -1,0 +1,1 @@
+"""What a report concludes from the measurements: results of the gates, and the first page."""

@@ -1,0 +1,1 @@
+"""The document of an audit's report, composed from the results."""
