@@ -5,10 +5,10 @@ from flask import render_template
 from api.dependencies import get_services
 from api.http.auth import caller, needs
 from api.http.parsing import read_query
-from api.web.results.atlas_page import AtlasQuery, build_atlas_context
 from api.web.form_page import FormQuery, build_form_context
 from api.web.job_list import list_recent, make_rows
 from api.web.pages import blueprint
+from api.web.results.atlas_page import AtlasQuery, build_atlas_context
 from archetype.contract.api_key import Scope
 from archetype.contract.request import METHODS
 from shared.errors import NotFound, Problem
