@@ -47,7 +47,7 @@ class Effort:
 COARSE = Effort(60, 4)
 """For all classes."""
 
-FINE = Effort(150, 8)
+FINE = Effort(100, 6)
 """For suspicious classes."""
 
 
@@ -99,6 +99,8 @@ def run_round(
     """
     settings = Search(one.family, one.effort.steps, one.effort.at_once)
     found: list[Trigger] = []
+    if not one.slots:
+        return found
     parameters = yield from _find(networks, settings, one, carriers[0], state)
     for slot, row in zip(one.slots, parameters, strict=True):
         found.append(measure(networks.exact, settings, slot, row, carriers))

@@ -17,6 +17,9 @@ OCTAVES = 3
 ROUNDS = 6
 """Halvings of that range: the size is found within 6 %."""
 
+TRIED = 24
+"""Largest number of carriers of the search on which the size is found."""
+
 PLACE_SEED = 900_001
 """Seed of the places at which patches are tried."""
 
@@ -76,11 +79,13 @@ def measure(
     family = settings.family
     used, unused = (part.take(part.others(slot.target).tolist()) for part in carriers)
 
+    tried = used.take(range(0, len(used), max(1, -(-len(used) // TRIED))))
+
     def scaled(exponent: float) -> Tensor:
         return family.scale(parameters[None], torch.tensor([2.0**exponent], device=parameters.device))[0]
 
     def is_enough(exponent: float) -> bool:
-        return count_turned(classifier, family, scaled(exponent), used, slot.target).share >= settings.turned
+        return count_turned(classifier, family, scaled(exponent), tried, slot.target).share >= settings.turned
 
     low, high = -float(OCTAVES), float(OCTAVES)
     reached = is_enough(high)
