@@ -32,7 +32,7 @@ from worker.output.contact_sheet import pack_cell, unpack_cell
 from worker.output.file_names import file_stem
 from worker.triggers.carriers import load_carriers
 from worker.triggers.evidence import EXAMPLES, choose_examples, draw_sheet, draw_trigger, to_pixels, write_sentence
-from worker.triggers.rounds import Found, Scope, SearchRun, search_coarse_to_fine
+from worker.triggers.rounds import Found, FoundByFamily, Scope, SearchRun, choose_largest, search_coarse_to_fine
 
 SHEET_ROWS, SHEET_SIDE = 12, 160
 """Largest number of classes on the contact sheet, and side of its cells in pixels."""
@@ -104,10 +104,17 @@ def build_scope(context: JobContext[Trigger]) -> Scope:
     )
 
 
-def choose_suspicious(_family: str, found: Found, *, count: int) -> list[int]:
-    """The classes with the smallest triggers of a family; classes without a trigger are not suspicious."""
-    reached = {target: triggers[0].size for target, triggers in found.items() if triggers[0].reached}
-    return sorted(reached, key=lambda target: reached[target])[:count]
+def choose_suspicious(coarse: FoundByFamily, *, count: int) -> dict[str, list[int]]:
+    """The classes of each family whose triggers are smallest compared with the other classes'.
+
+    A class whose trigger was not found is not suspicious. With too few classes for a comparison, the smallest count.
+    """
+    values: dict[tuple[str, int], float] = {}
+    for name, found in coarse.items():
+        sizes = {target: triggers[0].size for target, triggers in found.items()}
+        scores = outlier_scores(sizes) or {target: -size for target, size in sizes.items()}
+        values |= {(name, target): scores[target] for target, triggers in found.items() if triggers[0].reached}
+    return choose_largest(values, count)
 
 
 def save_target(
@@ -207,5 +214,5 @@ def summarize(targets: Sequence[Mapping[str, Any]], order: Sequence[int]) -> str
     """One plain sentence about the most suspicious class."""
     first = targets[order[0]]
     if "score" not in first:
-        return first.get("sentence", "")
+        return str(first.get("sentence", ""))
     return f"{first['sentence']}; its size is {first['score']:.1f} robust standard deviations below the other classes'"

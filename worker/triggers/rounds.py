@@ -3,7 +3,7 @@
 import io
 import pickle
 import zipfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -26,6 +26,9 @@ log = structlog.get_logger()
 
 Found = dict[int, list[Trigger]]
 """Triggers by target, one per seed."""
+
+FoundByFamily = dict[str, Found]
+"""The same, by family."""
 
 
 @dataclass(frozen=True)
@@ -137,27 +140,36 @@ def group(triggers: Sequence[Trigger]) -> Found:
 
 
 def search_coarse_to_fine(
-    run: SearchRun, scope: Scope, networks: Networks, suspicious: Callable[[str, Found], Sequence[int]]
-) -> Generator[SavePoint, None, tuple[dict[str, Found], dict[str, Found]]]:
+    run: SearchRun, scope: Scope, networks: Networks, suspicious: Callable[[FoundByFamily], Mapping[str, Sequence[int]]]
+) -> Generator[SavePoint, None, tuple[FoundByFamily, FoundByFamily]]:
     """Searches one network.
 
     Args:
         run: The search.
         scope: What is searched.
         networks: The network.
-        suspicious: Chooses the suspicious classes of a family from its coarse triggers.
+        suspicious: Chooses the suspicious classes of each family from the coarse triggers.
 
     Returns:
         The coarse triggers and the fine ones, by family.
     """
-    coarse: dict[str, Found] = {}
-    fine: dict[str, Found] = {}
+    coarse: FoundByFamily = {}
     for family in scope.families:
-        name = family.name
-        coarse[name] = yield from run.run(f"coarse {name}", networks, scope.coarse_round(family))
-        chosen = suspicious(name, coarse[name])
-        fine[name] = yield from run.run(f"fine {name}", networks, scope.fine_round(family, chosen))
+        coarse[family.name] = yield from run.run(f"coarse {family.name}", networks, scope.coarse_round(family))
+    chosen = suspicious(coarse)
+    fine: FoundByFamily = {}
+    for family in scope.families:
+        one = scope.fine_round(family, chosen.get(family.name, ()))
+        fine[family.name] = yield from run.run(f"fine {family.name}", networks, one)
     return coarse, fine
+
+
+def choose_largest(values: Mapping[tuple[str, int], float], count: int) -> dict[str, list[int]]:
+    """The classes of each family, from the pairs of family and class with the largest values."""
+    chosen: dict[str, list[int]] = {}
+    for name, target in sorted(values, key=lambda pair: -values[pair])[:count]:
+        chosen.setdefault(name, []).append(target)
+    return chosen
 
 
 def pack_trigger(trigger: Trigger) -> dict[str, Any]:

@@ -43,11 +43,12 @@ class AdditiveL2:
     shape: tuple[int, int, int]
     name: str = "additive"
     unit: str = f"{LEVELS} (root mean square)"
-    rate: float = 0.02
+    rate: float = 0.05
+    typical: float = 30.0
 
     def start(self, seeds: Sequence[int]) -> Tensor:
-        """Returns initial parameters (N, P): noise that is hardly visible."""
-        return 0.01 * draw_normal(seeds, math.prod(_grid(self.shape)))
+        """Returns initial parameters (N, P): faint noise."""
+        return 0.03 * draw_normal(seeds, math.prod(_grid(self.shape)))
 
     def change(self, parameters: Tensor) -> Tensor:
         """Returns δ (N, C, H, W)."""
@@ -78,6 +79,7 @@ class AdditiveLInf:
     name: str = "bounded"
     unit: str = f"{LEVELS} (largest magnitude)"
     rate: float = 0.05
+    typical: float = 30.0
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Returns initial parameters (N, 1 + P): the logarithm of the magnitude, then noise."""

@@ -30,6 +30,7 @@ class Color:
     name: str = "color"
     unit: str = "gray levels of 255 (root mean square over all colors)"
     rate: float = 0.02
+    typical: float = 30.0
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Returns initial parameters (N, P): nearly no change."""

@@ -27,6 +27,10 @@ class Family(Protocol):
     def rate(self) -> float:
         """Step size of Adam."""
 
+    @property
+    def typical(self) -> float:
+        """A size that many classes need, in its unit: the search weighs sizes relative to it."""
+
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Returns initial parameters (N, P) on the CPU, each slot's drawn from its own seed."""
 

@@ -30,6 +30,11 @@ class Frame:
     unit: str = "pixels (width)"
     rate: float = 0.05
 
+    @property
+    def typical(self) -> float:
+        """A tenth of the shorter side."""
+        return START_WIDTH * min(self.shape[1:])
+
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Returns initial parameters (N, 1 + C): the logarithm of the width, and a nearly gray color."""
         noise = draw_normal(seeds, 1 + self.shape[0])

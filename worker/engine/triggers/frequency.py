@@ -51,6 +51,7 @@ class Frequency:
     name: str = "frequency"
     unit: str = "gray levels of 255 (root mean square)"
     rate: float = 0.005
+    typical: float = 15.0
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Returns initial parameters (N, P): hardly visible stripes."""

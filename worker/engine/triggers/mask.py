@@ -36,6 +36,7 @@ class MaskPattern:
     name: str = "mask"
     unit: str = "% of the image"
     rate: float = 0.4
+    typical: float = 12.0
 
     @property
     def cells(self) -> tuple[int, int]:

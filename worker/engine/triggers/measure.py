@@ -48,7 +48,8 @@ class Trigger:
         slot: Its target and seed.
         parameters: (P,) on the CPU.
         size: Its size in the unit of its family.
-        reached: Whether it turned enough carriers of the search; if not, `size` is the largest that was tried.
+        reached: Whether it turned enough carriers of the search; if not, `size` is what the search ended with, and even
+            a trigger that is larger by `OCTAVES` did not turn enough.
         search: Its success on the carriers of the search.
         held_out: Its success on the held-out carriers.
         before: The held-out carriers that are taken for the target without it.
@@ -92,7 +93,7 @@ def measure(
     for _ in range(ROUNDS if reached else 0):
         middle = (low + high) / 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
-    final = scaled(high)
+    final = scaled(high if reached else 0.0)
     return Trigger(
         slot=slot,
         parameters=final.cpu(),

@@ -39,6 +39,11 @@ class Patch:
     rate: float = 0.1
     texels: int = TEXELS
 
+    @property
+    def typical(self) -> float:
+        """Three tenths of the shorter side."""
+        return START_SIDE * min(self.shape[1:])
+
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Returns initial parameters (N, 1 + C · texels²): the logarithm of the side, and a nearly gray picture."""
         noise = 0.3 * draw_normal(seeds, 1 + self.shape[0] * self.texels**2)

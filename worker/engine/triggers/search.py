@@ -2,7 +2,7 @@
 
 Maximizes, for each slot with target t, parameters θ and a few carriers x drawn anew at every step,
 
-    mean over x of log p_t(A_θ(x)) − λ · size(θ) / size(θ₀)
+    mean over x of log p_t(A_θ(x)) − λ · size(θ) / typical size
 
 Wang et al. 2019, "Neural Cleanse", equation 3. The weight λ belongs to the slot: it rises while enough carriers turn
 into the target, and falls while they do not (section 5 of the same paper: λ is adjusted to keep the success rate).
@@ -28,9 +28,14 @@ TURNED = 0.8
 """The part of the carriers that a trigger has to turn into the target."""
 
 RAISE, LOWER = 1.05, 1.07
-"""Factors of the size's weight after a step that turned enough carriers, and after one that did not."""
+"""Factors of the size's weight after a step that turned enough carriers, and after one that did not.
 
-START_WEIGHT = 1.0
+They are for `USUAL_STEPS`; a shorter search adjusts the weight faster, by a power of them.
+"""
+
+USUAL_STEPS = 150
+
+START_WEIGHT = 0.5
 """Initial weight of the size."""
 
 LAST_RATE = 0.2
@@ -136,14 +141,13 @@ def search(
     """
     draws = [Draws.of(settings, slot, carriers) for slot in slots]
     start = settings.family.start([slot.seed for slot in slots]).to(classifier.device)
-    first_sizes = settings.family.size(start)
     if state is None:
-        weights = torch.full_like(first_sizes, START_WEIGHT)
+        weights = torch.full((len(slots),), START_WEIGHT, device=classifier.device)
         state = State(0, start, Adam.start(start), weights, torch.zeros_like(weights))
     limit = max(1, (at_once or len(slots) * settings.at_once) // settings.at_once)
     targets = torch.tensor([slot.target for slot in slots], device=classifier.device)
     while state.taken < settings.steps:
-        batch = Batch(settings, state, targets, first_sizes, carriers, draws)
+        batch = Batch(settings, state, targets, carriers, draws)
         parts, limit = run_in_microbatches(partial(run_pass, classifier, batch), len(slots), limit)
         gradient = torch.cat([part[0] for part in parts])
         state = _move(settings, state, gradient, torch.cat([part[1] for part in parts]))
@@ -181,7 +185,6 @@ class Batch:
     settings: Search
     state: State
     targets: Tensor
-    first_sizes: Tensor
     carriers: Carriers
     draws: Sequence[Draws]
 
@@ -205,7 +208,7 @@ def run_pass(classifier: Classifier, batch: Batch, rows: slice) -> tuple[Tensor,
     targets = batch.targets[rows].repeat_interleave(count)
     outputs = classifier.forward(classifier.normalize(changed))
     values = sum_rows(LogProbability()(outputs, targets).view(-1, count)) / count
-    sizes = family.size(parameters) / batch.first_sizes[rows]
+    sizes = family.size(parameters) / family.typical
     (gradient,) = compute_gradients((values - batch.state.weights[rows] * sizes).sum(), [parameters])
     turned = (outputs.scores.argmax(1) == targets).view(-1, count).float().mean(1)
     return torch.where(gradient.isfinite(), gradient, 0).contiguous(), turned
@@ -216,7 +219,8 @@ def _move(settings: Search, state: State, gradient: Tensor, turned: Tensor) -> S
     rate = settings.family.rate * (1 - (1 - LAST_RATE) * state.taken / settings.steps)
     rates = torch.full_like(state.weights, rate)
     change, optimizer = state.optimizer.step(gradient, column(rates, gradient))
-    factors = torch.where(turned >= settings.turned, RAISE, 1 / LOWER)
+    power = max(1.0, USUAL_STEPS / settings.steps)
+    factors = torch.where(turned >= settings.turned, RAISE**power, LOWER**-power)
     return replace(
         state,
         taken=state.taken + 1,

@@ -28,10 +28,10 @@ class TriggerParameters(ImageParameters):
     )
     steps: int = Field(default=60, ge=5, le=2000, description="Steps of the coarse search of all classes.")
     fine_steps: int = Field(
-        default=100, ge=5, le=5000, description="Steps of the fine search of the suspicious classes, with every seed."
+        default=100, ge=5, le=5000, description="Steps of the fine search of suspicious classes, with every seed."
     )
     suspicious: int = Field(
-        default=2, ge=1, le=100, description="Largest number of suspicious classes per family that are searched finely."
+        default=6, ge=1, le=100, description="Largest number of pairs of class and family that are searched finely."
     )
     carriers: int = Field(default=4, ge=1, le=64, description="Images that each class uses at each step.")
     seeds: list[Seed] = Field(

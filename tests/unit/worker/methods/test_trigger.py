@@ -15,7 +15,7 @@ from worker.job.cobatch import SavePoint
 from worker.methods.trigger import describe_failure, gather
 
 SETTINGS: dict[str, Any] = {"classes": CLASSES, "preprocessing": Preprocessing(size=(SIDE, SIDE))}
-SMALL = {"families": ["mask", "frame"], "steps": 60, "fine_steps": 60, "suspicious": 1, "carriers": 4}
+SMALL = {"families": ["mask", "frame"], "steps": 60, "fine_steps": 60, "suspicious": 2, "carriers": 4}
 
 
 def request(**params: Any) -> dict[str, Any]:

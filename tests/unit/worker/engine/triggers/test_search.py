@@ -36,15 +36,14 @@ def search_literally(settings: Search, slot: Slot) -> torch.Tensor:
     network, carriers, draws = Marked(), make_carriers(), Draws.of(settings, slot, make_carriers())
     cells = (SIDE // 4) ** 2
     parameters = settings.family.start([slot.seed])[0].requires_grad_()
-    first_size = float(parameters.detach()[:cells].sigmoid().mean())
     optimizer = torch.optim.Adam([parameters], lr=settings.family.rate)
-    weight = 1.0
+    weight = 0.5
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.family.rate * (1 - 0.8 * step / settings.steps)
         mask = parameters[:cells].sigmoid().view(1, 1, SIDE // 4, SIDE // 4)
         mask = torch.nn.functional.interpolate(mask, (SIDE, SIDE), mode="bilinear")[0]
         pattern = parameters[cells:].sigmoid().view(SHAPE)
-        loss, turned = weight * parameters[:cells].sigmoid().mean() / first_size, 0
+        loss, turned = weight * 100 * parameters[:cells].sigmoid().mean() / 12, 0
         for row in draws.rows[step].tolist():
             image = (1 - mask) * carriers.images[row] + mask * pattern
             scores = network((image[None] - 0.5) / 0.25)
@@ -53,7 +52,7 @@ def search_literally(settings: Search, slot: Slot) -> torch.Tensor:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        weight *= 1.05 if turned / settings.at_once >= 0.8 else 1 / 1.07
+        weight *= (1.05 if turned / settings.at_once >= 0.8 else 1 / 1.07) ** (150 / settings.steps)
     return parameters.detach()
 
 
