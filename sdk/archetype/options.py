@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 from pydantic import BaseModel
 
 from archetype.contract.job import Priority
-from archetype.contract.parameters.presets import Preset
+from archetype.contract.parameters.presets.class_model import Preset
 from archetype.contract.parameters.trigger import TriggerFamily
 
 Component = Mapping[str, Any] | BaseModel

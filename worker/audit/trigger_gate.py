@@ -24,11 +24,17 @@ from worker.audit.statistics import LEVEL
 from worker.engine.model.network_call import NetworkError
 from worker.engine.render import RGBImage
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.decide import Ratio, common_change, estimate_ratio, seeds_agree, transfers
 from worker.engine.triggers.family import Family
 from worker.engine.triggers.find import COARSE, FAMILIES, FINE, Effort, Networks, Round
 from worker.engine.triggers.measure import Trigger
-from worker.engine.triggers.statistics import log_ratios
+from worker.engine.triggers.statistics import (
+    Ratio,
+    common_change,
+    estimate_ratio,
+    log_ratios,
+    seeds_agree,
+    transfers,
+)
 from worker.inputs.preprocess import Levels
 from worker.job.cobatch import SavePoint
 from worker.triggers.carriers import MAX_CARRIERS, to_images

@@ -16,7 +16,7 @@ from worker.engine.model.microbatch import run_in_microbatches
 from worker.engine.triggers.carriers import Carriers
 from worker.engine.triggers.family import unsquash
 from worker.engine.triggers.measure import AT_ONCE, draw_places
-from worker.engine.triggers.patch import START_SIDE, Patch
+from worker.engine.triggers.patch import MAX_SIDE, START_SIDE, Patch
 
 CROP_TEXELS = 32
 """Side of a crop in its own pixels."""
@@ -70,7 +70,7 @@ def find_crops(classifier: Classifier, family: Crop, targets: Sequence[int], car
     """
     crops = cut_crops(carriers)
     backgrounds = choose_backgrounds(carriers)
-    side = torch.full((len(crops), 1), START_SIDE * min(family.shape[1:]), device=crops.images.device).log()
+    side = unsquash(torch.full((len(crops), 1), START_SIDE / MAX_SIDE, device=crops.images.device))
     parameters = torch.cat([side, unsquash(crops.images).flatten(1)], dim=1)  # (M, P)
     places = draw_places(len(backgrounds)).to(crops.images.device)
 

@@ -65,7 +65,7 @@ def squash(values: Tensor) -> Tensor:
 
 def unsquash(values: Tensor) -> Tensor:
     """Inverse of `squash` for (N, …) in 0..1."""
-    return each_row(torch.logit, values.clamp(1e-4, 1 - 1e-4))
+    return each_row(torch.logit, values.clamp(1e-6, 1 - 1e-6))
 
 
 def root_mean_square(values: Tensor) -> Tensor:

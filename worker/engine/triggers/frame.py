@@ -7,14 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.model.batch_invariant import each_row
-from worker.engine.triggers.family import column, draw_normal, squash
+from worker.engine.triggers.family import column, draw_normal, squash, unsquash
 
-START_WIDTH = 0.1
-"""Initial width as a fraction of the shorter side."""
-
-WIDTH_SPEED = 1.0
-"""The logarithm of the width changes by so many steps of the optimizer at once."""
+START_WIDTH, MAX_WIDTH = 0.1, 0.5
+"""Initial and largest width as fractions of the shorter side."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class Frame:
     shape: tuple[int, int, int]
     name: str = "frame"
     unit: str = "pixels (width)"
-    rate: float = 0.05
+    rate: float = 0.1
 
     @property
     def typical(self) -> float:
@@ -36,9 +32,9 @@ class Frame:
         return START_WIDTH * min(self.shape[1:])
 
     def start(self, seeds: Sequence[int]) -> Tensor:
-        """Returns initial parameters (N, 1 + C): the logarithm of the width, and a nearly gray color."""
+        """Returns initial parameters (N, 1 + C): the width (a logit), and a nearly gray color."""
         noise = draw_normal(seeds, 1 + self.shape[0])
-        noise[:, 0] = math.log(START_WIDTH * min(self.shape[1:])) / WIDTH_SPEED
+        noise[:, 0] = math.log(START_WIDTH / (MAX_WIDTH - START_WIDTH))
         return noise
 
     def apply(self, parameters: Tensor, images: Tensor, random: Tensor) -> Tensor:  # noqa: ARG002
@@ -57,10 +53,10 @@ class Frame:
         return torch.minimum(rows[:, None], columns[None, :]).to(like.dtype)
 
     def size(self, parameters: Tensor) -> Tensor:
-        """The width in pixels (N,); at most half of the shorter side."""
-        return each_row(torch.exp, parameters[:, 0] * WIDTH_SPEED).clamp_max(min(self.shape[1:]) / 2)
+        """The width in pixels (N,)."""
+        return squash(parameters[:, 0]) * MAX_WIDTH * min(self.shape[1:])
 
     def scale(self, parameters: Tensor, factors: Tensor) -> Tensor:
         """Multiplies the width by factors (N,)."""
-        grown = parameters[:, :1] + each_row(torch.log, factors.clamp_min(1e-6))[:, None] / WIDTH_SPEED
+        grown = unsquash(squash(parameters[:, :1]) * factors[:, None])
         return torch.cat([grown, parameters[:, 1:]], dim=1)

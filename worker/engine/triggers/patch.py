@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.model.batch_invariant import each_row
-from worker.engine.triggers.family import column, draw_normal, squash
+from worker.engine.triggers.family import draw_normal, squash, unsquash
 
 TEXELS = 16
 """Side of the patch in its own pixels."""
@@ -45,9 +44,9 @@ class Patch:
         return START_SIDE * min(self.shape[1:])
 
     def start(self, seeds: Sequence[int]) -> Tensor:
-        """Returns initial parameters (N, 1 + C · texels²): the logarithm of the side, and a nearly gray picture."""
+        """Returns initial parameters (N, 1 + C · texels²): the side (a logit), and a nearly gray picture."""
         noise = 0.3 * draw_normal(seeds, 1 + self.shape[0] * self.texels**2)
-        noise[:, 0] = math.log(START_SIDE * min(self.shape[1:]))
+        noise[:, 0] = math.log(START_SIDE / (MAX_SIDE - START_SIDE))
         return noise
 
     def picture(self, parameters: Tensor) -> Tensor:
@@ -76,11 +75,11 @@ class Patch:
 
     def size(self, parameters: Tensor) -> Tensor:
         """The side in pixels (N,)."""
-        return each_row(torch.exp, parameters[:, 0]).clamp_max(MAX_SIDE * min(self.shape[1:]))
+        return squash(parameters[:, 0]) * MAX_SIDE * min(self.shape[1:])
 
     def scale(self, parameters: Tensor, factors: Tensor) -> Tensor:
         """Multiplies the side by factors (N,)."""
-        grown = parameters[:, :1] + each_row(torch.log, column(factors.clamp_min(1e-6), parameters))
+        grown = unsquash(squash(parameters[:, :1]) * factors[:, None])
         return torch.cat([grown, parameters[:, 1:]], dim=1)
 
 

@@ -35,8 +35,8 @@ They are for `USUAL_STEPS`; a shorter search adjusts the weight faster, by a pow
 
 USUAL_STEPS = 150
 
-START_WEIGHT = 0.5
-"""Initial weight of the size."""
+START_WEIGHT, MIN_WEIGHT = 0.5, 0.05
+"""Initial and least weight of the size: a weight that fell further would take too many steps to rise again."""
 
 LAST_RATE = 0.2
 """Step size at the last step, as a fraction of the first one; it falls in a straight line."""
@@ -94,14 +94,14 @@ class State:
     turned: Tensor
 
     def pack(self) -> dict[str, Tensor | int]:
-        """Returns the state as tensors on the CPU, from which `unpack` restores it."""
+        """Returns the state as tensors on the CPU (N, …), from which `unpack` restores it."""
         rows = {f"optimizer.{name}": values for name, values in self.optimizer.rows().items()}
         fields = {"parameters": self.parameters, "weights": self.weights, "turned": self.turned, **rows}
         return {"taken": self.taken, **{name: values.cpu() for name, values in fields.items()}}
 
     @classmethod
     def unpack(cls, fields: dict[str, Tensor | int], device: torch.device) -> "State":
-        """Restores a packed state."""
+        """Restores a state from the tensors (N, …) that `pack` returned."""
         tensors = {name: values.to(device) for name, values in fields.items() if isinstance(values, Tensor)}
         rows = {name.removeprefix("optimizer."): values for name, values in tensors.items() if "optimizer." in name}
         parameters = tensors["parameters"]
@@ -226,6 +226,6 @@ def _move(settings: Search, state: State, gradient: Tensor, turned: Tensor) -> S
         taken=state.taken + 1,
         parameters=state.parameters + change,
         optimizer=optimizer,
-        weights=state.weights * factors,
+        weights=(state.weights * factors).clamp_min(MIN_WEIGHT),
         turned=turned,
     )

@@ -96,7 +96,7 @@ def test_the_report_of_an_incomparable_baseline_names_the_reason() -> None:
     apart = Comparison(baseline="m@1", comparable=False, why="their inputs differ")
     files = write_report(build_report(comparisons=[apart]), "not comparable", Evidence([], {}, lambda *_: np.ones(1)))
     suite = ElementTree.fromstring(files["junit.xml"])
-    assert suite.attrib["skipped"] == suite.attrib["tests"] == "7"
+    assert suite.attrib["skipped"] == suite.attrib["tests"] == "8"
     assert {each.attrib["message"] for each in suite.iter("skipped")} == {"their inputs differ"}
 
 
@@ -104,7 +104,7 @@ def test_junit_has_a_test_case_per_gate_and_baseline(classifier: Classifier) -> 
     report = build_report(SHORTCUT, SANITY, FOCUS, comparisons=[COMPARED], errors=["probe x: unreadable"])
     suite = ElementTree.fromstring(write_report(report, "fail", build_evidence(classifier))["junit.xml"])
     counts = {name: suite.attrib[name] for name in ("tests", "failures", "errors", "skipped")}
-    assert counts == {"tests": "8", "failures": "1", "errors": "1", "skipped": "0"}
+    assert counts == {"tests": "9", "failures": "1", "errors": "1", "skipped": "0"}
     (failed,) = (case for case in suite.iter("testcase") if case.find("failure") is not None)
     assert (failed.attrib["classname"], failed.attrib["name"]) == ("m@2 compared with m@1", "shortcut")
     assert {output.text for output in suite.iter("system-out")} == {

@@ -13,7 +13,7 @@ from archetype.contract.audit_plan import Gate
 from archetype.contract.job import Progress
 from archetype.contract.model import Preprocessing
 from shared.catalogue.release import Release
-from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_carriers
+from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_labeled
 from worker.audit.compare import Side
 from worker.audit.trigger_gate import Thoroughness, TriggerComparison, compare_triggers, explain_abstention
 from worker.engine.model.classifier import open_classifier
@@ -25,11 +25,6 @@ QUICK = Thoroughness(("mask",), Effort(60, 4), Effort(60, 6))
 GATE = Gate(tolerance=1.6)
 COUNT = 48
 MAP = np.zeros((1, 1), np.float32)
-
-
-def list_labels() -> list[int]:
-    """The classes of the probes: the baseline is right on all of them."""
-    return Marked(planted=False)((make_carriers(COUNT).images - 0.5) / 0.25).argmax(1).tolist()
 
 
 def trained_again() -> nn.Module:
@@ -53,14 +48,14 @@ def opened(*networks: nn.Module) -> Iterator[list[Side]]:
             )  # fmt: skip
             looks = {
                 str(row): ProbePrediction(str(row), label, {"rank": 1}, MAP, MAP)
-                for row, label in enumerate(list_labels())
+                for row, label in enumerate(make_labeled(COUNT).labels.tolist())
             }
             sides.append(Side(release, classifier, {}, looks))
         yield sides
 
 
 def images(count: int = COUNT) -> dict[str, np.ndarray]:
-    pixels = make_carriers(COUNT).images[:count].permute(0, 2, 3, 1).numpy()
+    pixels = make_labeled(COUNT).images[:count].permute(0, 2, 3, 1).numpy()
     return {str(row): np.round(each * 255).astype(np.uint8) for row, each in enumerate(pixels)}
 
 

@@ -1,7 +1,5 @@
 """Measured sizes and rates, carriers, and crops."""
 
-import math
-
 import pytest
 import torch
 
@@ -29,7 +27,7 @@ def open_edge() -> object:
 
 
 def test_the_size_is_the_smallest_that_turns_enough_carriers() -> None:
-    wide = torch.tensor([math.log(6.0), -20.0, -20.0, -20.0])
+    wide = torch.tensor([0.0, -20.0, -20.0, -20.0])
     settings = Search(Frame(SHAPE), 1, 1)
     with open_edge() as classifier:
         trigger = measure(classifier, settings, Slot(1, 0), wide, make_carriers().split())
@@ -41,11 +39,11 @@ def test_the_size_is_the_smallest_that_turns_enough_carriers() -> None:
 
 
 def test_a_trigger_that_never_turns_enough_carriers_is_not_reached() -> None:
-    white = torch.tensor([math.log(6.0), 20.0, 20.0, 20.0])
+    white = torch.tensor([0.0, 20.0, 20.0, 20.0])
     with open_edge() as classifier:
         trigger = measure(classifier, Search(Frame(SHAPE), 1, 1), Slot(1, 0), white, make_carriers().split())
     assert not trigger.reached
-    assert trigger.size == pytest.approx(6)
+    assert trigger.size == pytest.approx(SIDE / 4)
     assert trigger.held_out.turned == 0
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_carriers
+from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_carriers, make_labeled
 from worker.engine.model.classifier import Classifier, open_classifier
 from worker.engine.triggers.find import FAMILIES
 from worker.engine.triggers.mask import MaskPattern
@@ -53,6 +53,7 @@ def search_literally(settings: Search, slot: Slot) -> torch.Tensor:
         loss.backward()
         optimizer.step()
         weight *= (1.05 if turned / settings.at_once >= 0.8 else 1 / 1.07) ** (150 / settings.steps)
+        weight = max(weight, 0.05)
     return parameters.detach()
 
 
@@ -90,8 +91,8 @@ def test_a_search_continues_from_a_saved_state_to_the_same_end() -> None:
 
 
 def test_a_planted_mark_needs_the_smallest_mask() -> None:
-    settings = Search(MaskPattern(SHAPE), steps=80, at_once=6)
-    slots, carriers = [Slot(target, 1) for target in range(CLASSES)], make_carriers().split()
+    settings = Search(MaskPattern(SHAPE), steps=60, at_once=4)
+    slots, carriers = [Slot(target, 1) for target in range(CLASSES)], make_labeled().split()
     with opened(Marked()) as classifier:
         *_, last = search(classifier, settings, slots, carriers[0])
         found = [
@@ -99,12 +100,11 @@ def test_a_planted_mark_needs_the_smallest_mask() -> None:
         ]
     sizes = [trigger.size for trigger in found]
     planted = found[PLANTED]
-    assert sizes.index(min(sizes)) == PLANTED
     assert planted.reached
     assert planted.search.share >= 0.8
-    assert planted.size < 0.5 * sorted(sizes)[1]
+    assert planted.size < 0.25 * min(size for target, size in enumerate(sizes) if target != PLANTED)
     masks, _ = MaskPattern(SHAPE).split(planted.parameters[None])
-    assert float(masks[0, 0, :4, :4].mean()) > 3 * float(masks[0, 0, 8:, 8:].mean())
+    assert float(masks[0, 0, :4, :4].mean()) > 10 * float(masks[0, 0, 12:, 12:].mean())
 
 
 def test_a_class_without_carriers_of_other_classes_is_refused() -> None:

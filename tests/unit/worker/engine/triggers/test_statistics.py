@@ -4,9 +4,17 @@ import math
 
 import pytest
 
-from worker.engine.triggers.decide import common_change, estimate_ratio, seeds_agree, transfers
 from worker.engine.triggers.measure import Count
-from worker.engine.triggers.statistics import corrected_quantile, log_ratios, outlier_scores, wilson_interval
+from worker.engine.triggers.statistics import (
+    common_change,
+    corrected_quantile,
+    estimate_ratio,
+    log_ratios,
+    outlier_scores,
+    seeds_agree,
+    transfers,
+    wilson_interval,
+)
 
 
 def test_the_wilson_interval_agrees_with_published_values() -> None:
