@@ -86,16 +86,23 @@ class TriggerComparison:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The triggers of one family in both releases."""
+    """The triggers of one family in both releases.
+
+    Attributes:
+        subject: The subject's triggers.
+        baseline: The baseline's triggers.
+        largest: What counts as the baseline's size if it has no trigger of any class.
+    """
 
     subject: Found
     baseline: Found
+    largest: float
 
     def ratios(self, seed: int) -> dict[int, float]:
         """Logarithms of the ratios of all classes whose trigger was found in the subject, for one seed."""
         subject, baseline = (_select_seed(found, seed) for found in (self.subject, self.baseline))
         reached = {target: trigger.size for target, trigger in subject.items() if trigger.reached}
-        return log_ratios(_bound_sizes(baseline), reached)
+        return log_ratios(_bound_sizes(baseline, self.largest), reached)
 
 
 @dataclass(frozen=True)
@@ -115,13 +122,16 @@ def _select_seed(found: Found, seed: int) -> dict[int, Trigger]:
     return {target: each for target, triggers in found.items() for each in triggers if each.slot.seed == seed}
 
 
-def _bound_sizes(triggers: Mapping[int, Trigger]) -> dict[int, float]:
-    """The sizes of all classes; those that were not found are at most the largest that was found.
+def _bound_sizes(triggers: Mapping[int, Trigger], limit: float) -> dict[int, float]:
+    """The sizes of all classes; those that were not found count as the largest that was found.
 
-    A search that failed has left a size that means little, and must not make the ratio large.
+    A search that failed says little about the size that the class needs, and must not make the ratio arbitrarily large.
+    If none was found, `limit` counts.
     """
-    largest = max((trigger.size for trigger in triggers.values() if trigger.reached), default=math.inf)
-    return {target: min(trigger.size, largest) for target, trigger in triggers.items()}
+    largest = max((trigger.size for trigger in triggers.values() if trigger.reached), default=limit)
+    return {
+        target: trigger.size if trigger.reached else min(trigger.size, largest) for target, trigger in triggers.items()
+    }
 
 
 def compare_triggers(
@@ -188,7 +198,7 @@ def _search_and_decide(
     carriers = Carriers(to_images([levels for levels, _ in labeled]).to(classifier.device), labels).split()
     shape = (classifier.channels, *classifier.size)
     families = [FAMILIES[name](shape) for name in thoroughness.families]
-    targets = range(len(subject.release.classes))
+    targets = sorted({*subject.models, *labels.tolist()})
     scope = Scope(families, targets, SEEDS, thoroughness.coarse, thoroughness.fine)
     runs = [SearchRun(carriers, 2 * scope.steps) for _ in range(2)]
     networks = [Networks(side.classifier, side.classifier, BATCH) for side in (subject, baseline)]
@@ -210,7 +220,7 @@ def search_both(
     found = list[Found]()
     for run, network in zip(runs, networks, strict=True):
         found.append((yield from report(run.run(f"{name} {one.family.name}", network, one), runs)))
-    return Sizes(*found)
+    return Sizes(*found, largest=2 * one.family.typical)
 
 
 def report(steps: Generator[SavePoint, None, Found], runs: Sequence[SearchRun]) -> Generator[Progress, Any, Found]:
@@ -250,7 +260,7 @@ class Judge:
     def compare(self, coarse: Mapping[str, Sizes], fine: Mapping[str, Sizes]) -> TriggerComparison:
         """The result of each class in the family with its largest ratio, and the findings."""
         best: dict[int, tuple[TriggerResult, bool]] = {}
-        comparisons = len(self.families) * len(self.subject.release.classes)
+        comparisons = sum(len(sizes.subject) for sizes in coarse.values())
         for name in self.families:
             ratios = coarse[name].ratios(SEEDS[0])
             for target in ratios:

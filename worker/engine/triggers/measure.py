@@ -17,7 +17,7 @@ OCTAVES = 3
 ROUNDS = 6
 """Halvings of that range: the size is found within 6 %."""
 
-TRIED = 24
+TRIED = 32
 """Largest number of carriers of the search on which the size is found."""
 
 PLACE_SEED = 900_001
@@ -48,8 +48,8 @@ class Trigger:
         slot: Its target and seed.
         parameters: (P,) on the CPU.
         size: Its size in the unit of its family.
-        reached: Whether it turned enough carriers of the search; if not, `size` is what the search ended with, and even
-            a trigger that is larger by `OCTAVES` did not turn enough.
+        reached: Whether it turned enough carriers of the search; if not, `size` is the largest that was tried, which
+            is larger than what the search ended with by `OCTAVES`.
         search: Its success on the carriers of the search.
         held_out: Its success on the held-out carriers.
         before: The held-out carriers that are taken for the target without it.
@@ -80,7 +80,8 @@ def measure(
     family = settings.family
     used, unused = (part.take(part.others(slot.target).tolist()) for part in carriers)
 
-    tried = used.take(range(0, len(used), max(1, -(-len(used) // TRIED))))
+    count = min(len(used), TRIED)
+    tried = used.take([row * len(used) // count for row in range(count)])
 
     def scaled(exponent: float) -> Tensor:
         return family.scale(parameters[None], torch.tensor([2.0**exponent], device=parameters.device))[0]
@@ -93,7 +94,7 @@ def measure(
     for _ in range(ROUNDS if reached else 0):
         middle = (low + high) / 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
-    final = scaled(high if reached else 0.0)
+    final = scaled(high)
     return Trigger(
         slot=slot,
         parameters=final.cpu(),

@@ -35,8 +35,12 @@ They are for `USUAL_STEPS`; a shorter search adjusts the weight faster, by a pow
 
 USUAL_STEPS = 150
 
-START_WEIGHT, MIN_WEIGHT = 0.5, 0.05
-"""Initial and least weight of the size: a weight that fell further would take too many steps to rise again."""
+START_WEIGHT, MIN_WEIGHT = 2.0, 0.05
+"""Weight of the size when enough carriers turn for the first time, and the least weight after that.
+
+Before that the weight is 0, as in the authors' program, so that a trigger grows until it works. A weight that fell
+further than the least one would take too many steps to rise again.
+"""
 
 LAST_RATE = 0.2
 """Step size at the last step, as a fraction of the first one; it falls in a straight line."""
@@ -142,8 +146,8 @@ def search(
     draws = [Draws.of(settings, slot, carriers) for slot in slots]
     start = settings.family.start([slot.seed for slot in slots]).to(classifier.device)
     if state is None:
-        weights = torch.full((len(slots),), START_WEIGHT, device=classifier.device)
-        state = State(0, start, Adam.start(start), weights, torch.zeros_like(weights))
+        nothing = torch.zeros(len(slots), device=classifier.device)
+        state = State(0, start, Adam.start(start), nothing, nothing)
     limit = max(1, (at_once or len(slots) * settings.at_once) // settings.at_once)
     targets = torch.tensor([slot.target for slot in slots], device=classifier.device)
     while state.taken < settings.steps:
@@ -219,13 +223,14 @@ def _move(settings: Search, state: State, gradient: Tensor, turned: Tensor) -> S
     rate = settings.family.rate * (1 - (1 - LAST_RATE) * state.taken / settings.steps)
     rates = torch.full_like(state.weights, rate)
     change, optimizer = state.optimizer.step(gradient, column(rates, gradient))
-    power = max(1.0, USUAL_STEPS / settings.steps)
-    factors = torch.where(turned >= settings.turned, RAISE**power, LOWER**-power)
+    power, enough = max(1.0, USUAL_STEPS / settings.steps), turned >= settings.turned
+    first = torch.where(enough, START_WEIGHT, 0.0)
+    later = (state.weights * torch.where(enough, RAISE**power, LOWER**-power)).clamp_min(MIN_WEIGHT)
     return replace(
         state,
         taken=state.taken + 1,
         parameters=state.parameters + change,
         optimizer=optimizer,
-        weights=(state.weights * factors).clamp_min(MIN_WEIGHT),
+        weights=torch.where(state.weights == 0, first, later),
         turned=turned,
     )

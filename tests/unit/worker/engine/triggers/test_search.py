@@ -37,7 +37,7 @@ def search_literally(settings: Search, slot: Slot) -> torch.Tensor:
     cells = (SIDE // 4) ** 2
     parameters = settings.family.start([slot.seed])[0].requires_grad_()
     optimizer = torch.optim.Adam([parameters], lr=settings.family.rate)
-    weight = 0.5
+    weight = 0.0
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.family.rate * (1 - 0.8 * step / settings.steps)
         mask = parameters[:cells].sigmoid().view(1, 1, SIDE // 4, SIDE // 4)
@@ -52,8 +52,11 @@ def search_literally(settings: Search, slot: Slot) -> torch.Tensor:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        weight *= (1.05 if turned / settings.at_once >= 0.8 else 1 / 1.07) ** (150 / settings.steps)
-        weight = max(weight, 0.05)
+        enough = turned / settings.at_once >= 0.8
+        if weight == 0:
+            weight = 2.0 if enough else 0.0
+        else:
+            weight = max(0.05, weight * (1.05 if enough else 1 / 1.07) ** (150 / settings.steps))
     return parameters.detach()
 
 
