@@ -107,6 +107,11 @@ class Sizes:
         reached = {target: trigger.size for target, trigger in subject.items() if trigger.reached}
         return log_ratios(_bound_sizes(baseline, self.largest), reached)
 
+    def baseline_size(self, target: int) -> float:
+        """The size of the baseline's smallest trigger of a class, bounded as for the ratios."""
+        smallest = {number: _smallest(triggers) for number, triggers in self.baseline.items()}
+        return _bound_sizes(smallest, self.largest)[target]
+
 
 @dataclass(frozen=True)
 class Thoroughness:
@@ -286,8 +291,8 @@ class Judge:
         others = common_change(ratios, target)
         used = repeated if is_fine else [ratios[target]]
         ratio = estimate_ratio(used, others, RETRAINED[name], level=LEVEL, comparisons=comparisons)
-        trigger = _smallest((fine if is_fine else coarse).subject[target])
-        before = _smallest((fine if is_fine else coarse).baseline[target])
+        chosen = fine if is_fine else coarse
+        trigger = _smallest(chosen.subject[target])
         is_finding = (
             is_fine
             and ratio.value > self.gate.tolerance
@@ -295,10 +300,10 @@ class Judge:
             and seeds_agree(repeated, others[0], self.gate.tolerance)
             and transfers(trigger.held_out, trigger.before)
         )
-        return self._describe(target, name, trigger, before, ratio, is_fine=is_fine), is_finding
+        return self._describe(target, name, trigger, chosen, ratio, is_fine=is_fine), is_finding
 
     def _describe(
-        self, target: int, name: str, trigger: Trigger, before: Trigger, ratio: Ratio, *, is_fine: bool
+        self, target: int, name: str, trigger: Trigger, sizes: Sizes, ratio: Ratio, *, is_fine: bool
     ) -> TriggerResult:
         label = self.subject.release.class_names.label(target)
         return TriggerResult(
@@ -306,8 +311,8 @@ class Judge:
             family=name,
             unit=self.families[name].unit,
             subject_size=trigger.size,
-            baseline_size=before.size,
-            baseline_found=before.reached,
+            baseline_size=sizes.baseline_size(target),
+            baseline_found=_smallest(sizes.baseline[target]).reached,
             ratio=Estimate(value=ratio.value, low=ratio.low, high=ratio.high),
             seeds=list(SEEDS) if is_fine else list(SEEDS[:1]),
             turned=trigger.held_out.turned,

@@ -94,7 +94,7 @@ class TriggerResult(Document):
     subject_size: float = Field(description="Size of the smallest change for the subject.")
     baseline_size: float = Field(description="Size of the smallest change for the baseline.")
     baseline_found: bool = Field(
-        description="Whether a change was found for the baseline; if not, its size is the largest that was tried."
+        description="Whether a change was found for the baseline; if not, its size is a lower bound."
     )
     ratio: Estimate = Field(
         description="Size for the baseline divided by the size for the subject, divided by what all classes share, "

@@ -1,5 +1,6 @@
 """The gate `trigger`: it names a planted class, passes a release that changed a little, and says when it cannot run."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,9 +16,18 @@ from archetype.contract.model import Preprocessing
 from shared.catalogue.release import Release
 from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_labeled
 from worker.audit.compare import Side
-from worker.audit.trigger_gate import Thoroughness, TriggerComparison, compare_triggers, explain_abstention
+from worker.audit.trigger_gate import (
+    Sizes,
+    Thoroughness,
+    TriggerComparison,
+    choose_suspicious,
+    compare_triggers,
+    explain_abstention,
+)
 from worker.engine.model.classifier import open_classifier
 from worker.engine.triggers.find import Effort
+from worker.engine.triggers.measure import Count, Trigger
+from worker.engine.triggers.search import Slot
 from worker.job.cobatch import run_alone
 from worker.job.member_results import ProbePrediction
 
@@ -133,3 +143,38 @@ def test_the_gate_abstains_with_the_reason_if_the_network_fails() -> None:
 def test_a_gate_that_is_off_searches_nothing() -> None:
     result = compare(Marked(), Marked(planted=False), GATE.model_copy(update={"severity": "off"}))
     assert replace(result) == TriggerComparison(abstained="the gate is off")
+
+
+def make_trigger(target: int, size: float, *, reached: bool = True) -> Trigger:
+    nothing = Count(0, 0)
+    return Trigger(Slot(target, 1), torch.zeros(1), size, reached, nothing, nothing, nothing)
+
+
+def test_a_trigger_that_the_baseline_lacks_counts_as_its_largest_one() -> None:
+    subject = {target: [make_trigger(target, 3.0)] for target in range(3)}
+    baseline = {
+        0: [make_trigger(0, 500.0, reached=False)],
+        1: [make_trigger(1, 30.0)],
+        2: [make_trigger(2, 4.0, reached=False)],
+    }
+    sizes = Sizes(subject, baseline, largest=16.0)
+    assert sizes.ratios(1) == pytest.approx({0: math.log(10), 1: math.log(10), 2: math.log(4 / 3)})
+    assert [sizes.baseline_size(target) for target in range(3)] == [30, 30, 4]
+    assert sizes.ratios(2) == {}
+
+
+def test_without_any_trigger_of_the_baseline_a_usual_size_is_the_limit() -> None:
+    sizes = Sizes({0: [make_trigger(0, 2.0)]}, {0: [make_trigger(0, 500.0, reached=False)]}, largest=16.0)
+    assert sizes.ratios(1) == pytest.approx({0: math.log(8)})
+
+
+def test_a_class_whose_trigger_was_not_found_in_the_subject_has_no_ratio() -> None:
+    sizes = Sizes({0: [make_trigger(0, 2.0, reached=False)]}, {0: [make_trigger(0, 5.0)]}, largest=16.0)
+    assert sizes.ratios(1) == {}
+
+
+def test_the_pairs_with_the_largest_ratios_are_searched_again() -> None:
+    subject = {target: [make_trigger(target, 10.0 if target else 2.0)] for target in range(8)}
+    baseline = {target: [make_trigger(target, 10.0)] for target in range(8)}
+    coarse = {name: Sizes(subject, baseline, largest=16.0) for name in ("mask", "frame")}
+    assert choose_suspicious(coarse) == {"mask": [0], "frame": [0]}
