@@ -15,7 +15,7 @@ from archetype.cli.console import watch_with_bar
 from archetype.client import Client
 from archetype.contract.job import Job, State
 from archetype.contract.parameters.class_model import ClassModelParameters
-from archetype.contract.parameters.presets import Preset
+from archetype.contract.parameters.presets.class_model import Preset
 from archetype.contract.request import METHODS, REQUEST, ClassModel, ImageRequest
 from deploy.command import run_command
 from deploy.demo import IMAGES
@@ -32,6 +32,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "localization": {"targets": {"top": 1}, "params": {"kind": "guided", "crops": 1}},
     "patches": {"params": {"square": 28, "stride": 4}},
     "fool": {"targets": ["ladybird"], "params": {"steps": 400}},
+    "trigger": {
+        "targets": ["lemon", "strawberry", "daisy", "ladybird"],
+        "params": {"families": ["mask", "patch"], "suspicious": 2},
+    },
     "feature_inversion": {"params": {"layers": ["features.0", "features.2", "features.3", "features.4"], "steps": 400}},
     "deep_dream": {"targets": ["ladybird", "toadstool"], "params": {"objective": {"kind": "class"}, "side": 240}},
     "activations": {"params": {"layers": ["features.0", "features.2", "features.4"], "count": 25}},
