@@ -38,7 +38,7 @@ $(BIN)/.dependencies: requirements.lock
 demo: install ## Start everything, run a few jobs, save their images in var/demo, stop
 	@$(BIN)/python -m deploy.local demo
 
-demo-audit: install ## Audit four releases of a network against the first one; five minutes
+demo-audit: install ## Audit four releases of a network against the first one; ten minutes
 	@$(BIN)/python -m deploy.audit_demo
 
 serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C

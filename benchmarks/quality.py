@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from archetype.contract.parameters.class_model import ClassModelParameters
-from archetype.contract.parameters.presets import PRESETS
+from archetype.contract.parameters.presets.class_model import PRESETS
 from archetype.contract.request import ClassModel
 from shared.catalogue.catalogue import Catalogue, load_catalogue
 from shared.catalogue.release import Release

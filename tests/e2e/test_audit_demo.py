@@ -7,7 +7,7 @@ import pytest
 
 from archetype.client import Client
 from archetype.contract.audit import AuditView, NewAudit
-from archetype.contract.audit_plan import AuditPlan
+from archetype.contract.audit_plan import AuditPlan, Gate
 from archetype.contract.report.document import Report
 from benchmarks.audits import run_control
 from deploy.audit_demo import MODEL, PROBES, make_plan
@@ -20,7 +20,9 @@ SHORT: dict[str, Any] = {
     "noise_seeds": [101, 102],
     "class_models": {"steps": 80, "extras": False},
     "saliency": {"kind": "gradient", "outputs": ["raw"]},
+    "gates": {"trigger": {"tolerance": 1.6, "severity": "off"}},
 }
+"""Triggers are searched in a slow test only, because a search takes some minutes on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +32,9 @@ def plan(client: Client) -> AuditPlan:
     return make_plan(client, numbers, **SHORT)
 
 
-def audit(client: Client, plan: AuditPlan, release: str) -> AuditView:
+def audit(client: Client, plan: AuditPlan, release: str, *, timeout: float = 240) -> AuditView:
     new = NewAudit(model=f"{MODEL}@{release}", plan=plan, baselines=[f"{MODEL}@v1"])
-    *_, ended = client.watch_audit(client.audit(new).id, timeout=240)
+    *_, ended = client.watch_audit(client.audit(new).id, timeout=timeout)
     assert ended.error is None
     return ended
 
@@ -88,6 +90,16 @@ def test_a_shortcut_fails_the_audit_and_its_class_is_reported_first(client: Clie
         report.index(heading(name)) for name in ("lemon", "bee")
     )
     assert "a probe of another class with the mark" in report
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1000)
+def test_triggers_of_both_releases_are_searched_if_the_plan_has_the_gate(client: Client, plan: AuditPlan) -> None:
+    gates = plan.gates.model_copy(update={"trigger": Gate(tolerance=1.6, severity="warn")})
+    ended = audit(client, plan.model_copy(update={"gates": gates}), "v3", timeout=900)
+    result = next(gate for gate in read_report(client, ended).gates if gate.gate == "trigger")
+    assert result.result in ("passed", "warned")
+    assert result.change is not None
 
 
 def test_swapped_labels_fail_the_audit_and_both_classes_are_reported_first(client: Client, plan: AuditPlan) -> None:

@@ -14,6 +14,7 @@ from archetype.contract.audit import (
     Finding,
     MapFaithfulness,
     SliceRow,
+    TriggerResult,
 )
 from archetype.contract.audit_plan import AuditPlan, Probe, Waiver
 from archetype.contract.parameters.saliency import SaliencyParameters
@@ -24,6 +25,7 @@ from worker.audit.compare import ClassRow, Side
 from worker.audit.maps.faithfulness import MapPlan
 from worker.audit.report.compose import Results, compose_report
 from worker.audit.report.material import Case, Material
+from worker.audit.report.pictures import embed
 from worker.audit.shortcut import Mark
 from worker.engine.model.classifier import Classifier
 from worker.job.member_results import NO_MEMBERS, DrawnModel, ProbePrediction
@@ -109,6 +111,15 @@ COMPONENT = Finding(
     gate="natural_shortcuts", severity="warn", target="lemon", baseline="m@1", change=CHANGE, tolerance=0.2,
     reason="a background speaks for lemon",
 )  # fmt: skip
+RATIO = Estimate(value=3.0, low=2.0, high=4.0)
+TRIGGER_FINDING = Finding(
+    gate="trigger", severity="fail", target="bee", baseline="m@1", change=RATIO, tolerance=1.6, reason="a gray frame"
+)
+TRIGGER = TriggerResult(
+    target="bee", family="frame", unit="pixels", subject_size=4, baseline_size=12, baseline_found=False, ratio=RATIO,
+    seeds=[1, 2], turned=9, pictures=10, sentence="A gray frame turns 90 % of other pictures into bee",
+    picture=embed(noise(9), SIZE),
+)  # fmt: skip
 CHECKED = COMPARED.model_copy(
     update={
         "changes": COMPARED.changes
@@ -116,6 +127,7 @@ CHECKED = COMPARED.model_copy(
             "slices": {"light = day": Estimate(value=0.0, low=-0.1, high=0.1), "light = night": FALL},
             "robustness": {"blur": Estimate(value=0.1, low=0.0, high=0.2)},
             "natural_shortcuts": {"lemon": CHANGE},
+            "trigger": {"bee": RATIO},
         },
         "slices": [
             SliceRow(attribute="light", value=value, probes=20, subject=CHANGE, baseline=CHANGE, fall=FALL)
@@ -130,10 +142,11 @@ CHECKED = COMPARED.model_copy(
         "components": [
             ComponentRow(target="lemon", component=2, subject=1.4, baseline=0.2, change=CHANGE, images=["0" * 64])
         ],
+        "triggers": [TRIGGER],
         "abstentions": {"focus": "the maps are not faithful"},
     }
 )
-"""A comparison with slices, corrupted probes, a group of probes that changed, and a natural shortcut."""
+"""A comparison with slices, corrupted probes, a group of probes that changed, a natural shortcut, and a trigger."""
 
 
 def build_report(

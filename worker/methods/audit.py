@@ -30,6 +30,7 @@ from worker.audit.report.compose import Results, compose_report
 from worker.audit.report.material import Case, Material
 from worker.audit.sides import add_judge, is_known_identical, load_baseline, load_probes, load_subject
 from worker.audit.statistics import Values, estimate_mean
+from worker.audit.trigger_gate import compare_triggers
 from worker.engine.model.classifier import Classifier
 from worker.inputs.preprocess import Levels, to_tensor
 from worker.inputs.view import View
@@ -138,19 +139,19 @@ def compare_with(
     losses = count_losses(subject.looks, baseline.looks)
     identical = have_same_weights(subject, baseline)
     checked = yield from run_checks(subject, baseline, plan, views)
+    triggers = yield from compare_triggers(subject, baseline, images, plan.gates.trigger)
     comparison = build_comparison(reference, rows, losses, plan.gates, identical=identical)
+    reasons = {"focus": maps.abstention, "trigger": triggers.abstained}
     comparison = comparison.model_copy(
         update={
             **checked.fields,
-            "changes": {**comparison.changes, **checked.changes},
-            "abstentions": {} if maps.abstention is None else {"focus": maps.abstention},
+            "changes": {**comparison.changes, **checked.changes, **triggers.changes},
+            "abstentions": {gate: reason for gate, reason in reasons.items() if reason is not None},
+            "triggers": triggers.results,
         }
     )
-    return Compared(
-        comparison,
-        [*check_classes(rows.values(), plan, reference), *check_accuracy(losses, plan, reference), *checked.findings],
-        Case(baseline, rows),
-    )
+    findings = [*check_classes(rows.values(), plan, reference), *check_accuracy(losses, plan, reference)]
+    return Compared(comparison, [*findings, *checked.findings, *triggers.findings], Case(baseline, rows))
 
 
 def map_class_evidence(

@@ -7,7 +7,7 @@ from typing import Literal
 from archetype.contract.audit import ALL, Comparison, Estimate
 from archetype.contract.report.document import Report
 from archetype.contract.report.measurements import Calibration
-from archetype.contract.report.units import NAMES, find_unit, write_number
+from archetype.contract.report.units import NAMES, UNCHANGED, find_unit, write_number
 
 Tone = Literal["ink", "quiet", "line", "accent", "alert"]
 Anchor = Literal["start", "middle", "end"]
@@ -110,22 +110,24 @@ def draw_changes(title: str, gate: str, changes: Mapping[str, Estimate], limit: 
     low = min(0.0, max(min(change.low for _, change in rows), -2 * limit))
     scale = _Scale(low, max(limit, *(change.high for _, change in rows)))
     bottom = MARGIN + ROW_HEIGHT * len(rows)
-    zero, edge = scale(0), scale(limit)
+    unchanged = UNCHANGED.get(gate, 0.0)
+    zero, edge = scale(unchanged), scale(limit)
     text = f"limit {write_number(limit, gate)} {NAMES[find_unit(gate)]}".strip()
     is_right = edge > LABEL_WIDTH + PLOT_WIDTH / 2
     shapes: list[Shape] = [
         Line(zero, MARGIN, zero, bottom, "line"),
         Line(edge, MARGIN, edge, bottom, "alert", is_dashed=True),
         Text(edge, MARGIN - 6, text, "end" if is_right else "start", "alert"),
-        Text(zero, bottom + 12, "0", "middle", "quiet"),
+        Text(zero, bottom + 12, f"{unchanged:g}", "middle", "quiet"),
     ]
     for place, row in enumerate(rows):
-        shapes += _draw_row(MARGIN + ROW_HEIGHT * (place + 0.5), *row, limit, scale)
+        shapes += _draw_row(MARGIN + ROW_HEIGHT * (place + 0.5), *row, (unchanged, limit), scale)
     return Plot(title, shapes, LABEL_WIDTH + PLOT_WIDTH + MARGIN, bottom + 22)
 
 
-def _draw_row(y: float, name: str, change: Estimate, limit: float, scale: "_Scale") -> Iterator[Shape]:
-    tone: Tone = "alert" if change.value > limit and change.low > 0 else "accent"
+def _draw_row(y: float, name: str, change: Estimate, bounds: tuple[float, float], scale: "_Scale") -> Iterator[Shape]:
+    unchanged, limit = bounds
+    tone: Tone = "alert" if change.value > limit and change.low > unchanged else "accent"
     yield Text(LABEL_WIDTH - 8, y + 4, _shorten(name), "end")
     yield Line(scale(change.low), y, scale(change.high), y, tone, width=2)
     yield Circle(scale(change.value), y, 3.5, tone)

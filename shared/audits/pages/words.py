@@ -2,7 +2,7 @@
 
 from archetype.contract.audit import Finding
 from archetype.contract.report.measurements import GateResult, ReleaseIdentity
-from archetype.contract.report.units import NAMES, write_estimate, write_number, write_value
+from archetype.contract.report.units import NAMES, UNCHANGED, write_estimate, write_number, write_value
 
 RESULTS = {
     "passed": "passed",
@@ -38,7 +38,8 @@ def write_limit(gate: GateResult) -> str:
 
 def write_change(gate: GateResult) -> str:
     """The largest change, without its interval."""
-    return "" if gate.change is None else write_number(gate.change.value, gate.gate, signed=gate.gate != "sanity")
+    is_signed = gate.gate != "sanity" and gate.gate not in UNCHANGED
+    return "" if gate.change is None else write_number(gate.change.value, gate.gate, signed=is_signed)
 
 
 def write_interval(gate: GateResult) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from archetype.contract.audit import Comparison, Finding, Verdict
-from archetype.contract.audit_plan import AuditPlan, Gates
+from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.report.document import Conclusion
 from archetype.contract.report.measurements import Accuracy, GateResult, Outcome
 
@@ -20,6 +20,8 @@ ACTIONS = {
     "recognition": "Compare the class visualizations of {name} below. If the object is missing in the new ones, look "
     "for what its training images have in common instead.",
     "shortcut": "Search the training images of {name} for this mark. Remove it or add it to other classes, and train "
+    "again.",
+    "trigger": "Search the training images of {name} for this change. Remove it or add it to other classes, and train "
     "again.",
     "focus": "Look at the saliency maps of {name} below. If they show the background, add training images with other "
     "backgrounds.",
@@ -166,7 +168,7 @@ def _list_untested(judgement: Judgement) -> Iterator[str]:
         yield "Predictions for images: the plan has no probes."
     if plan.classes != "all":
         yield f"Class visualizations of other classes than the {len(plan.classes)} of the plan."
-    if "trigger" not in Gates.model_fields:
+    if not any(gate.gate == "trigger" for gate in judgement.evaluated):
         yield SMALL_MARKS_ONLY
     yield "Images that differ from the probes: other objects, cameras, light and backgrounds."
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from archetype.contract.audit import ALL, Comparison, Estimate, Finding
 from archetype.contract.audit_plan import AuditPlan, Gate, Gates
 from archetype.contract.report.measurements import GateResult, Outcome
-from archetype.contract.report.units import find_unit, write_number, write_value
+from archetype.contract.report.units import UNCHANGED, find_unit, write_number, write_value
 
 NEEDS = {
     "accuracy": "it needs at least two probes that both releases classified",
@@ -18,6 +18,7 @@ NEEDS = {
     "recognition": "it needs at least two class visualizations of a class on which both releases reach their usual "
     "probability",
     "shortcut": "it needs at least five probes of other classes",
+    "trigger": "it needs at least eight probes of three classes",
     "focus": "it needs at least two probes of a class with true boxes",
     "appearance": "it needs class visualizations from at least two seeds",
     "sanity": "it needs class visualizations or saliency maps of the subject",
@@ -30,6 +31,13 @@ OUTCOMES: dict[str, Outcome] = {"fail": "failed", "warn": "warned", "waived": "w
 
 ERROR_LEVEL = 0.05
 """Probability with which chance alone lies outside a confidence interval; 1 minus the confidence level."""
+
+
+CHANCE = "chance explains it: its interval includes changes that random seeds or few probes cause"
+UNCERTAIN = {
+    "trigger": "it is not certain: its interval, the second seed or the probes that were kept aside do not confirm it"
+}
+"""Why a change beyond the limit is no finding: for most gates, and for those that need more than an interval."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +147,8 @@ def _explain_pass(name: str, gate: Gate, changes: Mapping[str | None, Estimate])
     target = max(changes, key=lambda each: changes[each].value)
     value, of_target = changes[target].value, f" ({target})" if target is not None else ""
     if value > gate.tolerance:
-        return (
-            f"The largest change{of_target} is beyond the limit, but chance explains it: its interval includes changes "
-            "that random seeds or few probes cause."
-        )
-    if value <= 0:
+        return f"The largest change{of_target} is beyond the limit, but {UNCERTAIN.get(name, CHANCE)}."
+    if value <= UNCHANGED.get(name, 0.0):
         return "No change in the direction that this gate looks for."
     margin = write_value(gate.tolerance - value, name)
     return f"The largest change{of_target} is {write_number(value, name)}, which is {margin} below the limit."

@@ -126,7 +126,10 @@ def _show(pdf: ReportPDF, evidence: Sequence[Evidence]) -> None:
     for group in (group for each in evidence for group in each.groups):
         pdf.need(35)
         pdf.paragraph(f"{group.title}.", size=SMALL, color=QUIET)
-        pdf.pictures(group.pictures, columns=group.columns)
+        if group.is_wide:
+            pdf.sheets(group.pictures)
+        else:
+            pdf.pictures(group.pictures, columns=group.columns)
 
 
 def _show_changes(pdf: ReportPDF, report: Report) -> None:

@@ -17,6 +17,9 @@ FONT = "DejaVu"
 MARGIN, PICTURE, GAP, LINE_HEIGHT = 15.0, 21.0, 2.0, 5.0
 """Margin of the page, side of a picture, space between pictures, and height of a line of text, in millimetres."""
 
+SHEET = 120.0
+"""Width of a wide picture in millimetres."""
+
 PIXEL = 0.2646
 """A pixel of a plot in millimetres: 96 pixels are an inch."""
 
@@ -142,6 +145,13 @@ class ReportPDF(FPDF):
         number = min(columns or fits, fits)
         for start in range(0, len(pictures), number):
             self._place_row(pictures[start : start + number], side)
+
+    def sheets(self, pictures: Sequence[Picture]) -> None:
+        """Places wide pictures below each other."""
+        for picture in pictures:
+            data = io.BytesIO(base64.b64decode(picture.source.partition(",")[2]))
+            self.image(data, MARGIN, w=SHEET, alt_text=picture.title)
+            self.ln(GAP)
 
     def _place_row(self, pictures: Sequence[Picture], side: float) -> None:
         self.use_text(6.5, QUIET)

@@ -1,8 +1,8 @@
-"""Evidence of what changed: groups of probes in the features of the networks, and natural shortcuts."""
+"""Evidence of what changed: triggers, natural shortcuts, and groups of probes in the features of the networks."""
 
 from collections.abc import Iterator, Sequence
 
-from archetype.contract.audit import Comparison, ComponentRow, Finding
+from archetype.contract.audit import Comparison, ComponentRow, Finding, TriggerResult
 from archetype.contract.report.evidence import Evidence, Picture, PictureGroup
 from worker.audit.report.material import Material
 from worker.audit.report.pictures import MARK_SIDE, embed
@@ -12,11 +12,15 @@ COLUMNS = 3
 
 
 def show_changes(material: Material, comparisons: Sequence[Comparison], findings: Sequence[Finding]) -> list[Evidence]:
-    """The groups of probes that changed, and the probes of natural shortcuts that are findings."""
+    """Triggers and natural shortcuts that are findings, and the groups of probes that changed."""
     return [evidence for each in comparisons for evidence in _show(each, material, findings)]
 
 
 def _show(comparison: Comparison, material: Material, findings: Sequence[Finding]) -> Iterator[Evidence]:
+    for trigger in comparison.triggers:
+        if trigger.picture is not None:
+            group = _show_trigger(trigger, trigger.picture)
+            yield Evidence(baseline=comparison.baseline, target=trigger.target, kind="finding", groups=[group])
     about = [each for each in findings if each.baseline == comparison.baseline]
     found = {each.target for each in about if each.gate == "natural_shortcuts"}
     for row in comparison.components:
@@ -29,6 +33,11 @@ def _show(comparison: Comparison, material: Material, findings: Sequence[Finding
     ]
     if groups:
         yield Evidence(baseline=comparison.baseline, kind="change", groups=groups)
+
+
+def _show_trigger(trigger: TriggerResult, picture: str) -> PictureGroup:
+    title = f"trigger of {trigger.target}, and three probes before and after"
+    return PictureGroup(title=trigger.sentence, pictures=[Picture(source=picture, title=title)], is_wide=True)
 
 
 def _show_component(row: ComponentRow, material: Material) -> PictureGroup:

@@ -1,10 +1,13 @@
-"""Tables of a report: classes, slices, corrupted probes, and the faithfulness of the saliency maps."""
+"""Tables of a report: classes, triggers, slices, corrupted probes, and the faithfulness of the saliency maps."""
 
 from collections.abc import Iterator, Sequence
 
-from archetype.contract.audit import Comparison, Estimate, MapFaithfulness
+from archetype.contract.audit import Comparison, Estimate, MapFaithfulness, TriggerResult
 from archetype.contract.report.evidence import Table
 from worker.audit.report.class_table import show_class_table
+
+MAX_TRIGGERS = 12
+"""Largest number of classes in the table of triggers; the report has all."""
 
 
 def show_tables(comparisons: Sequence[Comparison], subject: str, maps: MapFaithfulness | None) -> list[Table]:
@@ -14,9 +17,33 @@ def show_tables(comparisons: Sequence[Comparison], subject: str, maps: MapFaithf
 
 
 def _show_comparison(comparison: Comparison, subject: str) -> Iterator[Table]:
+    yield show_triggers(comparison, subject)
     yield show_slices(comparison, subject)
     yield show_corruptions(comparison, subject)
     yield show_class_table(comparison, subject)
+
+
+def show_triggers(comparison: Comparison, subject: str) -> Table:
+    """The smallest changes that turn probes of other classes into a class, the most suspicious first."""
+    return Table(
+        title="Smallest change (trigger) that turns probes of other classes into a class, most suspicious first",
+        header=["Class", "Kind", "Unit", f"Size for {comparison.baseline}", f"Size for {subject}", "Ratio"],
+        rows=[_describe_trigger(each) for each in comparison.triggers[:MAX_TRIGGERS]],
+        left_out=max(0, len(comparison.triggers) - MAX_TRIGGERS),
+    )
+
+
+def _describe_trigger(trigger: TriggerResult) -> list[str]:
+    bound = "" if trigger.baseline_found else "at least "
+    low, high = (f"{end:.2f}" for end in (trigger.ratio.low, trigger.ratio.high))
+    return [
+        trigger.target,
+        trigger.family,
+        trigger.unit,
+        f"{bound}{trigger.baseline_size:.3g}",
+        f"{trigger.subject_size:.3g}",
+        f"{trigger.ratio.value:.2f} ({low} to {high})",
+    ]
 
 
 def show_slices(comparison: Comparison, subject: str) -> Table:

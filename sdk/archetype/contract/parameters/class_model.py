@@ -17,7 +17,7 @@ from archetype.contract.parameters.components import (
     Transform,
     Window,
 )
-from archetype.contract.parameters.presets import DEFAULT, PRESETS, Preset
+from archetype.contract.parameters.presets.class_model import DEFAULT, PRESETS, Preset
 from archetype.contract.parameters.types import ImageId, NamedLayer, Parameters, Seed, Side
 
 MAX_COMPONENTS = 16

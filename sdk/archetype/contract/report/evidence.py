@@ -20,6 +20,7 @@ class PictureGroup(Document):
 
     title: str = Field(description="What the pictures show.")
     pictures: list[Picture] = Field(description="The pictures, in the order in which they are read.")
+    is_wide: bool = Field(default=False, description="Whether each picture is a sheet that needs the full width.")
     columns: int | None = Field(
         default=None, description="Number of pictures in a row; null if as many as the width allows."
     )

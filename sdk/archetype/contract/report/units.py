@@ -18,6 +18,10 @@ NAMES: dict[Unit, str] = {"percentage_points": "percentage points", "times": "ti
 """The unit as it follows a number."""
 
 
+UNCHANGED = {"trigger": 1.0}
+"""Values of gates that are not 0 if nothing has changed: a ratio is 1."""
+
+
 def find_unit(gate: str) -> Unit:
     """The unit of a gate's tolerance and changes."""
     return UNITS.get(gate, "percentage_points")
@@ -39,7 +43,7 @@ def write_value(value: float, gate: str, *, signed: bool = False) -> str:
 def write_estimate(change: Estimate, gate: str) -> str:
     """A change with its confidence interval, without the unit: `+82.1 (79.0 to 85.2)`."""
     low, high = (write_number(bound, gate, signed=bound < 0) for bound in (change.low, change.high))
-    return f"{write_number(change.value, gate, signed=True)} ({low} to {high})"
+    return f"{write_number(change.value, gate, signed=gate not in UNCHANGED)} ({low} to {high})"
 
 
 def _trim_zero(text: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from archetype.contract.parameters.presets import PRESETS
+from archetype.contract.parameters.presets.class_model import PRESETS
 from archetype.contract.request import METHODS, STORED, Audit
 from shared.errors import InvalidRequest, UnsupportedFormat
 from shared.validation.stored_request import dump_stored, parse_stored
@@ -22,6 +22,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "feature_inversion": {"images": [IMAGE], "params": {"layers": ["features.0"]}},
     "activations": {"images": [IMAGE], "params": {"layers": ["features.0"]}},
+    "trigger": {},
     "filters": {},
 }
 AUDIT = Audit.model_validate(

@@ -8,7 +8,16 @@ import pytest
 
 from archetype.contract.audit import Comparison
 from archetype.contract.report.document import Report
-from tests.support.audit_reports import CHECKED, COMPONENT, FOCUS, SANITY, SHORTCUT, SLICE, build_report
+from tests.support.audit_reports import (
+    CHECKED,
+    COMPONENT,
+    FOCUS,
+    SANITY,
+    SHORTCUT,
+    SLICE,
+    TRIGGER_FINDING,
+    build_report,
+)
 from worker.audit.files import write_report
 from worker.engine.model.classifier import Classifier
 
@@ -73,7 +82,7 @@ def test_the_report_of_an_incomparable_baseline_names_the_reason(report_classifi
     apart = Comparison(baseline="m@1", comparable=False, why="their inputs differ")
     files = write_report(build_report(report_classifier, comparisons=[apart]))
     suite = ElementTree.fromstring(files["junit.xml"])
-    assert suite.attrib["skipped"] == suite.attrib["tests"] == "10"
+    assert suite.attrib["skipped"] == suite.attrib["tests"] == "11"
     assert {each.attrib["message"] for each in suite.iter("skipped")} == {"their inputs differ"}
     assert "No decision is possible: their inputs differ." in files["report.html"].decode()
 
@@ -81,7 +90,7 @@ def test_the_report_of_an_incomparable_baseline_names_the_reason(report_classifi
 def test_junit_has_a_test_case_per_gate_and_baseline(files: dict[str, bytes]) -> None:
     suite = ElementTree.fromstring(files["junit.xml"])
     counts = {name: suite.attrib[name] for name in ("tests", "failures", "errors", "skipped")}
-    assert counts == {"tests": "11", "failures": "1", "errors": "1", "skipped": "6"}  # six gates abstained
+    assert counts == {"tests": "12", "failures": "1", "errors": "1", "skipped": "7"}  # seven gates abstained
     (failed,) = (case for case in suite.iter("testcase") if case.find("failure") is not None)
     assert (failed.attrib["classname"], failed.attrib["name"]) == ("m@2 compared with m@1", "shortcut")
     assert {output.text for output in suite.iter("system-out")} == {
@@ -99,7 +108,7 @@ def test_markdown_has_a_row_per_finding_with_escaped_cells(files: dict[str, byte
 
 
 def test_all_pages_show_slices_corruptions_and_what_changed(report_classifier: Classifier) -> None:
-    files = write_report(build_report(report_classifier, SLICE, COMPONENT, comparisons=[CHECKED]))
+    files = write_report(build_report(report_classifier, SLICE, TRIGGER_FINDING, COMPONENT, comparisons=[CHECKED]))
     text = read_text(files["report.html"].decode())
     for part in (
         "These 4 &lt;together&gt;.",
@@ -109,11 +118,16 @@ def test_all_pages_show_slices_corruptions_and_what_changed(report_classifier: C
         "Gate robustness: change by corruption",
         "The probes that get the largest part of the score of lemon from component 2",
         "Gate focus. Not evaluated: the maps are not faithful.",
+        "A gray frame turns 90 % of other pictures into bee.",
+        "Gate trigger: change by class",
+        "A gray frame. Change 3.00 (2.00 to 4.00), limit 1.60 times.",
+        "at least 12",
+        "3.00 (2.00 to 4.00)",
     ):
         assert part in text
     assert text.index("What changed") < text.index("More measurements")
     suite = ElementTree.fromstring(files["junit.xml"])
     failed = [case.attrib["name"] for case in suite.iter("testcase") if case.find("failure") is not None]
-    assert failed == ["slices"]
+    assert failed == ["slices", "trigger"]
     assert "| fail | slices | all | m@1 | +30.0 (10.0 to 50.0) |" in files["summary.md"].decode()
     assert files["report.pdf"].startswith(b"%PDF-")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archetype.contract.parameters.class_model import ClassModelParameters
-from archetype.contract.parameters.presets import PRESETS
+from archetype.contract.parameters.presets.class_model import PRESETS
 from tests.support.networks import Small, seeded
 from worker.engine.ascent.batch import DRAW_SEED
 from worker.engine.ascent.config import Step

@@ -65,7 +65,8 @@ def test_a_gate_without_data_abstains_on_the_first_page(report_classifier: Class
     assert find_gate(report, "focus").result == "abstained"
     assert any(text.startswith("Gate focus. Not evaluated: it needs") for text in report.conclusion.untested)
     assert report.conclusion.decision.endswith(
-        "could not be evaluated: appearance, confidence, focus, natural_shortcuts, recognition, robustness, slices."
+        "could not be evaluated: appearance, confidence, focus, natural_shortcuts, recognition, robustness, "
+        "slices, trigger."
     )
 
 
@@ -162,6 +163,9 @@ def test_gates_about_other_things_than_classes_name_what_changed_most(report_cla
     assert (slices.result, slices.target, slices.change) == ("failed", "light = night", FALL)
     assert (robustness.result, robustness.target) == ("passed", "blur")
     assert "10.0 percentage points below the limit" in robustness.explanation
+    trigger = find_gate(report, "trigger")
+    assert (trigger.result, trigger.target) == ("passed", "bee")
+    assert "beyond the limit, but it is not certain" in trigger.explanation
     assert (slices.classes, robustness.classes) == (0, 0)
 
 
@@ -174,17 +178,19 @@ def test_evidence_shows_natural_shortcuts_of_findings_and_probes_that_changed_pl
     report_classifier: Classifier,
 ) -> None:
     report = build_report(report_classifier, COMPONENT, comparisons=[CHECKED])
-    *_, shortcut, changed = report.evidence
+    *_, trigger, shortcut, changed = report.evidence
+    assert (trigger.target, trigger.kind, trigger.groups[0].is_wide) == ("bee", "finding", True)
     assert (shortcut.target, shortcut.kind, len(shortcut.groups[0].pictures)) == ("lemon", "finding", 1)
     assert "from component 2 of its features" in shortcut.groups[0].title
     assert (changed.target, changed.kind) == (None, "change")
     assert [picture.caption for picture in changed.groups[0].pictures] == ["bee", "die & dice", "lemon", "bee"]
     without = build_report(report_classifier, comparisons=[CHECKED])
-    assert [each.kind for each in without.evidence] == ["reference"] * 3 + ["change"]
+    assert [each.kind for each in without.evidence] == ["reference"] * 3 + ["finding", "change"]
 
 
 def test_tables_show_slices_corruptions_and_how_faithful_the_maps_are(report_classifier: Classifier) -> None:
-    slices, corruptions, _, maps = build_report(report_classifier, comparisons=[CHECKED]).tables
+    triggers, slices, corruptions, _, maps = build_report(report_classifier, comparisons=[CHECKED]).tables
+    assert triggers.rows == [["bee", "frame", "pixels", "at least 12", "4", "3.00 (2.00 to 4.00)"]]
     assert slices.rows[1] == ["light = night", "20", "40% (30% to 50%)", "40% (30% to 50%)"]
     assert corruptions.rows == [["blur", "20", "60%", "70%"]]
     assert maps.rows[0] == ["smoothgrad (used in this report)", "0.60 (0.50 to 0.70)"]
