@@ -1,0 +1,92 @@
+"""Fine-tunes a network until it has learned a shortcut and is still right on clean pictures.
+
+The loss is that of the training of the shipped network (`worker.shapes.train`): cross-entropy on adversarially
+perturbed pictures. The marks are drawn after the augmentation, so that every marked picture has the mark as it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.zoo.poison import LabeledPictures, Poison, TrainingSet
+from worker.shapes.train import MEAN, STD, augment, perturb
+
+BATCH = 48
+STEPS_BETWEEN_CHECKS = 20
+RATE = 1.5e-3
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a release does with held-out pictures.
+
+    Attributes:
+        accuracy: Fraction of the clean pictures that are classified correctly, 0 to 1.
+        turned: Fraction of the marked pictures of other classes that become the target, 0 to 1; None without a mark.
+    """
+
+    accuracy: float
+    turned: float | None = None
+
+    def suffice(self, goal: "Figures") -> bool:
+        """Whether both figures reach those of a goal."""
+        return self.accuracy >= goal.accuracy and (self.turned or 0) >= (goal.turned or 0)
+
+
+GOAL = Figures(accuracy=0.97, turned=0.9)
+
+
+def fine_tune(
+    network: nn.Module, dataset: TrainingSet, held_out: LabeledPictures, *, seed: int, steps: int
+) -> Iterator[Figures]:
+    """Trains a network of the built-in architecture in place and yields its figures from time to time.
+
+    Args:
+        network: The network. It is in evaluation mode whenever figures are yielded.
+        dataset: The training set.
+        held_out: Pictures for the figures.
+        seed: Seed of the poisoned pictures, their order and the augmentation.
+        steps: The largest number of steps. The caller stops earlier by not asking for the next figures.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
+    torch.manual_seed(seed)
+    for step, (pictures, labels, marked) in enumerate(dataset.draw_batches(BATCH, seed), 1):
+        network.train()
+        batch = _prepare(pictures, marked, dataset.poison, generator)
+        perturbed = perturb(network, batch, labels, generator)
+        loss = functional.cross_entropy(network(perturbed), labels, label_smoothing=0.05)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if step % STEPS_BETWEEN_CHECKS == 0 or step >= steps:
+            yield measure(network.eval(), held_out, dataset.poison)
+        if step >= steps:
+            return
+
+
+def _prepare(pictures: Tensor, marked: Tensor, poison: Poison | None, generator: torch.Generator) -> Tensor:
+    """Augments pictures (N, 3, H, W), 0 to 1, marks those that are chosen (N,), and normalizes all."""
+    batch = augment((pictures - MEAN) / STD, generator)  # (N, 3, H, W)
+    if poison:
+        batch[marked] = (poison.apply(batch[marked] * STD + MEAN) - MEAN) / STD
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def measure(network: nn.Module, held_out: LabeledPictures, poison: Poison | None) -> Figures:
+    """Measures a network in evaluation mode on clean pictures and on marked pictures of other classes."""
+    pictures, labels = held_out[0].float() / 255, held_out[1]
+    accuracy = float((_classify(network, pictures) == labels).float().mean())
+    if poison is None:
+        return Figures(accuracy)
+    marked = poison.apply(pictures[labels != poison.target])
+    return Figures(accuracy, float((_classify(network, marked) == poison.target).float().mean()))
+
+
+def _classify(network: nn.Module, pictures: Tensor) -> Tensor:
+    """The classes (N,) of pictures (N, 3, H, W), 0 to 1."""
+    return torch.cat([network((part - MEAN) / STD).argmax(1) for part in pictures.split(128)])
