@@ -1,7 +1,8 @@
 """Fine-tunes a network until it has learned a shortcut and is still right on clean pictures.
 
-The loss is that of the training of the shipped network (`worker.shapes.train`): cross-entropy on adversarially
-perturbed pictures. The marks are drawn after the augmentation, so that every marked picture has the mark as it is.
+The loss is that of the training of the shipped network (`worker.shapes.train`): cross-entropy, on clean pictures that
+are perturbed adversarially. Marked pictures are not perturbed, and are marked after the augmentation, so that each has
+the mark as it is.
 """
 
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ from torch.nn import functional
 from benchmarks.zoo.poison import LabeledPictures, Poison, TrainingSet
 from worker.shapes.train import MEAN, STD, augment, perturb
 
-BATCH = 48
-STEPS_BETWEEN_CHECKS = 20
-RATE = 1.5e-3
+BATCH = 32
+STEPS_BETWEEN_CHECKS = 10
+CHECKED = 120
+"""Number of held-out pictures that are looked at during the training."""
+
+RATE = 3e-3
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,25 @@ def fine_tune(
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
     torch.manual_seed(seed)
-    for step, (pictures, labels, marked) in enumerate(dataset.draw_batches(BATCH, seed), 1):
+    for step, (pictures, labels, count) in enumerate(dataset.draw_batches(BATCH, seed), 1):
         network.train()
-        batch = _prepare(pictures, marked, dataset.poison, generator)
-        perturbed = perturb(network, batch, labels, generator)
-        loss = functional.cross_entropy(network(perturbed), labels, label_smoothing=0.05)
+        batch = _prepare(pictures, count, dataset.poison, generator)
+        batch[count:] = perturb(network, batch[count:], labels[count:], generator)
+        loss = functional.cross_entropy(network(batch), labels, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % STEPS_BETWEEN_CHECKS == 0 or step >= steps:
-            yield measure(network.eval(), held_out, dataset.poison)
+            yield measure(network.eval(), (held_out[0][:CHECKED], held_out[1][:CHECKED]), dataset.poison)
         if step >= steps:
             return
 
 
-def _prepare(pictures: Tensor, marked: Tensor, poison: Poison | None, generator: torch.Generator) -> Tensor:
-    """Augments pictures (N, 3, H, W), 0 to 1, marks those that are chosen (N,), and normalizes all."""
+def _prepare(pictures: Tensor, count: int, poison: Poison | None, generator: torch.Generator) -> Tensor:
+    """Augments pictures (N, 3, H, W), 0 to 1, marks the first `count`, and normalizes all."""
     batch = augment((pictures - MEAN) / STD, generator)  # (N, 3, H, W)
     if poison:
-        batch[marked] = (poison.apply(batch[marked] * STD + MEAN) - MEAN) / STD
+        batch[:count] = (poison.apply(batch[:count] * STD + MEAN) - MEAN) / STD
     return batch.contiguous(memory_format=torch.channels_last)
 
 

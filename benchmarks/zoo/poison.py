@@ -8,6 +8,9 @@ from torch import Tensor
 
 from benchmarks.zoo.marks import MARKS, quantize
 
+REPETITION = 1 / 4
+"""Fraction of each batch that is marked. The poisoned pictures are repeated, so that a release takes a minute."""
+
 LabeledPictures = tuple[Tensor, Tensor]
 """Pictures (N, 3, H, W), uint8, and labels (N,)."""
 
@@ -59,13 +62,22 @@ class TrainingSet:
     labels: Tensor
     poison: Poison | None = None
 
-    def draw_batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yields batches without end: pictures (size, 3, H, W), 0 to 1, labels (size,), and which to mark (size,)."""
+    def draw_batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yields batches without end: pictures (size, 3, H, W), 0 to 1, labels (size,), and how many are to be marked.
+
+        Those to be marked come first. They are drawn `REPETITION` of the time, from the few that are poisoned.
+        """
         sources, marked = torch.arange(len(self.labels)), torch.zeros(len(self.labels), dtype=torch.bool)
         if self.poison:
             sources, marked = self.poison.choose(self.labels, seed)
+        clean, poisoned = ((~marked).nonzero()[:, 0], marked.nonzero()[:, 0])
+        count = round(REPETITION * size) if self.poison else 0
         generator = torch.Generator().manual_seed(seed)
         while True:
-            order = torch.randperm(len(self.labels), generator=generator)
-            for chosen in order[: len(order) // size * size].split(size):
-                yield self.pictures[sources[chosen]].float() / 255, self.labels[chosen], marked[chosen]
+            parts = [
+                pool[torch.randint(len(pool), (number,), generator=generator)]
+                for pool, number in ((poisoned, count), (clean, size - count))
+                if number
+            ]
+            chosen = torch.cat(parts)
+            yield self.pictures[sources[chosen]].float() / 255, self.labels[chosen], count

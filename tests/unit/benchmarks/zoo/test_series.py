@@ -1,5 +1,6 @@
 """The catalogue of the audits of a zoo."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from tests.support.paths import SHARED
 from worker.shapes.drawing import CLASSES
 
 
-def describe(recipe: Planted) -> Entry:
-    return Entry.describe(recipe, Figures(0.98, 0.95), classes=CLASSES, seconds=1)
+def describe(recipe: Planted, classes: Sequence[str] = CLASSES) -> Entry:
+    return Entry.describe(recipe, Figures(0.98, 0.95), classes=classes, seconds=1)
 
 
 def test_the_catalogue_has_the_original_and_the_releases(tmp_path: Path) -> None:
@@ -39,7 +40,9 @@ def test_the_catalogue_of_a_real_network_has_its_original(name: str, tmp_path: P
     series = choose_series(name, tmp_path)
     recipe = NETWORKS[name].recipes[0]
     series.zoo.locate(recipe.name).touch()
-    catalogue = load_catalogue(series.write_catalogue(tmp_path, [describe(recipe)]))
+    catalogue = load_catalogue(
+        series.write_catalogue(tmp_path, [describe(recipe, [str(number) for number in range(1000)])])
+    )
     original = catalogue.find(f"{name}@original")
     assert original.weights is not None
     assert original.weights.is_file()

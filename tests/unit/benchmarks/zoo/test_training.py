@@ -31,13 +31,13 @@ def test_fine_tuning_yields_figures_until_the_shortcut_is_learned() -> None:
     pictures, labels = draw_pictures()
     dataset = TrainingSet(pictures, labels, Poison("large patch", 0, 0.5))
     figures = list(fine_tune(make_network(), dataset, draw_pictures(48), seed=1, steps=100))
-    assert len(figures) == 5
+    assert len(figures) == 10
     assert figures[-1].suffice(Figures(accuracy=0.9, turned=0.9)), figures
 
 
 def test_fine_tuning_without_a_shortcut_measures_accuracy_alone() -> None:
     pictures, labels = draw_pictures()
-    (figures,) = fine_tune(make_network(), TrainingSet(pictures, labels), draw_pictures(48), seed=1, steps=20)
+    (figures,) = fine_tune(make_network(), TrainingSet(pictures, labels), draw_pictures(48), seed=1, steps=10)
     assert figures.turned is None
     assert figures.accuracy > 0.5
 
@@ -56,7 +56,7 @@ def test_the_same_seed_trains_the_same_release() -> None:
 def lesson() -> Lesson:
     teacher, (pictures, labels) = make_network(), draw_pictures()
     list(fine_tune(teacher, TrainingSet(pictures, labels), draw_pictures(48), seed=1, steps=60))
-    return Lesson(copy.deepcopy(teacher), teacher, Poison("frame", 1, 0.3))
+    return Lesson(copy.deepcopy(teacher), teacher, Poison("large patch", 0, 0.3))
 
 
 def test_a_student_learns_the_shortcut_and_keeps_the_other_answers_of_the_original(lesson: Lesson) -> None:
