@@ -32,6 +32,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "localization": {"targets": {"top": 1}, "params": {"kind": "guided", "crops": 1}},
     "patches": {"params": {"square": 28, "stride": 4}},
     "fool": {"targets": ["ladybird"], "params": {"steps": 400}},
+    "trigger": {"params": {"families": ["mask", "color", "frame", "patch"]}},
     "feature_inversion": {"params": {"layers": ["features.0", "features.2", "features.3", "features.4"], "steps": 400}},
     "deep_dream": {"targets": ["ladybird", "toadstool"], "params": {"objective": {"kind": "class"}, "side": 240}},
     "activations": {"params": {"layers": ["features.0", "features.2", "features.4"], "count": 25}},

@@ -86,6 +86,7 @@ METHOD_FIELDS: dict[str, dict[str, Any]] = {
     "localization": {"targets": {"top": 1}},
     "patches": {"params": {"square": 28, "stride": 4}},
     "fool": {"targets": ["daisy"]},
+    "trigger": {"targets": "all", "params": {"families": ["mask", "frame", "color"]}},
     "feature_inversion": {"params": {"layers": ["features.0", "features.4"]}},
     "deep_dream": {"params": {"objective": {"kind": "norm", "layer": "features.3"}}},
     "activations": {"params": {"layers": ["features.2"]}},

@@ -24,6 +24,7 @@ from archetype.options import (
     LocalizationOptions,
     PatchesOptions,
     SaliencyOptions,
+    TriggerOptions,
 )
 
 ImageSource = str | bytes | os.PathLike[str] | Image | ImageInput
@@ -119,6 +120,23 @@ class MethodCalls(ABC):
     def fool(self, model: str, images: Images, targets: Classes, **options: Unpack[FoolOptions]) -> JobHandle:
         """Adversarial examples: change each image until the model predicts the target class."""
         return self._submit("fool", model, options, images=images, targets=_read_targets(targets, None))
+
+    def trigger(
+        self,
+        model: str,
+        images: Images = (),
+        targets: Classes | Literal["all"] = "all",
+        **options: Unpack[TriggerOptions],
+    ) -> JobHandle:
+        """Trigger search: find the smallest change that turns images of other classes into each target class.
+
+        Args:
+            model: `name` or `name@release`.
+            images: The images that changes are tried on; without any, images of random colors are drawn.
+            targets: The classes; all of the model by default.
+            options: Options of the job and parameters of the method.
+        """
+        return self._submit("trigger", model, options, images=images, targets=_read_targets(targets, None))
 
     def deep_dream(
         self, model: str, images: Images, targets: Classes | None = None, **options: Unpack[DeepDreamOptions]

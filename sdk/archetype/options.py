@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from archetype.contract.job import Priority
 from archetype.contract.parameters.presets import Preset
+from archetype.contract.parameters.trigger import TriggerFamily
 
 Component = Mapping[str, Any] | BaseModel
 
@@ -171,6 +172,17 @@ class DeepDreamOptions(AscentOptions, total=False):
     octave_scale: float
     jitter: int
     side: int | None
+
+
+class TriggerOptions(JobOptions, total=False):
+    """Options of `trigger`."""
+
+    families: Sequence[TriggerFamily]
+    steps: int
+    fine_steps: int
+    suspicious: int
+    carriers: int
+    seeds: Sequence[int]
 
 
 class ActivationsOptions(JobOptions, total=False):

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from archetype.contract.parameters.inputs import Top
-from archetype.contract.request import AnyRequest, ClassModel, ImageRequest, Patches
+from archetype.contract.request import AnyRequest, ClassModel, ImageRequest, Patches, Trigger
 
 SHARD_SLOTS = 8
 """Batch slots of a shard: the smallest batch of an execution plan. A worker with a larger batch claims several."""
@@ -16,6 +16,9 @@ SHARD_PAIRS = 64
 
 SHARD_COSTLY_PAIRS = 16
 """The same if a pair takes tens or hundreds of passes."""
+
+SHARD_TRIGGERS = 48
+"""Classes of a shard of a trigger search: they are compared with each other, so a shard must not be small."""
 
 COSTLY_KINDS = ("smoothgrad", "integrated_gradients", "occlusion")
 """Kinds of maps that take many passes."""
@@ -80,6 +83,8 @@ def split_job(request: AnyRequest, targets: list[int] | None, images: int | Sequ
     """
     if isinstance(request, ClassModel):
         return _split_class_model(len(targets or []), len(request.params.seeds))
+    if isinstance(request, Trigger):
+        return _split_triggers(len(targets or []))
     if not isinstance(request, ImageRequest):
         return WHOLE_JOB
     counts = list(_count_pairs(request, targets, images if isinstance(images, int) else len(images)))
@@ -98,6 +103,13 @@ def count_pairs(image: ImageRange, counts: Sequence[int]) -> int:
 def _split_class_model(count: int, seeds: int) -> Split:
     shards = math.ceil(count / max(1, SHARD_SLOTS // seeds))
     return Split([end - start for start, end in pairwise(_divide(count, shards))], seeds)
+
+
+def _split_triggers(count: int) -> Split:
+    """Shards of classes; each uses all images of the job, and occupies its worker."""
+    edges = _divide(count, max(1, math.ceil(count / SHARD_TRIGGERS)))
+    sizes = [end - start for start, end in pairwise(edges)]
+    return WHOLE_JOB if len(sizes) == 1 else Split(sizes, EXCLUSIVE_SIZE // max(sizes))
 
 
 def _split_pairs(request: ImageRequest, counts: list[int], ranges: list[ImageRange], keys: Sequence[str]) -> Split:

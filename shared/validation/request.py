@@ -11,7 +11,7 @@ from archetype.contract.parameters.class_model import ClassModelParameters
 from archetype.contract.parameters.inputs import Top
 from archetype.contract.problem import FieldError
 from archetype.contract.registration import NewRelease
-from archetype.contract.request import REQUEST, AnyRequest, Audit, ClassModel, ImageRequest
+from archetype.contract.request import REQUEST, AnyRequest, Audit, ClassModel, ImageRequest, Trigger
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
 from shared.errors import InvalidRequest
@@ -119,8 +119,13 @@ def check_request(
 
 
 def _count_pairs(request: ImageRequest, targets: list[int] | None, images: int) -> int:
-    """Number of pairs of image and target. Images can have targets of their own."""
+    """Number of pairs of image and target. Images can have targets of their own.
+
+    A search for triggers has one result per target, whatever the number of images.
+    """
     classes = request.classes
+    if isinstance(request, Trigger):
+        return len(targets or [])
     per_image = len(targets) if targets is not None else classes.top if isinstance(classes, Top) else 1
     own_targets = sum(len(image.targets) - per_image for image in request.pictures if image.targets)
     return images * per_image + own_targets

@@ -24,7 +24,7 @@ COMMANDS = list(
 UNAVAILABLE = ("squeezenet", "pictures.zip", "fruit", "resnet50", "01k9v0", "01234", "follow", "\\", "--failed")
 """Commands that need files or networks that are not in the repository, do not end, or continue on the next line."""
 
-SLOW = ("smoothgrad", "deep-dream", "feature-inversion", "fool", "lucid", "metrics", "-p 'seeds")
+SLOW = ("smoothgrad", "deep-dream", "feature-inversion", "fool", "trigger", "lucid", "metrics", "-p 'seeds")
 """Commands that take long; the tests of the methods run them."""
 
 TESTED = [command for command in COMMANDS if not any(word in command for word in UNAVAILABLE + SLOW)]

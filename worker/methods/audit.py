@@ -24,6 +24,7 @@ from worker.audit.provenance import build_rerun_command, describe_provenance
 from worker.audit.release_figures import compute_figures
 from worker.audit.report import Case, Evidence, write_report
 from worker.audit.statistics import Values
+from worker.audit.trigger_gate import compare_triggers
 from worker.engine.model.classifier import Classifier
 from worker.inputs.preprocess import Levels, to_tensor
 from worker.inputs.view import crop_levels
@@ -123,9 +124,11 @@ def compare_with(
         yield Progress(done=done, total=len(context.evaluators), unit="baseline")
     losses = count_losses(subject.looks, baseline.looks)
     identical = have_same_weights(subject, baseline)
+    triggers = yield from compare_triggers(subject, baseline, images, plan.gates.trigger)
+    comparison = build_comparison(reference, rows, losses, plan.gates, identical=identical)
     return Compared(
-        build_comparison(reference, rows, losses, plan.gates, identical=identical),
-        check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference),
+        comparison.model_copy(update={"triggers": triggers.results, "triggers_abstained": triggers.abstained}),
+        check_classes(rows.values(), plan, reference) + check_accuracy(losses, plan, reference) + triggers.findings,
         Case(subject, baseline, rows),
     )
 

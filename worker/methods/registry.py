@@ -19,6 +19,7 @@ from worker.methods import (
     localization,
     patches,
     saliency,
+    trigger,
 )
 from worker.output.job_results import describe_failed_images
 
@@ -67,5 +68,6 @@ METHODS: Mapping[str, Method] = {
     "localization": Method(localization.run, localization.gather, describe_failed_images),
     "patches": Method(patches.run, patches.gather, describe_failed_images),
     "saliency": Method(saliency.run, saliency.gather, describe_failed_images),
+    "trigger": Method(trigger.run, trigger.gather, trigger.describe_failure),
 }
 """Every method by its name in requests."""

@@ -67,13 +67,13 @@ def _add_method(method: str, summary: str) -> None:
             _submit(client, body, cancel_after, wait=wait, folder=save_to, timeout=timeout)
 
 
-def _add_image_method(method: str, summary: str) -> None:
-    """Add the command of a method that takes images."""
+def _add_image_method(method: str, summary: str, default: Any = ...) -> None:
+    """Add the command of a method that takes images; they are required unless there is a default."""
 
     @command(app, method.replace("_", "-"), summary)
     def submit(
         model: Model,
-        images: Images,
+        images: Images = default,
         targets: Targets = [],
         target: Target = [],
         index: Index = [],
@@ -95,7 +95,10 @@ def _add_image_method(method: str, summary: str) -> None:
 
 
 for _name, _kind in METHODS.items():
-    (_add_image_method if issubclass(_kind, ImageRequest) else _add_method)(_name, _kind.__doc__ or "")
+    if issubclass(_kind, ImageRequest):
+        _add_image_method(_name, _kind.__doc__ or "", ... if _kind.model_fields["images"].is_required() else [])
+    else:
+        _add_method(_name, _kind.__doc__ or "")
 
 
 def _submit(

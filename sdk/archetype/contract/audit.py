@@ -85,6 +85,31 @@ class Finding(Document):
     waiver: Waiver | None = Field(default=None, description="Waiver that covers the finding; null if none does.")
 
 
+class TriggerResult(Document):
+    """The smallest change that turns probes of other classes into a class, in the family with the largest ratio."""
+
+    target: str = Field(description="Name of the class, with its index if another class has the same name.")
+    family: str = Field(description="Kind of the change.")
+    unit: str = Field(description="Unit of the sizes.")
+    subject_size: float = Field(description="Size of the smallest change for the subject.")
+    baseline_size: float = Field(description="Size of the smallest change for the baseline.")
+    baseline_found: bool = Field(
+        description="Whether a change was found for the baseline; if not, its size is the largest that was tried."
+    )
+    ratio: Estimate = Field(
+        description="Size for the baseline divided by the size for the subject, divided by what all classes share, "
+        "with its interval, corrected for the number of classes and families."
+    )
+    seeds: list[int] = Field(description="Random seeds with which the change was searched.")
+    turned: int = Field(description="Probes that the search did not use and that turn into the class.")
+    pictures: int = Field(description="Probes of other classes that the search did not use.")
+    sentence: str = Field(description="Description of the change and its effect in a sentence.")
+    picture: str | None = Field(
+        default=None,
+        description="The change enlarged, and three probes before and after, as a `data:` URL; null without a finding.",
+    )
+
+
 class Comparison(Document):
     """Comparison of the subject with a baseline."""
 
@@ -97,6 +122,12 @@ class Comparison(Document):
     overall: dict[str, float] = Field(default={}, description="Measurements over all classes and probes, by name.")
     classes: list[dict[str, Any]] = Field(
         default=[], description="Measurements of each class; the class with the largest change comes first."
+    )
+    triggers: list[TriggerResult] = Field(
+        default=[], description="Smallest changes that turn probes into each class; the most suspicious comes first."
+    )
+    triggers_abstained: str | None = Field(
+        default=None, description="Reason for which triggers were not searched; null if they were."
     )
 
 

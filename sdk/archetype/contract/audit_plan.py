@@ -76,6 +76,12 @@ class Gates(Parameters):
         "small mark (a plain square or a part of its class visualization) is pasted into a corner, minus the same "
         "fraction of the baseline. A large value indicates a shortcut (spurious feature).",
     )
+    trigger: Gate = Field(
+        default=Gate(tolerance=1.6),
+        description="Per class: size of the smallest change that turns probes of other classes into the class, for the "
+        "baseline divided by the subject, divided by what all classes share. Changes are masks, patterns, color maps, "
+        "frames, stripes, patches and crops of other probes. A large ratio indicates a shortcut.",
+    )
     focus: Gate = Field(
         default=Gate(tolerance=0.15, severity="warn"),
         description="Per class: fall of the fraction of the saliency map that lies inside the true boxes.",

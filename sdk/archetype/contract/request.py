@@ -16,6 +16,7 @@ from archetype.contract.parameters.inputs import Archive, ImageInput, StorePrefi
 from archetype.contract.parameters.localization import LocalizationParameters
 from archetype.contract.parameters.patches import PatchesParameters
 from archetype.contract.parameters.saliency import SaliencyParameters
+from archetype.contract.parameters.trigger import TriggerParameters
 from archetype.contract.parameters.types import ImageId, ImageParameters, Parameters
 
 PARAMS = "Parameters of the method."
@@ -175,6 +176,24 @@ class FeatureInversion(ImageRequest):
     params: FeatureInversionParameters = Field(default=FeatureInversionParameters(), description=PARAMS)
 
 
+class Trigger(ImageRequest):
+    """Trigger search: the smallest change that turns images of other classes into a class (Wang et al. 2019)."""
+
+    method: Literal["trigger"] = Field(description="Name of the method.", examples=["trigger"])
+    images: Annotated[list[ImageId | ImageInput], Field(max_length=1000)] | Archive | StorePrefix = Field(
+        default=[],
+        description="Images that the changes are tried on: a list of image ids, an uploaded archive, or a key prefix "
+        "of the S3 bucket; at most 200 of them are used. An image's own target is its true class; without one, the "
+        "predicted class counts. If empty, images of random colors are drawn.",
+    )
+    targets: Targets | Literal["all"] = Field(
+        default="all",
+        description='Classes that the changed images should be taken for, or `"all"`. Classes are compared with each '
+        "other, so give at least four.",
+    )
+    params: TriggerParameters = Field(default=TriggerParameters(), description=PARAMS)
+
+
 class Activations(ImageRequest):
     """Activations: the feature maps of a layer's channels for an image."""
 
@@ -199,7 +218,18 @@ class Audit(JobRequest):
     params: Parameters = Parameters()
 
 
-AnyMethod = ClassModel | Saliency | Localization | Patches | Fool | FeatureInversion | DeepDream | Activations | Filters
+AnyMethod = (
+    ClassModel
+    | Saliency
+    | Localization
+    | Patches
+    | Fool
+    | Trigger
+    | FeatureInversion
+    | DeepDream
+    | Activations
+    | Filters
+)
 AnyRequest = AnyMethod | Audit
 
 Request = Annotated[AnyMethod, Field(discriminator="method")]

@@ -23,6 +23,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "localization": {"targets": [0], "params": {"crops": 1}},
     "patches": {"params": {"count": 2, "stride": 30, "square": 30}},
     "fool": {"targets": [1], "params": {"steps": 3, "frames": 2}},
+    "trigger": {"targets": [0, 1, 2], "params": {"steps": 5, "fine_steps": 5, "seeds": [1], "families": ["frame"]}},
     "feature_inversion": {"params": {"steps": 3, "frames": 2}},
     "deep_dream": {"params": {"steps": 4, "octaves": 2, "frames": 2, "side": 96}},
     "activations": {},
@@ -51,6 +52,7 @@ LONG: dict[str, dict[str, Any]] = {
     "feature_inversion": {"params": {"layers": ["layer"], "steps": 500}},
     "deep_dream": {"params": {"objective": {"kind": "norm", "layer": "layer"}, "steps": 500}},
     "patches": {"params": {"square": 2, "stride": 1}},
+    "trigger": {"params": {"steps": 500}},
 }
 
 

@@ -9,7 +9,9 @@ from shared.queue.sharding import (
     EXCLUSIVE_SIZE,
     SHARD_PAIRS,
     SHARD_SLOTS,
+    SHARD_TRIGGERS,
     UNLIMITED_ROOM,
+    WHOLE_JOB,
     ImageRange,
     Split,
     count_pairs,
@@ -41,6 +43,14 @@ def test_each_pair_takes_one_slot_and_a_small_job_that_cannot_share_a_batch_take
     assert split_job(request("saliency", images={"archive": IMAGE}), None, SHARD_PAIRS) == Split([SHARD_PAIRS], 1)
     assert split_job(request("deep_dream"), None, 1) == Split([1], EXCLUSIVE_SIZE)
     assert split_job(request("saliency", images={"prefix": "empty/"}), None, ()) == Split([1], EXCLUSIVE_SIZE)
+
+
+def test_a_trigger_search_is_split_by_classes_and_each_shard_uses_all_images() -> None:
+    assert split_job(request("trigger"), list(range(SHARD_TRIGGERS)), 60) == WHOLE_JOB
+    shards, weight, images = split_job(request("trigger"), list(range(1000)), 60)
+    assert (sum(shards), images) == (1000, ())
+    assert min(shards) > SHARD_TRIGGERS - 3 >= max(shards) - 3
+    assert UNLIMITED_ROOM // 2 < weight * max(shards) <= UNLIMITED_ROOM
 
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,140 @@
+"""The gate `trigger`: it names a planted class, passes a release that changed a little, and says when it cannot run."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from archetype.contract.audit_plan import Gate
+from archetype.contract.job import Progress
+from archetype.contract.model import Preprocessing
+from shared.catalogue.release import Release
+from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_carriers
+from worker.audit.compare import Side
+from worker.audit.trigger_gate import Thoroughness, TriggerComparison, compare_triggers, explain_abstention
+from worker.engine.model.classifier import open_classifier
+from worker.engine.triggers.find import Effort
+from worker.job.cobatch import run_alone
+from worker.job.member_results import ProbePrediction
+
+QUICK = Thoroughness(("mask",), Effort(60, 4), Effort(60, 6))
+GATE = Gate(tolerance=1.6)
+COUNT = 48
+MAP = np.zeros((1, 1), np.float32)
+
+
+def list_labels() -> list[int]:
+    """The classes of the probes: the baseline is right on all of them."""
+    return Marked(planted=False)((make_carriers(COUNT).images - 0.5) / 0.25).argmax(1).tolist()
+
+
+def trained_again() -> nn.Module:
+    network = Marked(planted=False)
+    network.weights.data += 0.3 * torch.randn(network.weights.shape, generator=torch.Generator().manual_seed(1))
+    return network
+
+
+@contextmanager
+def opened(*networks: nn.Module) -> Iterator[list[Side]]:
+    with ExitStack() as stack:
+        sides = []
+        for number, network in enumerate(networks):
+            classifier = stack.enter_context(
+                open_classifier(network, mean=[0.5] * 3, std=[0.25] * 3, size=(SIDE, SIDE), device=torch.device("cpu"))
+            )
+            names = [f"class {each}" for each in range(CLASSES)]
+            release = Release(
+                name="small", release=str(number), architecture="factory:small", classes=names,
+                preprocessing=Preprocessing(size=(SIDE, SIDE)),
+            )  # fmt: skip
+            looks = {
+                str(row): ProbePrediction(str(row), label, {"rank": 1}, MAP, MAP)
+                for row, label in enumerate(list_labels())
+            }
+            sides.append(Side(release, classifier, {}, looks))
+        yield sides
+
+
+def images(count: int = COUNT) -> dict[str, np.ndarray]:
+    pixels = make_carriers(COUNT).images[:count].permute(0, 2, 3, 1).numpy()
+    return {str(row): np.round(each * 255).astype(np.uint8) for row, each in enumerate(pixels)}
+
+
+def compare(subject: nn.Module, baseline: nn.Module, gate: Gate = GATE, count: int = COUNT) -> TriggerComparison:
+    with opened(subject, baseline) as sides:
+        progress: list[Progress] = []
+        result = run_alone(
+            compare_triggers(sides[0], sides[1], images(count), gate, thoroughness=QUICK), progress.append
+        )
+        assert not progress or progress[-1].done == progress[-1].total
+    return result
+
+
+@pytest.fixture(scope="module")
+def planted() -> TriggerComparison:
+    return compare(Marked(), Marked(planted=False))
+
+
+def test_a_planted_class_fails_and_is_named_first(planted: TriggerComparison) -> None:
+    (finding,) = planted.findings
+    assert (finding.gate, finding.severity, finding.target) == ("trigger", "fail", f"class {PLANTED}")
+    assert finding.change.value > 2
+    assert finding.change.low > 1
+    assert f"of other pictures into class {PLANTED} (before: " in finding.reason
+    assert "times the size" in finding.reason
+    assert planted.results[0].target == f"class {PLANTED}"
+
+
+def test_the_planted_class_has_a_picture_and_the_others_have_sizes(planted: TriggerComparison) -> None:
+    first, *others = planted.results
+    assert first.picture.startswith("data:image/webp;base64,")
+    assert first.seeds == [1, 2]
+    assert first.turned > first.pictures / 2
+    assert len(others) == CLASSES - 1
+    assert all(other.picture is None and other.subject_size > 0 for other in others)
+
+
+def test_a_release_that_was_trained_again_has_no_finding() -> None:
+    result = compare(trained_again(), Marked(planted=False))
+    assert result.abstained is None
+    assert result.findings == []
+    assert len(result.results) == CLASSES
+
+
+def test_equal_weights_are_not_searched() -> None:
+    result = compare(Marked(), Marked())
+    assert "same weights" in result.abstained
+    assert result.findings == []
+
+
+def test_the_gate_abstains_with_a_note_if_there_are_too_few_probes() -> None:
+    result = compare(Marked(), Marked(planted=False), count=5)
+    (finding,) = result.findings
+    assert finding.severity == "note"
+    assert finding.reason.startswith("triggers were not searched: the plan has 5 readable probes of")
+    assert explain_abstention([0] * 20) is not None
+    assert explain_abstention([0, 1, 2] * 3) is None
+
+
+class Detached(Marked):
+    """Fails if a gradient is asked for."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.requires_grad:
+            raise RuntimeError("no gradients here")
+        return super().forward(x)
+
+
+def test_the_gate_abstains_with_the_reason_if_the_network_fails() -> None:
+    result = compare(Detached(), Marked(planted=False))
+    assert result.abstained.startswith("the search failed")
+    assert "no gradients here" in result.findings[0].reason
+
+
+def test_a_gate_that_is_off_searches_nothing() -> None:
+    result = compare(Marked(), Marked(planted=False), GATE.model_copy(update={"severity": "off"}))
+    assert replace(result) == TriggerComparison(abstained="the gate is off")
