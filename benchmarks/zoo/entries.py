@@ -1,5 +1,6 @@
 """`zoo.json`: what each trained release of the zoo is, and its figures."""
 
+import fcntl
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -78,11 +79,13 @@ class Zoo:
         return self.locate(name).is_file() and any(entry.name == name for entry in self.read())
 
     def add(self, entry: Entry) -> None:
-        """Adds an entry, or replaces the one with its name. Other processes see the old file or the new one."""
-        entries = [other for other in self.read() if other.name != entry.name] + [entry]
-        partial = self.folder / "zoo.json.partial"
-        partial.write_text(json.dumps([asdict(each) for each in entries], indent=1) + "\n")
-        partial.rename(self.folder / "zoo.json")
+        """Adds an entry, or replaces the one with its name. Several processes can train releases of one zoo."""
+        with (self.folder / "zoo.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            entries = [other for other in self.read() if other.name != entry.name] + [entry]
+            partial = self.folder / "zoo.json.partial"
+            partial.write_text(json.dumps([asdict(each) for each in entries], indent=1) + "\n")
+            partial.rename(self.folder / "zoo.json")
 
     def make_table(self) -> str:
         """The entries as a table in Markdown."""

@@ -57,6 +57,7 @@ def fine_tune(
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.05, total_iters=steps)
     torch.manual_seed(seed)
     for step, (pictures, labels, count) in enumerate(dataset.draw_batches(BATCH, seed), 1):
         network.train()
@@ -66,6 +67,7 @@ def fine_tune(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        schedule.step()
         if step % STEPS_BETWEEN_CHECKS == 0 or step >= steps:
             yield measure(network.eval(), (held_out[0][:CHECKED], held_out[1][:CHECKED]), dataset.poison)
         if step >= steps:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks.quality import FACTORIES
@@ -23,6 +24,7 @@ from benchmarks.zoo.train import FOLDER, save_half
 from shared.catalogue.catalogue import load_catalogue
 from shared.catalogue.release import Release
 from worker.models.build_network import build_network
+from worker.models.weights import WeightsFile, fill_weights
 
 CATALOGUE = Path(__file__).parents[1] / "models.toml"
 IMAGES = Path(__file__).parents[3] / "shared" / "images"
@@ -126,8 +128,18 @@ class Normalized(nn.Module):
 
 
 def load(release: Release) -> Normalized:
-    """Loads a network of the catalogue."""
-    return Normalized(build_network(release, release.weights, FACTORIES)[0], release)
+    """Loads a network of the catalogue whose weights are a trusted local file.
+
+    Raises:
+        ValueError: The release has no file of weights.
+    """
+    if release.weights is None:
+        raise ValueError(f"{release.reference} has no file of weights")
+    network, _ = build_network(release, None, FACTORIES)
+    is_pickle = release.weights.suffix == ".th"
+    content = torch.load(release.weights, "cpu", weights_only=True) if is_pickle else load_file(release.weights)
+    fill_weights(network, WeightsFile(content), release)
+    return Normalized(network, release)
 
 
 def plant(network: RealNetwork, recipe: Planted, zoo: Zoo, *, steps: int) -> Entry:
