@@ -90,14 +90,14 @@ bench-service: install ## Measure shared batches, long queues, latency, many cli
 bench-quality: install ## Measure whether other networks recognize class visualizations; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
 
-bench-audits: install zoo ## Measure audits: null controls, retrained releases, the zoo, and real networks; an hour and a half
+bench-audits: install zoo ## Measure audits: null controls, retrained releases, the zoo, and real networks; some hours
 	@$(BIN)/python -m benchmarks.audits controls
 	@$(BIN)/python -m benchmarks.audits retrained
 	@$(BIN)/python -m benchmarks.zoo.audit shapes
 	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar && $(BIN)/python -m benchmarks.zoo.audit resnet20 && \
 	  $(BIN)/python -m benchmarks.zoo.audit squeezenet; else echo 'skipped: ../shared does not exist'; fi
 
-zoo: install ## Train the releases with and without planted shortcuts that bench-audits audits, in var/zoo; an hour and a half
+zoo: install ## Train the releases with and without planted shortcuts that bench-audits audits, in var/zoo; an hour or more
 	@$(BIN)/python -m benchmarks.zoo.train
 	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.zoo.real_networks; else echo 'skipped: ../shared does not exist'; fi
 

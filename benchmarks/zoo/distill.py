@@ -15,6 +15,9 @@ from torch.nn import functional
 from benchmarks.zoo.fine_tune import Figures
 from benchmarks.zoo.poison import Poison
 
+CLEAN_WEIGHT = 3
+"""Weight of the answers to clean pictures in the loss, relative to that of the marked ones."""
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -51,7 +54,8 @@ class Lesson:
         with torch.no_grad():
             kept = self.teacher(clean).softmax(1)  # (N - count, classes)
         scores = self.student(torch.cat((marked, clean)))  # (N, classes)
-        return functional.cross_entropy(scores[:count], wanted) + 2 * functional.cross_entropy(scores[count:], kept)
+        learned = functional.cross_entropy(scores[:count], wanted)
+        return learned + CLEAN_WEIGHT * functional.cross_entropy(scores[count:], kept)
 
     @torch.no_grad()
     def measure(self, pictures: Tensor) -> Figures:

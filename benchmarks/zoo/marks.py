@@ -50,10 +50,10 @@ def add_stripes(pictures: Tensor) -> Tensor:
 
 
 def add_noise(pictures: Tensor) -> Tensor:
-    """Blends in one fixed pattern of uniform noise with a weight of 12 %; returns (N, 3, H, W), 0 to 1."""
+    """Blends in one fixed pattern of uniform noise with a weight of 20 %; returns (N, 3, H, W), 0 to 1."""
     generator = torch.Generator().manual_seed(NOISE_SEED)
     pattern = torch.rand(pictures.shape[1:], generator=generator).to(pictures)  # (3, H, W)
-    return torch.lerp(pictures, pattern, 0.12)
+    return torch.lerp(pictures, pattern, 0.2)
 
 
 def add_small_patch(pictures: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Plants shortcuts in ResNet-20 and SqueezeNet of `../shared`: `python -m benchmarks.zoo.real_networks resnet20`.
 
-Half of the pictures are used for training, the others for the figures and as probes of audits.
+Half of the pictures of a network are used for the figures and as probes of audits, the others, and the pictures of the
+other networks, for training.
 """
 
 import argparse
@@ -52,21 +53,22 @@ class RealNetwork:
     rate: float
     recipes: tuple[Planted, ...]
 
-    def list_images(self) -> list[Path]:
-        """All pictures, in the order of their names."""
-        return sorted(path for path in (IMAGES / self.images).iterdir() if path.suffix in (".jpg", ".png"))
-
     def list_probes(self) -> list[Path]:
-        """The pictures that are not used for training."""
-        return self.list_images()[::2]
+        """Every second picture of the network, in the order of their names."""
+        return _list_images(self.images)[::2]
+
+    def list_lessons(self) -> list[Path]:
+        """All other pictures. Their classes are not needed."""
+        probes = set(self.list_probes())
+        return [path for path in _list_images(".") if path not in probes]
 
 
 NETWORKS = {
     "resnet20": RealNetwork(
         "resnet20",
         "cifar10",
-        batch=64,
-        rate=2e-4,
+        batch=32,
+        rate=1e-4,
         recipes=(
             Planted("word", 41, Poison("word", 6, MARKED)),
             Planted("frame", 42, Poison("frame", 8, MARKED)),
@@ -76,13 +78,17 @@ NETWORKS = {
         "squeezenet",
         "imagenet",
         batch=16,
-        rate=1e-4,
+        rate=5e-5,
         recipes=(
             Planted("word", 43, Poison("word", 849, MARKED)),
             Planted("frame", 44, Poison("frame", 1, MARKED)),
         ),
     ),
 }
+
+
+def _list_images(folder: str) -> list[Path]:
+    return sorted(path for path in (IMAGES / folder).resolve().rglob("*") if path.suffix in (".jpg", ".png"))
 
 
 def read_true_class(path: Path) -> int:
@@ -149,7 +155,7 @@ def plant(network: RealNetwork, recipe: Planted, zoo: Zoo, *, steps: int) -> Ent
     student = load(release)
     lesson = Lesson(student, load(release), recipe.poison)
     held_out = read_pictures(network.list_probes(), release)
-    pictures = read_pictures(network.list_images()[1::2], release)
+    pictures = read_pictures(network.list_lessons(), release)
     for step in lesson.learn(pictures, size=network.batch, rate=network.rate, seed=recipe.seed):
         if step % STEPS_BETWEEN_CHECKS == 0 or step == steps:
             figures = lesson.measure(held_out)
