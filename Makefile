@@ -101,11 +101,17 @@ scale: install ## Simulate 10, 100 and 1,000 workers with a real Redis, half an 
 bench-quality: install ## Measure whether other networks recognize class visualizations; QUALITY='squeezenet mobilenetv2 --classes 100'
 	@$(BIN)/python -m benchmarks.quality $(QUALITY)
 
-bench-audits: install ## Measure audits: null controls, retrained releases, and real networks; half an hour
+bench-audits: install zoo ## Measure audits: null controls, retrained releases, the zoo, and real networks; some hours
 	@$(BIN)/python -m benchmarks.audits controls
 	@$(BIN)/python -m benchmarks.audits retrained
 	@$(BIN)/python -m benchmarks.audits speed
-	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar; else echo 'skipped: ../shared does not exist'; fi
+	@$(BIN)/python -m benchmarks.zoo.audit shapes
+	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.audits cifar && $(BIN)/python -m benchmarks.zoo.audit resnet20 && \
+	  $(BIN)/python -m benchmarks.zoo.audit squeezenet; else echo 'skipped: ../shared does not exist'; fi
+
+zoo: install ## Train the releases with and without planted shortcuts that bench-audits audits, in var/zoo; an hour or more
+	@$(BIN)/python -m benchmarks.zoo.train
+	@if [ -d ../shared ]; then $(BIN)/python -m benchmarks.zoo.real_networks; else echo 'skipped: ../shared does not exist'; fi
 
 bench-localization: install ## Measure the localization accuracy of saliency kinds; FOLDER='../shared/images/wallaby'
 	@$(BIN)/python -m benchmarks.localization shapes
@@ -156,4 +162,4 @@ lock: ## Write the lock files with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean
+.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean
