@@ -185,6 +185,10 @@ class Client(MethodCalls):
         """Return the bytes of an artifact."""
         return self._transport.request("GET", artifact.href).content
 
+    def archive(self, job: Job) -> bytes:
+        """Return all artifacts of a job as a ZIP archive; `save` needs less memory."""
+        return self._transport.request("GET", f"/v1/jobs/{job.id}/archive").content
+
     def location(self, artifact: Artifact) -> str:
         """Return a URL of the object store from which anyone can download the artifact for five minutes."""
         return str(self._transport.request("GET", artifact.href, params={"redirect": 1}).headers["Location"])
@@ -306,6 +310,10 @@ class Client(MethodCalls):
     def model(self, name: str) -> dict[str, Any]:
         """Return a model with its releases, class names and layers."""
         return self._transport.read_fields("GET", f"/v1/models/{name}")
+
+    def atlas(self, name: str) -> dict[str, Any]:
+        """Return the newest image of every class of a model that your jobs have drawn."""
+        return self._transport.read_fields("GET", f"/v1/models/{name}/atlas")
 
     def upload_weights(self, path: Path) -> str:
         """Upload weights (operators). The id that is returned can be used in `register`.

@@ -22,6 +22,7 @@ COMMANDS = list(
     )
 )
 UNAVAILABLE = ("squeezenet", "pictures.zip", "fruit", "resnet50", "01k9v0", "01234", "follow", "\\", "--failed")
+UNAVAILABLE += ("audit decide", "audit-ID")
 """Commands that need files or networks that are not in the repository, do not end, or continue on the next line."""
 
 SLOW = ("smoothgrad", "deep-dream", "feature-inversion", "fool", "trigger", "lucid", "metrics", "-p 'seeds")

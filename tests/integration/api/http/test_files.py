@@ -147,7 +147,7 @@ def test_the_object_store_sends_a_file_with_its_media_type_and_saves_what_could_
     assert response.headers["Content-Type"] == FILES[name]
     disposition = response.headers["Content-Disposition"]
     assert disposition.endswith(f"filename={name}")
-    if name.endswith((".html", ".svg", ".xml", ".npz", ".npy")):
+    if name.endswith((".html", ".svg", ".xml", ".npz", ".npy", ".pdf")):
         assert disposition.startswith("attachment")
     else:
         assert disposition.startswith("inline")

@@ -61,7 +61,7 @@ def test_an_image_is_stored_under_its_digest_and_returned_unchanged(http: httpx2
     stored = send(http, data)
     assert stored.status_code == 201
     digest = hashlib.sha256(data).hexdigest()
-    facts = {"format": "JPEG", "width": 60, "height": 40, "channels": 3, "bytes": len(data)}
+    facts = {"format": "JPEG", "width": 60, "height": 40, "channels": 3, "bytes": len(data), "name": "image.jpg"}
     assert stored.json() == {"id": digest, **facts}
     fetched = http.get(stored.headers["Location"])
     assert (fetched.content, fetched.headers["Content-Type"]) == (data, "image/jpeg")
