@@ -50,4 +50,4 @@ def test_a_condition_names_a_choice_of_the_form(method: str) -> None:
 
 
 def test_only_methods_that_accept_all_classes_offer_them() -> None:
-    assert {method for method in METHODS if make_form(method).takes_all} == {"class_model", "saliency"}
+    assert {method for method in METHODS if make_form(method).takes_all} == {"class_model", "saliency", "trigger"}

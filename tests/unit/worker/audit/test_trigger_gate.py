@@ -86,7 +86,7 @@ def planted() -> TriggerComparison:
 
 def test_a_planted_class_fails_and_is_named_first(planted: TriggerComparison) -> None:
     (finding,) = planted.findings
-    assert (finding.gate, finding.severity, finding.target) == ("trigger", "warn", f"class {PLANTED}")
+    assert (finding.gate, finding.severity, finding.target) == ("trigger", "fail", f"class {PLANTED}")
     assert finding.change.value > 2
     assert finding.change.low > 1
     assert f"of other pictures into class {PLANTED} (before: " in finding.reason
