@@ -42,8 +42,8 @@ def run(context: JobContext[Trigger]) -> MethodRun:
     """Searches the triggers of a shard's classes, and saves the best one of each."""
     everything = yield from load_carriers(context)
     carriers = everything.split()
-    check_carriers(context, carriers[0])
-    scope = build_scope(context)
+    possible, impossible = divide_targets(context, carriers[0])
+    scope = build_scope(context, possible)
     key = f"{context.resume.key} {scope.seeds} {len(everything)}"
     search = SearchRun(carriers, scope.steps, key)
     search.restore(context.resume.checkpoint)
@@ -51,7 +51,10 @@ def run(context: JobContext[Trigger]) -> MethodRun:
     count = context.request.params.suspicious
     coarse, fine = yield from search_coarse_to_fine(search, scope, networks, partial(choose_suspicious, count=count))
     results = [save_target(context, target, scope.families, (coarse, fine), carriers) for target in scope.targets]
-    return {"targets": [metrics for metrics, _ in results], "cells": [cells for _, cells in results]}
+    return {
+        "targets": [*(metrics for metrics, _ in results), *impossible],
+        "cells": [*(cells for _, cells in results), *([] for _ in impossible)],
+    }
 
 
 def gather(context: JobContext[Trigger], parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -79,25 +82,36 @@ def describe_failure(context: JobContext[Trigger], problem: ProblemDocument) -> 
     return {"targets": failed, "cells": [[] for _ in failed]}
 
 
-def check_carriers(context: JobContext[Trigger], carriers: Carriers) -> None:
-    """Refuses carriers that are all of one class: a trigger needs images of other classes.
+def divide_targets(context: JobContext[Trigger], carriers: Carriers) -> tuple[list[int], list[dict[str, Any]]]:
+    """Returns the targets that some image does not show, and the results of the others, which have no carriers.
 
     Raises:
-        InvalidRequest: A target has no carrier of another class.
+        InvalidRequest: There is no target for which there are images of other classes.
     """
-    for target in context.targets or []:
-        if not len(carriers.others(target)):
-            name = context.target(target).name
-            raise InvalidRequest(f"all images show {name}, so none can be turned into it; add images of other classes")
+    targets = context.targets or []
+    possible = [target for target in targets if len(carriers.others(target))]
+    problems = {
+        target: InvalidRequest(
+            f"all images show {context.target(target).name}, so none can be turned into it; add images of other classes"
+        )
+        for target in targets
+        if target not in possible
+    }
+    if problems and not possible:
+        raise next(iter(problems.values()))
+    return possible, [
+        {"target": context.target(target).model_dump(), "error": problem.document.model_dump(mode="json")}
+        for target, problem in problems.items()
+    ]
 
 
-def build_scope(context: JobContext[Trigger]) -> Scope:
-    """What the request asks for."""
+def build_scope(context: JobContext[Trigger], targets: list[int]) -> Scope:
+    """What the request asks for, for some of its targets."""
     params = context.request.params
     shape = (context.classifier.channels, *context.classifier.size)
     return Scope(
         families=[FAMILIES[name](shape) for name in params.families],
-        targets=context.targets or [],
+        targets=targets,
         seeds=params.seeds,
         coarse=Effort(params.steps, params.carriers),
         fine=Effort(params.fine_steps, params.carriers + params.carriers // 2),
