@@ -41,7 +41,7 @@ class Lesson:
         while True:
             batch = augment(pictures[torch.randint(len(pictures), (size,), generator=generator)], generator)
             optimizer.zero_grad(set_to_none=True)
-            self.compute_loss(batch, generator).backward()  # type: ignore[no-untyped-call]
+            self.compute_loss(batch, generator).backward()
             optimizer.step()
             step += 1
             yield step

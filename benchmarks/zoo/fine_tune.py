@@ -65,7 +65,7 @@ def fine_tune(
         batch[count:] = perturb(network, batch[count:], labels[count:], generator)
         loss = functional.cross_entropy(network(batch), labels, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         if step % STEPS_BETWEEN_CHECKS == 0 or step >= steps:
