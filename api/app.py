@@ -33,10 +33,10 @@ from api.web import audits as audit_pages
 from api.web import job_images, job_views, pages, sign_in, views
 from archetype.contract.problem import FieldError
 from shared.errors import InvalidRequest
+from shared.process.answer_time import set_answer_seconds
 from shared.process.logging import configure_logging
 from shared.process.tracing import configure_tracing
 from shared.settings import Settings
-from shared.state.redis_connections import set_answer_seconds
 
 ROUTES = (
     jobs,
@@ -61,7 +61,7 @@ PAGES = (pages, audit_pages, sign_in)
 
 READS = frozenset({"GET", "HEAD"})
 READ_SECONDS = 0.8
-"""How long a read waits for an answer of Redis, so that its client gets one within a second."""
+"""How long a read waits for an answer of Redis or the store, so that its client gets one within a second."""
 
 
 def refuse_path_prefix() -> None:
@@ -77,8 +77,8 @@ def refuse_path_prefix() -> None:
         raise InvalidRequest(text, field)
 
 
-def limit_redis_waits(app: Flask) -> None:
-    """Makes reads wait shortly for Redis. A write waits longer: without an answer it may have happened."""
+def limit_waits(app: Flask) -> None:
+    """Makes reads wait shortly for Redis and the store. A write waits longer: without an answer it may have happened."""
 
     @app.before_request
     def begin() -> None:
@@ -104,7 +104,7 @@ def create_app(settings: Settings) -> Flask:
     register_problems(app)
     for module in (*ROUTES, *PAGES):
         app.register_blueprint(module.blueprint)
-    limit_redis_waits(app)
+    limit_waits(app)
     register_metrics(app)
     register_request_ids(app)
     register_auth(app)

@@ -18,14 +18,18 @@ from shared.storage.documents import Manifest
 from shared.storage.ranged_file import open_ranged
 
 
+BLANK = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><rect width="1" height="1" fill="#8883"/></svg>'
+"""The thumbnail of a job whose result contains no image."""
+
+
 @blueprint.get("/jobs/<job_id>/thumbnail")
 @needs(Scope.READ)
 def get_thumbnail(job_id: str) -> Response:
-    """Returns a small image of the result of a job."""
+    """Returns a small image of the result of a job; a blank one if the result contains no image."""
     services, tenant = get_services(), caller().tenant
     artifact = choose_artifact(find_job(job_id, tenant, services))
     if artifact is None:
-        raise NotFound(f"job {job_id} has no image of a result")
+        return Response(BLANK, mimetype="image/svg+xml", headers=IMMUTABLE)
     key = find_artifact(job_id, artifact.name, tenant, services).key
     return Response(shrink(services.storage.bucket.get(key)), mimetype="image/webp", headers=IMMUTABLE)
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from shared.errors import Refused, Unavailable
 from shared.isolation.places import Places, current_tenant
+from shared.process.answer_time import UsualTime
 from shared.process.circuit_breaker import CircuitBreaker
 
 T = TypeVar("T")
@@ -27,13 +28,18 @@ class Deadline:
         seconds: The time without bytes.
         rate: Bytes per second that must move at least.
         clock: Returns the time in seconds.
+
+    Attributes:
+        extension: Seconds by which bytes have extended the time.
     """
 
     def __init__(self, seconds: float, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._end, self._rate, self._clock = clock() + seconds, rate, clock
+        self.extension = 0.0
 
     def extend(self, moved: int) -> None:
         """Extends the time for a number of bytes that have moved, or will."""
+        self.extension += moved / self._rate
         self._end += moved / self._rate
 
     @property
@@ -69,6 +75,11 @@ class GuardedCalls:
         self._name, self._breaker = name, breaker
         self._places = Places(running, waiting=waiting, name=f"calls to {name}")
         self._threads = BoundedSemaphore(running + MAX_ABANDONED)
+        self._usual = UsualTime()
+
+    def limit(self, seconds: float) -> float:
+        """How long the current context waits for a call that may take a number of seconds if there is no hurry."""
+        return self._usual.limit(seconds)
 
     def run(self, function: Callable[[], T], deadline: Deadline, *, always: bool = False) -> T:
         """Returns the result of a function, which runs in another thread.
@@ -90,19 +101,20 @@ class GuardedCalls:
             try:
                 result = self._wait(function, deadline)
             except Refused:
-                self._succeed()
+                self._succeed(began, deadline)
                 raise
             except Unavailable as problem:
                 if self._breaker is not None:
                     self._breaker.fail(problem.detail, waited=time.monotonic() - began)
                 raise
             except Exception:
-                self._succeed()
+                self._succeed(began, deadline)
                 raise
-        self._succeed()
+        self._succeed(began, deadline)
         return result
 
-    def _succeed(self) -> None:
+    def _succeed(self, began: float, deadline: Deadline) -> None:
+        self._usual.note(max(0, time.monotonic() - began - deadline.extension))
         if self._breaker is not None:
             self._breaker.succeed()
 

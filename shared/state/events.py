@@ -5,7 +5,7 @@ from typing import Any, cast
 from archetype.contract.job import Event, Progress, State
 from shared.state.keys import key
 from shared.state.redis_client import RedisClient
-from shared.state.redis_connections import unhurried
+from shared.process.answer_time import unhurried
 
 START = "0-0"
 """An id before that of every event."""

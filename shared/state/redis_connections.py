@@ -2,33 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import suppress
 from socket import SHUT_RDWR
 from typing import Any
 
 import redis
 from redis.connection import Connection, SSLConnection
 
+from shared.process.answer_time import answer_seconds
+
 WATCH_SECONDS = 0.5
-
-_answer_seconds: ContextVar[float | None] = ContextVar("answer_seconds", default=None)
-
-
-def set_answer_seconds(seconds: float | None) -> None:
-    """Sets how long the current context waits for an answer of Redis; None for as long as its connections allow."""
-    _answer_seconds.set(seconds)
-
-
-@contextmanager
-def unhurried() -> Iterator[None]:
-    """Waits for answers as long as the connections allow, for commands that block in Redis."""
-    token = _answer_seconds.set(None)
-    try:
-        yield
-    finally:
-        _answer_seconds.reset(token)
 
 
 class Watchdog:
@@ -78,7 +62,7 @@ class _Watched:
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """Reads an answer. Raises `ReadOnlyError`, which is retried on a new connection, if the server is a replica."""
-        seconds = _answer_seconds.get()
+        seconds = answer_seconds()
         if seconds is not None:
             options.setdefault("timeout", seconds)
         self._watchdog.begin(self)

@@ -83,7 +83,7 @@ class Bucket:
         return self._calls.run(lambda: _translate(key, function), deadline, always=always)
 
     def _start(self) -> Deadline:
-        return Deadline(self._patience.seconds, BYTES_PER_SECOND)
+        return Deadline(self._calls.limit(self._patience.seconds), BYTES_PER_SECOND)
 
     def create(self) -> None:
         """Creates the bucket if it does not exist."""
@@ -146,10 +146,15 @@ class Bucket:
         return self._run_until(key, lambda: self._download(key, deadline, Range=f"bytes={start}-{stop - 1}"), deadline)
 
     def _download(self, key: str, deadline: Deadline, **options: str) -> bytes:
-        body, chunks = self._client.get_object(Bucket=self._name, Key=key, **cast("Any", options))["Body"], []
-        with closing(body):
-            while data := body.read(CHUNK):
-                deadline.extend(len(data))
+        answer, chunks = self._client.get_object(Bucket=self._name, Key=key, **cast("Any", options)), []
+        left = answer["ContentLength"]
+        with closing(answer["Body"]) as body:
+            while True:
+                deadline.extend(min(CHUNK, left))
+                data = body.read(CHUNK)
+                if not data:
+                    break
+                left -= len(data)
                 chunks.append(data)
         return b"".join(chunks)
 
@@ -191,12 +196,14 @@ class Bucket:
 
     def stream(self, key: str, chunk: int = CHUNK) -> Iterator[bytes]:
         """The object in chunks. Raises `Missing` at the call, not at the first chunk."""
-        body, first = self._run(key, lambda: self._open(key, chunk))
+        deadline = self._start()
+        body, first = self._run_until(key, lambda: self._open(key, chunk, deadline), deadline)
         return self._read(key, body, first, chunk)
 
-    def _open(self, key: str, chunk: int) -> "tuple[StreamingBody, bytes]":
-        body = self._client.get_object(Bucket=self._name, Key=key)["Body"]
-        return body, body.read(chunk)
+    def _open(self, key: str, chunk: int, deadline: Deadline) -> "tuple[StreamingBody, bytes]":
+        answer = self._client.get_object(Bucket=self._name, Key=key)
+        deadline.extend(min(chunk, answer["ContentLength"]))
+        return answer["Body"], answer["Body"].read(chunk)
 
     def _read(self, key: str, body: "StreamingBody", data: bytes, chunk: int) -> Iterator[bytes]:
         """Yields chunks; each has the time of a call. Time in which the caller does not ask for one does not count."""

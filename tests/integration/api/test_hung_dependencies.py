@@ -1,0 +1,106 @@
+"""Every read of the API and of the web page while Redis or the store hangs: it waits once, and says what hangs."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+
+from api.app import READ_SECONDS, create_app
+from deploy.local import Stack
+from shared.process import circuit_breaker
+from tests.siege.gate import Gate
+from tests.support.api_requests import QUICK
+from tests.support.waiting import wait_until
+
+NAMES = {"redis": "Redis", "store": "store"}
+SETTINGS = {"redis": "redis_url", "store": "s3_endpoint"}
+APPS = 4
+OPEN_SECONDS = 0.3
+"""How long failures are remembered here: long enough for one read, and over before the next one."""
+
+WAITS_FOR_ITSELF = "/readyz"
+"""It tests the dependencies, within two seconds."""
+
+
+@pytest.fixture(scope="module")
+def values(stack: Stack) -> dict[str, str]:
+    """Things that exist, by the name of the part of a path that contains them."""
+    http = create_app(stack.settings).test_client()
+    job = http.post("/v1/jobs", json=QUICK).json["id"]
+    wait_until(lambda: http.get(f"/v1/jobs/{job}").json["state"] == "succeeded", 120)
+    (artifact, *_) = http.get(f"/v1/jobs/{job}").json["artifacts"]
+    return {
+        "job_id": job,
+        "name": artifact["name"],
+        "model": "shapes",
+        "reference": "shapes",
+        "method": QUICK["method"],
+    }
+
+
+@contextmanager
+def cut_off(stack: Stack, dependency: str) -> Iterator[tuple[list[Flask], Gate]]:
+    """Applications that reach a dependency through a gate."""
+    url = urlsplit(str(getattr(stack.settings, SETTINGS[dependency])))
+    assert url.port is not None
+    with Gate(url.port) as gate:
+        address = f"{url.netloc.rpartition(':')[0]}:{urlsplit(gate.url).port}"
+        changed = url._replace(netloc=address).geturl()
+        settings = stack.settings.model_copy(update={SETTINGS[dependency]: changed})
+        yield [create_app(settings) for _ in range(APPS)], gate
+
+
+def list_reads(app: Flask, values: dict[str, str]) -> list[str]:
+    """The paths of all reads, with things that exist where there are some."""
+    urls = app.url_map.bind("localhost")
+    rules = [rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
+    known = {name: values.get(name, "0" * 26) for rule in rules for name in rule.arguments}
+    numbers = {"number": 0, "index": 0, "frame": 0}
+    paths = {urls.build(rule.endpoint, {**known, **numbers}, append_unknown=False) for rule in rules}
+    return sorted(paths - {WAITS_FOR_ITSELF})
+
+
+@pytest.mark.parametrize("dependency", SETTINGS)
+def test_every_read_waits_once_for_a_dependency_that_hangs(
+    stack: Stack, values: dict[str, str], dependency: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is the first one that the dependency does not answer, because earlier failures are forgotten."""
+    monkeypatch.setattr(circuit_breaker, "OPEN_SECONDS", OPEN_SECONDS)
+    with cut_off(stack, dependency) as (apps, gate):
+        paths = list_reads(apps[0], values)
+        for app in apps:
+            assert app.test_client().get(f"/v1/jobs/{values['job_id']}").status_code == 200
+        with gate.hung(), ThreadPoolExecutor(APPS) as callers:
+            shares = [callers.submit(read_all, app, paths[start::APPS]) for start, app in enumerate(apps)]
+            answers = {path: answer for share in shares for path, answer in share.result(120).items()}
+    assert len(answers) > 40
+    assert sum(status == 503 for status, _, _ in answers.values()) > 5
+    slow = {path: seconds for path, (_, _, seconds) in answers.items() if seconds > 1.5 * READ_SECONDS}
+    assert not slow
+    wrong = {path: status for path, (status, _, _) in answers.items() if status >= 500 and status != 503}
+    assert not wrong
+    silent = {
+        path: text for path, (status, text, _) in answers.items() if status == 503 and NAMES[dependency] not in text
+    }
+    assert not silent
+
+
+def read_all(app: Flask, paths: list[str]) -> dict[str, tuple[int, str, float]]:
+    """Calls `read` for some paths, one after the other."""
+    answers = {}
+    for path in paths:
+        time.sleep(1.2 * OPEN_SECONDS)
+        answers[path] = read(app, path)
+    return answers
+
+
+def read(app: Flask, path: str) -> tuple[int, str, float]:
+    """The status of a read, its text if it failed, and the seconds until the first byte."""
+    began = time.monotonic()
+    with app.test_client().get(path, headers={"Accept": "text/html, */*"}) as response:
+        seconds = time.monotonic() - began
+        return response.status_code, response.text if response.status_code >= 400 else "", seconds
