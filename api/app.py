@@ -78,7 +78,7 @@ def refuse_path_prefix() -> None:
 
 
 def limit_waits(app: Flask) -> None:
-    """Makes reads wait shortly for Redis and the store. A write waits longer: without an answer it may have happened."""
+    """Makes reads wait shortly for Redis and the store. Writes wait longer: they may happen without an answer."""
 
     @app.before_request
     def begin() -> None:

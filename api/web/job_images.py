@@ -17,7 +17,6 @@ from shared.errors import NotFound
 from shared.storage.documents import Manifest
 from shared.storage.ranged_file import open_ranged
 
-
 BLANK = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><rect width="1" height="1" fill="#8883"/></svg>'
 """The thumbnail of a job whose result contains no image."""
 
@@ -29,7 +28,7 @@ def get_thumbnail(job_id: str) -> Response:
     services, tenant = get_services(), caller().tenant
     artifact = choose_artifact(find_job(job_id, tenant, services))
     if artifact is None:
-        return Response(BLANK, mimetype="image/svg+xml", headers=IMMUTABLE)
+        return Response(BLANK, mimetype="image/svg+xml")
     key = find_artifact(job_id, artifact.name, tenant, services).key
     return Response(shrink(services.storage.bucket.get(key)), mimetype="image/webp", headers=IMMUTABLE)
 

@@ -3,9 +3,9 @@
 from typing import Any, cast
 
 from archetype.contract.job import Event, Progress, State
+from shared.process.answer_time import unhurried
 from shared.state.keys import key
 from shared.state.redis_client import RedisClient
-from shared.process.answer_time import unhurried
 
 START = "0-0"
 """An id before that of every event."""

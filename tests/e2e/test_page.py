@@ -15,7 +15,7 @@ from archetype.contract.job import Job, State
 from archetype.contract.request import REQUEST
 from deploy.local import Stack
 from tests.support.audit_plans import write_plan
-from tests.support.finished_jobs import make_class_model, make_feature_inversion, make_saliency
+from tests.support.finished_jobs import make_class_model, make_feature_inversion, make_saliency, save_finished
 from tests.support.paths import PICTURES
 
 if TYPE_CHECKING:
@@ -316,6 +316,13 @@ def test_jobs_are_found_by_id_and_deleted(page: "Page", stack: Stack) -> None:
     page.get_by_role("button", name="Delete this job").click()
     page.wait_for_url("**/jobs")
     assert page.locator("tr", has_text=job.id[-8:]).count() == 0
+
+
+def test_a_job_whose_result_contains_no_image_has_a_blank_thumbnail(page: "Page", stack: Stack) -> None:
+    job = save_finished(stack.settings, SHORT)
+    page.goto("/jobs")
+    thumbnail = page.locator("tr", has_text=job.id[-8:]).locator("img")
+    assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
 def test_all_pages_work_without_scripts(browser: "Browser", stack: Stack, client: Client) -> None:

@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from shared.errors import Refused, Unavailable
+from shared.process.answer_time import set_answer_seconds
 from shared.process.circuit_breaker import FAILURES
 from shared.settings import Settings
 from shared.state.events import START, Events
 from shared.state.redis_client import PROBE, QUICK, RedisClient, RedisPatience, exit_if_cluster
-from shared.process.answer_time import set_answer_seconds
 from tests.support.redis_servers import run_redis
 from tests.support.waiting import wait_until
 
