@@ -118,15 +118,20 @@ class Preparation:
     loaded: dict[str, set[str]]
     read_releases: dict[str, Callable[[], object]]
 
-    def __call__(self, worker_context: WorkerContext, attempt: Attempt, _lane: Lane) -> None:
-        """Sets the run of an attempt."""
-        claim, storage, owner = attempt.claim, worker_context.storage, worker_context.owner
+    def read_order(self, worker_context: WorkerContext, attempt: Attempt) -> JobSpec:
+        """Reads what an attempt needs from the store."""
+        claim, storage = attempt.claim, worker_context.storage
         spec = find_spec(storage, claim.job_id)
-        self.read_releases[owner]()
-        self._load(owner, spec.request["model"])
-        attempt.output.provenance = {"plan": {"batch": BATCH}, "device": "simulated"}
+        self.read_releases[worker_context.owner]()
         if claim.resumes:
             storage.load_checkpoint(claim.job_id, claim.shard)
+        return spec
+
+    def prepare(self, worker_context: WorkerContext, attempt: Attempt, spec: JobSpec, _lane: Lane) -> None:
+        """Sets the run of an attempt."""
+        claim, storage, owner = attempt.claim, worker_context.storage, worker_context.owner
+        self._load(owner, spec.request["model"])
+        attempt.output.provenance = {"plan": {"batch": BATCH}, "device": "simulated"}
         save = ArtifactWriter(storage, claim, attempt.output, worker_context.uploads)
         if claim.is_assembly:
             attempt.run = assemble(worker_context, spec, attempt, save)
@@ -184,7 +189,8 @@ def replaced_gpu(preparation: Preparation, clock: SimulatedClock) -> Iterator[No
     """Makes lanes run on simulated GPUs, with heartbeats on the simulated clock, for the length of a `with` block."""
     SimulatedHeartbeats.clock = clock
     with (
-        patch("worker.execution.lane_runner.prepare", preparation),
+        patch("worker.execution.running_attempts.read_order", preparation.read_order),
+        patch("worker.execution.lane_runner.prepare", preparation.prepare),
         patch("worker.execution.lane_runner.Lane", SimulatedLane),
         patch("worker.execution.running_attempts.HeartbeatThread", SimulatedHeartbeats),
     ):

@@ -16,7 +16,7 @@ from shared.catalogue.registered import RegisteredReleases
 from shared.state.worker_registry import WorkerRegistry
 from worker.execution.lane_runner import run_next_lane
 from worker.execution.recovery import MAX_SWEEPERS, MISSED_SWEEPS, LeaseMonitor, Recovery
-from worker.execution.worker_context import WorkerContext
+from worker.execution.worker_context import BACKGROUND, WorkerContext
 from worker.output.artifacts import UPLOADS
 
 START_SECONDS = 20.0
@@ -75,8 +75,9 @@ class Fleet:
             loaded: Releases that it has in memory.
         """
         name, gpu = f"worker-{uuid4().hex[:8]}", SimulatedGpu(self._clock, self._speed)
-        pool = SimulatedPool(self._clock, UPLOADS)
-        context = replace(self._context, owner=name, stopping=threading.Event(), uploads=pool)
+        uploads, background = (SimulatedPool(self._clock, size) for size in (UPLOADS, BACKGROUND))
+        stopping = threading.Event()
+        context = replace(self._context, owner=name, stopping=stopping, uploads=uploads, background=background)
         self._preparation.gpus[name], self._preparation.loaded[name] = gpu, set(loaded)
         self._preparation.read_releases[name] = RegisteredReleases(context.storage, self._clock.read)
         worker = SimulatedWorker(name, context, gpu)

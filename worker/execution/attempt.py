@@ -1,6 +1,7 @@
 """One attempt at a shard: its claim, its running method, and the resources that it holds."""
 
 import time
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,11 +23,15 @@ SAVE_POINT_SECONDS = 5.0
 class Attempt:
     """One attempt at a shard.
 
-    `prepare` sets `run` and `span`, and `CheckpointWriter` sets `has_checkpoint`; all other fields change only here.
+    Its request is read in another thread (`reading`); then the method runs; then the result is stored in another thread
+    (`storing`). `RunningAttempts` sets these two, `prepare` sets `run` and `span`, and `CheckpointWriter` sets
+    `has_checkpoint`; all other fields change only here.
 
     Attributes:
         output: Artifacts, provenance and warnings so far.
         resources: Open networks and files; closed when the attempt ends.
+        reading: Reads the request; None once it has been read.
+        storing: Stores the result; None before the method has returned.
         run: The running method; None before it is prepared.
         request: The batch request that the method waits for.
         saves_at: The last event of the method from which it can be saved; it can be saved until the next one.
@@ -41,6 +46,8 @@ class Attempt:
     heartbeat: Heartbeat
     output: AttemptOutput = field(default_factory=AttemptOutput)
     resources: ExitStack = field(default_factory=ExitStack)
+    reading: "Future[Any] | None" = None
+    storing: "Future[Claim | None] | None" = None
     run: MethodRun | None = None
     request: BatchRequest | None = None
     saves_at: BatchRequest | SavePoint | None = None
@@ -100,7 +107,10 @@ class Attempt:
         return None if checkpoint is None else checkpoint()
 
     def close(self) -> None:
-        """Closes the method, the resources and the span."""
+        """Closes the method, the resources and the span, when no other thread uses them any more."""
+        if self.reading is not None:
+            with suppress(Exception):
+                self.reading.result()
         self.request = self.saves_at = None
         if self.run is not None:
             with suppress(Exception):

@@ -25,23 +25,29 @@ class BatchStep:
         self._running = running
         self._counts = counts
 
-    def run(self) -> None:
-        """Advances every method to its next batch request, runs the batches, and sends the results back."""
-        for attempt in list(self._running.attempts):
+    def run(self) -> bool:
+        """Advances every method to its next batch request, runs the batches, and sends the results back.
+
+        Returns:
+            False if no method is prepared.
+        """
+        prepared = [attempt for attempt in self._running.attempts if attempt.reading is None]
+        for attempt in prepared:
             if attempt.request is None:
                 self._advance(attempt, None)
         waiting = [(attempt, attempt.request) for attempt in self._running.attempts if attempt.request is not None]
         executors = {id(request.executor): request.executor for _, request in waiting}
         for executor in executors.values():
             self._compute(executor, [pair for pair in waiting if pair[1].executor is executor])
+        return bool(prepared)
 
     def _advance(self, attempt: Attempt, result: object) -> None:
         """Sends a result to the method of an attempt, until it yields, returns or raises."""
         with self._running.working_on(attempt):
             metrics = attempt.advance(result)
             if metrics is not None:
-                self._running.succeed(attempt, metrics)
                 self._count_targets(attempt)
+                self._running.store(attempt, metrics)
 
     def _compute(self, executor: BatchExecutor, waiting: Waiting) -> None:
         """Computes all requests in one batch; if that fails, each alone, so that only the faulty job fails."""

@@ -1,6 +1,7 @@
 """Completes attempts: stores the result, the failure or the cancellation, and ends the shard or the job in Redis."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -72,20 +73,31 @@ def cancel(worker_context: WorkerContext, attempt: Attempt, reason: str) -> Clai
     return None
 
 
-def complete_again(worker_context: WorkerContext, attempt: Attempt) -> tuple[bool, Claim | None]:
+@dataclass(frozen=True)
+class Ended:
+    """A shard has ended in Redis.
+
+    Attributes:
+        assembly: The claim to assemble the job, if this was its last shard.
+    """
+
+    assembly: Claim | None = None
+
+
+def complete_again(worker_context: WorkerContext, attempt: Attempt) -> Ended | None:
     """Ends a shard whose earlier attempt stored the result, but died before it could end the shard in Redis.
 
     Returns:
-        Whether there was such a result, and the claim to assemble the job if this was its last shard.
+        None if there is no such result.
     """
     claim = attempt.claim
     earlier = worker_context.storage.load_manifest(claim.job_id)
     if earlier is not None:
         complete_job(worker_context, attempt, earlier.job)
-        return True, None
+        return Ended()
     if attempt.is_partial and worker_context.storage.load_shard_result(claim.job_id, claim.shard) is not None:
-        return True, worker_context.claims.finish_shard(claim, worker_context.owner)
-    return False, None
+        return Ended(worker_context.claims.finish_shard(claim, worker_context.owner))
+    return None
 
 
 def describe_times(attempt: Attempt, job: Job) -> dict[str, float]:

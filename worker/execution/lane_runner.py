@@ -13,12 +13,14 @@ from shared.queue.claims import TURN_SECONDS, Claim
 from shared.queue.sharding import UNLIMITED_ROOM
 from shared.state.metrics import MetricBuffer
 from worker.execution.batch_step import BatchStep
-from worker.execution.heartbeat import Cancelled
 from worker.execution.interruption import exit_if_broken
 from worker.execution.lane import Lane
 from worker.execution.prepare import prepare
 from worker.execution.running_attempts import RunningAttempts
 from worker.execution.worker_context import WorkerContext
+
+MAX_STORED = 64
+"""Results in memory that are not stored yet. With more, no shard is claimed until the store has caught up."""
 
 log = structlog.get_logger()
 
@@ -40,9 +42,11 @@ def run_next_lane(worker_context: WorkerContext, wake_others: Callable[[], None]
         runner = LaneRunner(worker_context, resources)
         resources.enter_context(runner.running.heartbeats.beating())
         runner.start(claim)
+        runner.prepare_read(wait=True)  # it opens the network, which decides how many shards there is room for
         runner.claim_more()
         if not runner.running.interrupted:
             wake_others()
+        runner.prepare_read(wait=True)
         runner.run()
     exit_if_broken(worker_context.device)
     return not runner.running.interrupted
@@ -82,21 +86,25 @@ class LaneRunner:
     def run(self) -> None:
         """Runs steps until no shard is left and none can be claimed, or until the worker must stop."""
         self._turn_ends_at = time.monotonic() + TURN_SECONDS  # the first batch is filled by now
-        while self.running.attempts:
+        while True:
             if self._worker_context.stopping.is_set():
                 self.running.give_all_back()
                 return
+            self.running.end_stored()
             self.claim_more()
-            self._step.run()
-            self.running.checkpoints.save_due(self.running.attempts)
+            if not self.running.attempts and not self.running.stored:
+                break
+            self.prepare_read()
+            if self._step.run():
+                self.running.checkpoints.save_due(self.running.attempts)
+            else:
+                self.running.wait()
             self._write_counts_if_due()
-            if not self.running.attempts:
-                self.claim_more()
         self._write_counts()
 
     def claim_more(self) -> None:
         """Claims shards of the lane while the batch has room, unless the lane must close or another tenant waits."""
-        while self._is_open():
+        while self._is_open() and len(self.running.stored) < MAX_STORED:
             occupied = sum(attempt.size for attempt in self.running.attempts)
             room = self._lane.batch - occupied if occupied else UNLIMITED_ROOM
             if room <= 0 or not self._pace.is_due(room):
@@ -114,13 +122,20 @@ class LaneRunner:
         attempt = self.running.open(claim)
         with self.running.working_on(attempt):
             log.info("job.claimed", shard=claim.shard)
-            if claim.is_assembly or claim.resumes:  # the job may have been cancelled since it was claimed first
-                cancel_reason = self._worker_context.claims.renew(claim, attempt.heartbeat.progress)
-                if cancel_reason is not None:
-                    raise Cancelled(cancel_reason)
-            if claim.resumes and self.running.complete_again(attempt):
-                return
-            prepare(self._worker_context, attempt, self._lane)
+            self.running.read(attempt)
+
+    def prepare_read(self, *, wait: bool = False) -> None:
+        """Prepares the attempts whose requests have been read.
+
+        Args:
+            wait: Whether to wait for the requests that are being read.
+        """
+        for attempt in list(self.running.attempts):
+            if attempt.reading is not None and (wait or attempt.reading.done()):
+                with self.running.working_on(attempt):
+                    order = self.running.take_order(attempt)
+                    if order is not None:
+                        prepare(self._worker_context, attempt, order, self._lane)
 
     def _claim(self, room: int) -> Claim | None:
         leaves = time.monotonic() > self._turn_ends_at

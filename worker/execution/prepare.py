@@ -1,9 +1,9 @@
-"""Prepares an attempt: checks the request again, opens the networks, and creates the context and the method's run."""
+"""Prepares an attempt: reads and checks the request, opens the networks, creates the context and the method's run."""
 
 import platform
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -42,8 +42,27 @@ from worker.output.preview import PreviewWriter
 log = structlog.get_logger()
 
 
-def prepare(worker_context: WorkerContext, attempt: Attempt, lane: Lane) -> None:
-    """Sets the run of an attempt, which does not begin yet, and its span.
+@dataclass(frozen=True)
+class Order:
+    """What an attempt needs from the store before it can run.
+
+    Attributes:
+        spec: The accepted request.
+        place: Which part of the job the attempt computes.
+        checked: The checked request, limited to that part.
+        entries: The input images, which stay open until the attempt ends.
+        checkpoint: The checkpoint from which the attempt resumes; None if there is none.
+    """
+
+    spec: JobSpec
+    place: ShardPlace
+    checked: CheckedRequest
+    entries: Sequence[InputImage]
+    checkpoint: bytes | None
+
+
+def read_order(worker_context: WorkerContext, attempt: Attempt) -> Order:
+    """Reads what an attempt needs from the store, in any thread, and sets its span.
 
     Raises:
         Problem: The job cannot run.
@@ -63,15 +82,29 @@ def prepare(worker_context: WorkerContext, attempt: Attempt, lane: Lane) -> None
     )
     if isinstance(request, ImageRequest):
         checked = replace(checked, request=request.model_copy(update={"model": checked.release.reference}))
-    lane.open(checked.release, attempt.heartbeat)
-    evaluators, digests = open_evaluators(checked, attempt, lane)
-    attempt.output.provenance = describe_provenance(worker_context, checked, lane) | {"judges": digests}
-    context = build_context(worker_context, attempt, lane, spec, checked, evaluators, place)
-    method = METHODS[checked.request.method]
+    entries: Sequence[InputImage] = ()
+    if not claim.is_assembly:
+        source = open_source(checked.request, storage, spec.tenant, attempt.heartbeat.check, place.images)
+        entries = attempt.resources.enter_context(source)
+    checkpoint = storage.load_checkpoint(claim.job_id, claim.shard) if claim.resumes else None
+    return Order(spec, place, checked, entries, checkpoint)
+
+
+def prepare(worker_context: WorkerContext, attempt: Attempt, order: Order, lane: Lane) -> None:
+    """Opens the networks of an attempt, and sets its run, which does not begin yet.
+
+    Raises:
+        Problem: The job cannot run.
+    """
+    lane.open(order.checked.release, attempt.heartbeat)
+    evaluators, digests = open_evaluators(order.checked, attempt, lane)
+    attempt.output.provenance = describe_provenance(worker_context, order.checked, lane) | {"judges": digests}
+    context = build_context(worker_context, attempt, lane, order, evaluators)
+    method = METHODS[order.checked.request.method]
     attempt.run = (
-        assemble_job(worker_context, method, context, spec, attempt)
-        if claim.is_assembly
-        else run_shard(method, context, claim)
+        assemble_job(worker_context, method, context, order.spec, attempt)
+        if attempt.claim.is_assembly
+        else run_shard(method, context, attempt.claim)
     )
 
 
@@ -119,33 +152,28 @@ def build_context(
     worker_context: WorkerContext,
     attempt: Attempt,
     lane: Lane,
-    spec: JobSpec,
-    checked: CheckedRequest,
+    order: Order,
     evaluators: tuple[Evaluator, ...],
-    place: ShardPlace,
 ) -> JobContext[Any]:
-    """Builds the context of an attempt; its input images stay open until the attempt ends."""
-    claim, storage, release = attempt.claim, worker_context.storage, checked.release
+    """Builds the context of an attempt."""
+    claim, storage, spec, checked = attempt.claim, worker_context.storage, order.spec, order.checked
+    release = checked.release
     decode = open_decoder(worker_context.settings)
     reader = ImageReader(storage.of(spec.tenant), release.preprocessing, decode, attempt.output.warn)
-    entries: Sequence[InputImage] = ()
-    if not claim.is_assembly:
-        source = open_source(checked.request, storage, spec.tenant, attempt.heartbeat.check, place.images)
-        entries = attempt.resources.enter_context(source)
     return JobContext(
         request=checked.request,
         release=release,
         targets=choose_targets(checked, spec, claim),
         all_targets=checked.targets or [],
-        place=place,
+        place=order.place,
         classifier=lane.classifier,
         fast_classifier=lane.fast_classifier,
         batch=lane.plan.batch,
         evaluators=evaluators,
-        images=ImageAccess(entries, reader.load, reader.decode),
+        images=ImageAccess(order.entries, reader.load, reader.decode),
         resume=ResumeState(
             key=f"{VERSION} {torch.__version__} {lane.loaded.sha256} {lane.plan.precision}",
-            checkpoint=storage.load_checkpoint(claim.job_id, claim.shard) if claim.resumes else None,
+            checkpoint=order.checkpoint,
         ),
         member_results=MemberResults(spec.request.get("members", {}), storage.load_manifest, storage.bucket.get),
         load_original=partial(worker_context.networks.load_original, release),

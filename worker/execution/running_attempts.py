@@ -1,8 +1,10 @@
 """The attempts that run in a lane now, and how each of them ends: completed, failed, cancelled or given back."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import Any
+from contextvars import copy_context
+from typing import Any, TypeVar
 
 import structlog
 
@@ -12,11 +14,14 @@ from shared.process.tracing import use_span
 from shared.queue.claims import Claim, ClaimLost
 from worker.execution.attempt import Attempt
 from worker.execution.checkpointing import CheckpointWriter
-from worker.execution.complete import cancel, complete_again, fail, succeed
+from worker.execution.complete import Ended, cancel, complete_again, fail, succeed
 from worker.execution.failure import explain_failure
 from worker.execution.heartbeat import Cancelled, Heartbeat, HeartbeatThread
 from worker.execution.interruption import Interrupted, InterruptionCheck, exit_if_broken
+from worker.execution.prepare import Order, read_order
 from worker.execution.worker_context import WorkerContext
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -24,8 +29,11 @@ log = structlog.get_logger()
 class RunningAttempts:
     """The attempts that run now. Every exception in one of them becomes its end; the others go on.
 
+    Requests are read and results are stored in other threads, so that the GPU does not wait for the store.
+
     Attributes:
-        attempts: In the order in which they were claimed.
+        attempts: Those that have places in the batch, in the order in which they were claimed.
+        stored: Those whose methods have returned, and whose results are being stored, the oldest first.
         interrupted: Whether Redis or the store did not answer.
         heartbeats: Renews the leases of all attempts.
         interruption: Checks before every forward pass whether the attempts may go on.
@@ -41,6 +49,7 @@ class RunningAttempts:
         """
         settings = worker_context.settings
         self.attempts: list[Attempt] = []
+        self.stored: list[Attempt] = []
         self.interrupted = False
         self.heartbeats = HeartbeatThread(settings.step_seconds, settings.liveness_dir)
         self.interruption = InterruptionCheck(self.heartbeats, worker_context.stopping)
@@ -70,25 +79,71 @@ class RunningAttempts:
             except Exception as error:
                 self._end_on_error(attempt, error)
 
-    def succeed(self, attempt: Attempt, metrics: dict[str, Any]) -> None:
-        """Ends an attempt whose method has returned."""
-        self._end(attempt, succeed(self._worker_context, attempt, metrics))
+    def read(self, attempt: Attempt) -> None:
+        """Begins to read the request of an attempt."""
+        attempt.reading = self._submit(self._read, attempt)
 
-    def complete_again(self, attempt: Attempt) -> bool:
-        """Ends an attempt if an earlier one has stored the result; returns whether it has."""
-        is_done, assembly = complete_again(self._worker_context, attempt)
-        if is_done:
-            self._end(attempt, assembly)
-        return is_done
+    def _read(self, attempt: Attempt) -> Order | Ended:
+        claim = attempt.claim
+        if claim.is_assembly or claim.resumes:  # the job may have been cancelled since it was claimed first
+            cancel_reason = self._worker_context.claims.renew(claim, attempt.heartbeat.progress)
+            if cancel_reason is not None:
+                raise Cancelled(cancel_reason)
+        ended = complete_again(self._worker_context, attempt) if claim.resumes else None
+        return ended or read_order(self._worker_context, attempt)
+
+    def take_order(self, attempt: Attempt) -> Order | None:
+        """Waits for the request of an attempt; None if the attempt has ended, because an earlier one stored the result.
+
+        Raises:
+            Problem: The job cannot run.
+        """
+        assert attempt.reading is not None
+        result: Order | Ended = attempt.reading.result()
+        attempt.reading = None
+        if isinstance(result, Ended):
+            self._end(attempt, result.assembly)
+            return None
+        return result
+
+    def store(self, attempt: Attempt, metrics: dict[str, Any]) -> None:
+        """Begins to store the result of an attempt whose method has returned."""
+        self.attempts.remove(attempt)
+        self.stored.append(attempt)
+        attempt.storing = self._submit(succeed, self._worker_context, attempt, metrics)
+
+    def end_stored(self, *, wait: bool = False) -> None:
+        """Ends the attempts whose results are stored.
+
+        Args:
+            wait: Whether to wait for the results that are being stored.
+        """
+        while ready := [each for each in self.stored if each.storing is not None and (wait or each.storing.done())]:
+            attempt, storing = ready[0], ready[0].storing
+            with self.working_on(attempt):
+                assert storing is not None
+                self._end(attempt, storing.result())
+
+    def wait(self) -> None:
+        """Waits until a request has been read, or a result has been stored."""
+        futures = [each.reading or each.storing for each in (*self.attempts, *self.stored)]
+        for future in [future for future in futures if future is not None][:1]:
+            with suppress(Exception):  # it is raised again where the result is used
+                future.result()
+
+    def _submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Calls a function in another thread, with the log fields and the span of this one."""
+        return self._worker_context.background.submit(copy_context().run, function, *arguments)
 
     def end_interrupted(self) -> None:
         """Ends every attempt that was cancelled or lost, or has run for too long; the others keep their requests."""
-        for attempt in [attempt for attempt in self.attempts if attempt.heartbeat.must_end]:
+        for attempt in [each for each in self.attempts if each.reading is None and each.heartbeat.must_end]:
             with self.working_on(attempt):
                 attempt.heartbeat.check()
 
     def give_all_back(self) -> None:
         """Returns every shard to the queue, with a checkpoint, because the worker must stop."""
+        self.end_stored(wait=True)
         for attempt in list(self.attempts):
             with self.working_on(attempt):
                 self.checkpoints.save(attempt)
@@ -162,8 +217,9 @@ class RunningAttempts:
         self._close(attempt)
 
     def _close(self, attempt: Attempt) -> None:
-        if attempt in self.attempts:
-            self.attempts.remove(attempt)
+        for attempts in (self.attempts, self.stored):
+            if attempt in attempts:
+                attempts.remove(attempt)
         self.heartbeats.remove(attempt.heartbeat)
         attempt.close()
 

@@ -19,9 +19,18 @@ from worker.models.plan_cache import PlanCache
 from worker.output.artifacts import UPLOADS
 
 
+BACKGROUND = 16
+"""Jobs whose requests are read or whose results are stored at the same time, while the GPU computes others."""
+
+
 def create_uploads() -> Executor:
     """Creates the threads that store artifacts."""
     return ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload")
+
+
+def create_background() -> Executor:
+    """Creates the threads that read requests and store results."""
+    return ThreadPoolExecutor(BACKGROUND, thread_name_prefix="background")
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class WorkerContext:
     Attributes:
         owner: Name of this process in claims.
         uploads: Threads that store artifacts.
+        background: Threads that read requests and store results. They wait for `uploads`.
         stopping: Set when the worker must return its shards and stop.
     """
 
@@ -47,4 +57,5 @@ class WorkerContext:
     device: torch.device
     owner: str = "worker"
     uploads: Executor = field(default_factory=create_uploads)
+    background: Executor = field(default_factory=create_background)
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -75,9 +75,9 @@ def test_a_job_that_runs_out_of_time_in_a_shared_batch_resumes_alone(lanes: Lane
     attempts: list[Any] = []
     plain = prepare.prepare
 
-    def record_and_prepare(worker_context: WorkerContext, attempt: Any, lane: Any) -> None:
+    def record_and_prepare(worker_context: WorkerContext, attempt: Any, order: Any, lane: Any) -> None:
         attempts.append(attempt)
-        plain(worker_context, attempt, lane)
+        plain(worker_context, attempt, order, lane)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.execution.lane_runner.prepare", record_and_prepare)
