@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest.mock import patch
 
 from archetype.contract.job import Progress
@@ -112,17 +112,22 @@ class Preparation:
         gpus: The GPU of each worker, by its owner.
         loaded: Releases in the memory of each worker.
         read_releases: Reads the registered releases, for each worker.
+        refreshing: Workers that read them now. Their other threads would wait for a lock, which greenlets cannot.
     """
 
     gpus: dict[str, SimulatedGpu]
     loaded: dict[str, set[str]]
     read_releases: dict[str, Callable[[], object]]
+    refreshing: set[str] = field(default_factory=set)
 
     def read_order(self, worker_context: WorkerContext, attempt: Attempt) -> JobSpec:
         """Reads what an attempt needs from the store."""
-        claim, storage = attempt.claim, worker_context.storage
+        claim, storage, owner = attempt.claim, worker_context.storage, worker_context.owner
         spec = find_spec(storage, claim.job_id)
-        self.read_releases[worker_context.owner]()
+        if owner not in self.refreshing:
+            self.refreshing.add(owner)
+            self.read_releases[owner]()
+            self.refreshing.discard(owner)
         if claim.resumes:
             storage.load_checkpoint(claim.job_id, claim.shard)
         return spec

@@ -24,8 +24,8 @@ class Attempt:
     """One attempt at a shard.
 
     Its request is read in another thread (`reading`); then the method runs; then the result is stored in another thread
-    (`storing`). `RunningAttempts` sets these two, `prepare` sets `run` and `span`, and `CheckpointWriter` sets
-    `has_checkpoint`; all other fields change only here.
+    (`storing`). `RunningAttempts` sets these two, `prepare` sets `run` and `span`, and `CheckpointWriter` sets `saving`;
+    all other fields change only here.
 
     Attributes:
         output: Artifacts, provenance and warnings so far.
@@ -38,8 +38,8 @@ class Attempt:
         span: The span of this attempt in the trace of the job.
         claimed_at: When the shard was claimed.
         first_step_at: When the first batch request was answered.
-        has_checkpoint: Whether this attempt has stored a checkpoint.
-        last_checkpoint: Time of the last try to store a checkpoint, in seconds of the monotonic clock.
+        saving: Stores the last checkpoint; None if this attempt has taken none.
+        last_checkpoint: Time at which the last checkpoint was taken, in seconds of the monotonic clock.
     """
 
     claim: Claim
@@ -54,7 +54,7 @@ class Attempt:
     span: Span | None = None
     claimed_at: datetime = field(default_factory=now)
     first_step_at: datetime | None = None
-    has_checkpoint: bool = False
+    saving: "Future[None] | None" = None
     last_checkpoint: float = field(default_factory=time.monotonic)
 
     @property
@@ -96,7 +96,9 @@ class Attempt:
         return None
 
     def is_due(self, seconds: float) -> bool:
-        """Whether the method can be saved, and the last checkpoint is older than `seconds`."""
+        """Whether the method can be saved, and the last checkpoint is stored and older than `seconds`."""
+        if self.saving is not None and not self.saving.done():
+            return False
         limit = min(seconds, SAVE_POINT_SECONDS) if isinstance(self.saves_at, SavePoint) else seconds
         return self.saves_at is not None and time.monotonic() - self.last_checkpoint > limit
 

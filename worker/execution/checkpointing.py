@@ -1,10 +1,12 @@
 """Stores checkpoints of running attempts, from which later attempts resume."""
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
 
 import structlog
 
 from shared.errors import Unavailable
+from shared.queue.claims import Claim
 from shared.storage.job_store import JobStore
 from worker.execution.attempt import Attempt
 from worker.execution.heartbeat import HeartbeatThread
@@ -13,36 +15,52 @@ log = structlog.get_logger()
 
 
 class CheckpointWriter:
-    """Stores checkpoints."""
+    """Takes checkpoints, and stores them in other threads."""
 
-    def __init__(self, storage: JobStore, heartbeats: HeartbeatThread, seconds: float) -> None:
+    def __init__(self, storage: JobStore, background: Executor, heartbeats: HeartbeatThread, seconds: float) -> None:
         """Creates a writer.
 
         Args:
             storage: Where checkpoints are stored.
+            background: The threads.
             heartbeats: Is shown activity, because a checkpoint may take a while.
             seconds: Longest time between two checkpoints of an attempt.
         """
         self._storage = storage
+        self._background = background
         self._heartbeats = heartbeats
         self._seconds = seconds
 
     def save_due(self, attempts: Iterable[Attempt]) -> None:
-        """Stores a checkpoint of every attempt whose last one is old enough."""
-        due = [attempt for attempt in attempts if attempt.is_due(self._seconds)]
-        for attempt in due:
-            self.save(attempt)
+        """Takes a checkpoint of every attempt whose last one is old enough, and begins to store it."""
+        for attempt in [attempt for attempt in attempts if attempt.is_due(self._seconds)]:
+            self._begin(attempt)
 
     def save(self, attempt: Attempt) -> None:
-        """Stores a checkpoint, if the method can make one; if that fails, the attempt goes on without it."""
+        """Stores a checkpoint now, if the method can make one; if that fails, an earlier one may be stored."""
+        self._begin(attempt)
+        if attempt.saving is not None:
+            attempt.saving.result()
+
+    def _begin(self, attempt: Attempt) -> None:
         self._heartbeats.show_activity()
-        claim = attempt.claim
         try:
             data = attempt.take_checkpoint()
+        except Exception as error:  # the attempt itself is not affected
+            _log_failure(attempt.claim, error)
+        else:
             if data is not None:
-                self._storage.save_checkpoint(claim.job_id, claim.shard, claim.fence, data)
-                attempt.has_checkpoint = True
-        except Unavailable as problem:
-            log.warning("checkpoint.unsaved", job_id=claim.job_id, error=problem.detail)
-        except Exception:  # the attempt itself is not affected
-            log.exception("checkpoint.failed", job_id=claim.job_id)
+                attempt.saving = self._background.submit(self._store, attempt.claim, data)
+
+    def _store(self, claim: Claim, data: bytes) -> None:
+        try:
+            self._storage.save_checkpoint(claim.job_id, claim.shard, claim.fence, data)
+        except Exception as error:
+            _log_failure(claim, error)
+
+
+def _log_failure(claim: Claim, error: Exception) -> None:
+    if isinstance(error, Unavailable):
+        log.warning("checkpoint.unsaved", job_id=claim.job_id, error=error.detail)
+    else:
+        log.error("checkpoint.failed", job_id=claim.job_id, exc_info=error)

@@ -131,7 +131,9 @@ def complete_job(worker_context: WorkerContext, attempt: Attempt, job: Job) -> N
 
 def delete_checkpoints(worker_context: WorkerContext, attempt: Attempt) -> None:
     """Deletes the checkpoints of a shard that has ended; if that fails now, they are deleted with the job."""
-    if attempt.has_checkpoint or attempt.claim.resumes:
+    if attempt.saving is not None:
+        attempt.saving.result()
+    if attempt.saving is not None or attempt.claim.resumes:
         with suppress(Unavailable):
             worker_context.storage.delete_checkpoints(attempt.claim.job_id, attempt.claim.shard)
 

@@ -53,7 +53,9 @@ class RunningAttempts:
         self.interrupted = False
         self.heartbeats = HeartbeatThread(settings.step_seconds, settings.liveness_dir)
         self.interruption = InterruptionCheck(self.heartbeats, worker_context.stopping)
-        self.checkpoints = CheckpointWriter(worker_context.storage, self.heartbeats, settings.checkpoint_seconds)
+        self.checkpoints = CheckpointWriter(
+            worker_context.storage, worker_context.background, self.heartbeats, settings.checkpoint_seconds
+        )
         self._worker_context = worker_context
         self._start = start
 
