@@ -12,22 +12,34 @@ from typing import cast
 
 from shared.errors import Unavailable
 from shared.state.keys import key
+from shared.state.memory import RUNS_IF_FULL
 from shared.state.redis_client import RedisClient
 
 HOLD_SECONDS = 60
 """A submission whose process has died is no longer counted after this time."""
 
-SCRIPT = """
-local name, now, hold, member = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local others = 0
-for _, other in ipairs(redis.call('ZRANGE', name, 0, -1)) do
-  if tonumber(redis.call('ZSCORE', name, other)) < now - hold then redis.call('ZREM', name, other)
-  else others = others + tonumber(string.match(other, ':(%d+)$')) end
+TOTAL = """
+local name, total = KEYS[1], KEYS[2]
+
+local function remove(member)
+  if redis.call('ZREM', name, member) == 1 then redis.call('DECRBY', total, string.match(member, ':(%d+)$')) end
 end
+
+"""
+"""The targets of all counted submissions are kept as a sum, because a flood of them would make each one dearer."""
+
+HOLD = """
+local now, hold, member = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', name, '-inf', '(' .. now - hold)) do remove(other) end
+if redis.call('EXISTS', name) == 0 then redis.call('DEL', total) end
+local others = tonumber(redis.call('GET', total) or 0)
 redis.call('ZADD', name, now, member)
-redis.call('EXPIRE', name, hold)
+redis.call('INCRBY', total, string.match(member, ':(%d+)$'))
+for _, each in ipairs(KEYS) do redis.call('EXPIRE', each, hold) end
 return others
 """
+
+RELEASE = "remove(ARGV[1])"
 
 
 class Admission:
@@ -42,7 +54,8 @@ class Admission:
         self._redis_client = redis_client
         self._clock = clock
         with redis_client.connection() as redis:
-            self._script = redis.register_script(SCRIPT)
+            self._hold = redis.register_script(TOTAL + HOLD)
+            self._release = redis.register_script(RUNS_IF_FULL + TOTAL + RELEASE)
 
     @contextmanager
     def hold(self, tenant: str, targets: int) -> Iterator[int]:
@@ -55,11 +68,12 @@ class Admission:
         Yields:
             Number of targets of the submissions that are counted already.
         """
-        name, member = key(f"submitting:{tenant}"), f"{secrets.token_hex(8)}:{targets}"
+        keys = [key(f"submitting:{tenant}"), key(f"submitting:{tenant}:total")]
+        member = f"{secrets.token_hex(8)}:{targets}"
         with self._redis_client.connection():
-            others = cast("int", self._script([name], [int(self._clock()), HOLD_SECONDS, member]))
+            others = cast("int", self._hold(keys, [int(self._clock()), HOLD_SECONDS, member]))
         try:
             yield others
         finally:
-            with suppress(Unavailable), self._redis_client.connection() as redis:  # it expires in any case
-                redis.zrem(name, member)
+            with suppress(Unavailable), self._redis_client.connection():  # it expires in any case
+                self._release(keys, [member])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 FIRST_PAUSE_SECONDS = 0.02
 """Pause after the first time that Redis has no shard."""
 
-LONGEST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 0.5
 """A pause is twice as long as the one before, up to this. A shard joins a running batch within this time and a step."""
 
 

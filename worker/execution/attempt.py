@@ -23,15 +23,13 @@ SAVE_POINT_SECONDS = 5.0
 class Attempt:
     """One attempt at a shard.
 
-    Its request is read in another thread (`reading`); then the method runs; then the result is stored in another thread
-    (`storing`). `RunningAttempts` sets these two, `prepare` sets `run` and `span`, and `CheckpointWriter` sets `saving`;
-    all other fields change only here.
+    `RunningAttempts` sets `reading`, `prepare` sets `run` and `span`, and `CheckpointWriter` sets `saving`; all other
+    fields change only here.
 
     Attributes:
         output: Artifacts, provenance and warnings so far.
         resources: Open networks and files; closed when the attempt ends.
-        reading: Reads the request; None once it has been read.
-        storing: Stores the result; None before the method has returned.
+        reading: Reads the request in another thread; None once it has been read.
         run: The running method; None before it is prepared.
         request: The batch request that the method waits for.
         saves_at: The last event of the method from which it can be saved; it can be saved until the next one.
@@ -47,7 +45,6 @@ class Attempt:
     output: AttemptOutput = field(default_factory=AttemptOutput)
     resources: ExitStack = field(default_factory=ExitStack)
     reading: "Future[Any] | None" = None
-    storing: "Future[Claim | None] | None" = None
     run: MethodRun | None = None
     request: BatchRequest | None = None
     saves_at: BatchRequest | SavePoint | None = None

@@ -16,7 +16,7 @@ from shared.errors import Problem, TimeLimitExceeded
 from shared.process.liveness import touch_liveness_file
 from shared.queue.claims import Claim, ClaimLost, Claims, Renewal
 
-BEAT_SECONDS = 0.5
+BEAT_SECONDS = 1.0
 """Time between two renewals. A cancellation takes effect after this time plus one step, and within two seconds."""
 
 PART_PROGRESS_SECONDS = 2.0

@@ -19,8 +19,11 @@ from worker.execution.prepare import prepare
 from worker.execution.running_attempts import RunningAttempts
 from worker.execution.worker_context import WorkerContext
 
-MAX_STORED = 64
+MAX_STORING = 64
 """Results in memory that are not stored yet. With more, no shard is claimed until the store has caught up."""
+
+FIRST_SECONDS = 0.5
+"""How long a batch waits to be full for requests that are being read."""
 
 log = structlog.get_logger()
 
@@ -42,11 +45,11 @@ def run_next_lane(worker_context: WorkerContext, wake_others: Callable[[], None]
         runner = LaneRunner(worker_context, resources)
         resources.enter_context(runner.running.heartbeats.beating())
         runner.start(claim)
-        runner.prepare_read(wait=True)  # it opens the network, which decides how many shards there is room for
+        runner.prepare_first()  # it opens the network, which decides how many shards there is room for
         runner.claim_more()
         if not runner.running.interrupted:
             wake_others()
-        runner.prepare_read(wait=True)
+        runner.prepare_first()
         runner.run()
     exit_if_broken(worker_context.device)
     return not runner.running.interrupted
@@ -92,9 +95,9 @@ class LaneRunner:
                 return
             self.running.end_stored()
             self.claim_more()
-            if not self.running.attempts and not self.running.stored:
+            if not self.running.attempts and not self.running.storing:
                 break
-            self.prepare_read()
+            self._prepare_read()
             if self._step.run():
                 self.running.checkpoints.save_due(self.running.attempts)
             else:
@@ -104,7 +107,7 @@ class LaneRunner:
 
     def claim_more(self) -> None:
         """Claims shards of the lane while the batch has room, unless the lane must close or another tenant waits."""
-        while self._is_open() and len(self.running.stored) < MAX_STORED:
+        while self._is_open() and len(self.running.storing) < MAX_STORING:
             occupied = sum(attempt.size for attempt in self.running.attempts)
             room = self._lane.batch - occupied if occupied else UNLIMITED_ROOM
             if room <= 0 or not self._pace.is_due(room):
@@ -124,18 +127,18 @@ class LaneRunner:
             log.info("job.claimed", shard=claim.shard)
             self.running.read(attempt)
 
-    def prepare_read(self, *, wait: bool = False) -> None:
-        """Prepares the attempts whose requests have been read.
+    def prepare_first(self) -> None:
+        """Prepares the first attempts of a batch together, unless reading their requests takes long."""
+        self.running.wait_for_requests(FIRST_SECONDS)
+        self._prepare_read()
 
-        Args:
-            wait: Whether to wait for the requests that are being read.
-        """
-        for attempt in list(self.running.attempts):
-            if attempt.reading is not None and (wait or attempt.reading.done()):
-                with self.running.working_on(attempt):
-                    order = self.running.take_order(attempt)
-                    if order is not None:
-                        prepare(self._worker_context, attempt, order, self._lane)
+    def _prepare_read(self) -> None:
+        """Prepares the attempts whose requests have been read."""
+        for attempt, read in self.running.list_read():
+            with self.running.working_on(attempt):
+                order = self.running.take_order(attempt, read)
+                if order is not None:
+                    prepare(self._worker_context, attempt, order, self._lane)
 
     def _claim(self, room: int) -> Claim | None:
         leaves = time.monotonic() > self._turn_ends_at

@@ -1,5 +1,6 @@
 """The attempts that run in a lane now, and how each of them ends: completed, failed, cancelled or given back."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -33,7 +34,7 @@ class RunningAttempts:
 
     Attributes:
         attempts: Those that have places in the batch, in the order in which they were claimed.
-        stored: Those whose methods have returned, and whose results are being stored, the oldest first.
+        storing: Those whose methods have returned, with the end of storing the result, the oldest first.
         interrupted: Whether Redis or the store did not answer.
         heartbeats: Renews the leases of all attempts.
         interruption: Checks before every forward pass whether the attempts may go on.
@@ -49,7 +50,7 @@ class RunningAttempts:
         """
         settings = worker_context.settings
         self.attempts: list[Attempt] = []
-        self.stored: list[Attempt] = []
+        self.storing: list[tuple[Attempt, Future[Claim | None]]] = []
         self.interrupted = False
         self.heartbeats = HeartbeatThread(settings.step_seconds, settings.liveness_dir)
         self.interruption = InterruptionCheck(self.heartbeats, worker_context.stopping)
@@ -94,25 +95,28 @@ class RunningAttempts:
         ended = complete_again(self._worker_context, attempt) if claim.resumes else None
         return ended or read_order(self._worker_context, attempt)
 
-    def take_order(self, attempt: Attempt) -> Order | None:
-        """Waits for the request of an attempt; None if the attempt has ended, because an earlier one stored the result.
+    def list_read(self) -> "list[tuple[Attempt, Future[Order | Ended]]]":
+        """The attempts whose requests have been read, with what was read."""
+        pairs = [(attempt, attempt.reading) for attempt in self.attempts]
+        return [(attempt, reading) for attempt, reading in pairs if reading is not None and reading.done()]
+
+    def take_order(self, attempt: Attempt, read: "Future[Order | Ended]") -> Order | None:
+        """What was read of an attempt; None if the attempt ends, because an earlier one has stored the result.
 
         Raises:
             Problem: The job cannot run.
         """
-        assert attempt.reading is not None
-        result: Order | Ended = attempt.reading.result()
+        order = read.result()
         attempt.reading = None
-        if isinstance(result, Ended):
-            self._end(attempt, result.assembly)
+        if isinstance(order, Ended):
+            self._end(attempt, order.assembly)
             return None
-        return result
+        return order
 
     def store(self, attempt: Attempt, metrics: dict[str, Any]) -> None:
         """Begins to store the result of an attempt whose method has returned."""
-        self.attempts.remove(attempt)
-        self.stored.append(attempt)
-        attempt.storing = self._submit(succeed, self._worker_context, attempt, metrics)
+        self.attempts = [other for other in self.attempts if other is not attempt]
+        self.storing.append((attempt, self._submit(succeed, self._worker_context, attempt, metrics)))
 
     def end_stored(self, *, wait: bool = False) -> None:
         """Ends the attempts whose results are stored.
@@ -120,16 +124,23 @@ class RunningAttempts:
         Args:
             wait: Whether to wait for the results that are being stored.
         """
-        while ready := [each for each in self.stored if each.storing is not None and (wait or each.storing.done())]:
-            attempt, storing = ready[0], ready[0].storing
-            with self.working_on(attempt):
-                assert storing is not None
-                self._end(attempt, storing.result())
+        for attempt, stored in list(self.storing):
+            if wait or stored.done():
+                with self.working_on(attempt):
+                    self._end(attempt, stored.result())
+
+    def wait_for_requests(self, seconds: float) -> None:
+        """Waits until all requests have been read, or for some seconds."""
+        end = time.monotonic() + seconds
+        for attempt in self.attempts:
+            if attempt.reading is not None:
+                with suppress(Exception):  # it is raised again where the request is used
+                    attempt.reading.result(max(0, end - time.monotonic()))
 
     def wait(self) -> None:
         """Waits until a request has been read, or a result has been stored."""
-        futures = [each.reading or each.storing for each in (*self.attempts, *self.stored)]
-        for future in [future for future in futures if future is not None][:1]:
+        reading = [attempt.reading for attempt in self.attempts if attempt.reading is not None]
+        for future in [*reading, *(stored for _, stored in self.storing)][:1]:
             with suppress(Exception):  # it is raised again where the result is used
                 future.result()
 
@@ -219,9 +230,8 @@ class RunningAttempts:
         self._close(attempt)
 
     def _close(self, attempt: Attempt) -> None:
-        for attempts in (self.attempts, self.stored):
-            if attempt in attempts:
-                attempts.remove(attempt)
+        self.attempts = [other for other in self.attempts if other is not attempt]
+        self.storing = [pair for pair in self.storing if pair[0] is not attempt]
         self.heartbeats.remove(attempt.heartbeat)
         attempt.close()
 

@@ -18,7 +18,6 @@ from worker.models.loader import ModelCache
 from worker.models.plan_cache import PlanCache
 from worker.output.artifacts import UPLOADS
 
-
 BACKGROUND = 16
 """Jobs whose requests are read or whose results are stored at the same time, while the GPU computes others."""
 

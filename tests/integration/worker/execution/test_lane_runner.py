@@ -1,6 +1,8 @@
 """The lane runner: which shards it claims, and for how long."""
 
 import json
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,8 @@ import pytest
 
 from archetype.contract.job import State
 from shared.queue.claims import Claims
+from shared.storage.documents import Manifest
+from shared.storage.job_store import JobStore
 from tests.support.lane_workplace import LaneWorkplace
 from worker.execution.lane_runner import run_next_lane
 
@@ -56,22 +60,86 @@ def claims_at(lanes: LaneWorkplace, at_step: Any, monkeypatch: pytest.MonkeyPatc
     return asked
 
 
-def test_a_worker_asks_redis_for_more_at_most_four_times_per_second_while_its_lane_is_empty(
+def test_a_worker_asks_redis_for_more_at_most_twice_per_second_while_its_lane_is_empty(
     lanes: LaneWorkplace, claims_at: list[float]
 ) -> None:
     lanes.submit([0], params={"steps": 500, "extras": False})
     run_next_lane(lanes.worker_context())
-    assert len([moment for moment in claims_at if 1 <= moment < 4]) <= 12  # of three hundred steps
+    assert len([moment for moment in claims_at if 1 <= moment < 4]) <= 6  # of three hundred steps
 
 
-def test_a_job_joins_a_running_batch_within_a_quarter_of_a_second(
+def test_a_job_joins_a_running_batch_within_half_a_second(
     lanes: LaneWorkplace, claims_at: list[float], batches: list[int], at_step: Any
 ) -> None:
     lanes.submit([0], params={"steps": 500, "extras": False})
     at_step(300, lambda: lanes.submit([1], params={"steps": 500, "extras": False}))
     run_next_lane(lanes.worker_context())
     assert claims_at
-    assert 300 < batches.index(2) <= 300 + 25 + 1
+    assert 300 < batches.index(2) <= 300 + 50 + 1
+
+
+def test_the_batch_goes_on_while_requests_are_read_and_results_are_stored(
+    lanes: LaneWorkplace, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store hangs for the request of one job and the manifest of another, until a third one has ended."""
+    ended = threading.Event()
+    stored, unread = lanes.submit([0], params={"steps": 2}), lanes.submit([1], params={"steps": 2})
+    long = lanes.submit([2], params={"steps": 40})
+    save, load = JobStore.save_manifest, JobStore.load_spec
+
+    def save_manifest(self: JobStore, manifest: Manifest) -> None:
+        if manifest.job.id == long:
+            ended.set()
+        assert manifest.job.id != stored or ended.wait(60)
+        save(self, manifest)
+
+    def load_spec(self: JobStore, job_id: str) -> bytes:
+        assert job_id != unread or ended.wait(60)
+        return load(self, job_id)
+
+    monkeypatch.setattr(JobStore, "save_manifest", save_manifest)
+    monkeypatch.setattr(JobStore, "load_spec", load_spec)
+    run_next_lane(lanes.worker_context())
+    assert [lanes.result(job_id).state for job_id in (stored, unread, long)] == [State.SUCCEEDED] * 3
+    assert lanes.result(stored).attempt == 1
+    assert len(batches) >= 40
+
+
+def test_a_worker_that_stops_stores_the_results_that_are_complete(
+    lanes: LaneWorkplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = lanes.submit([0], params={"steps": 2}), lanes.submit([2], params={"steps": 4000})
+    save = JobStore.save_manifest
+
+    def stop_and_save(self: JobStore, manifest: Manifest) -> None:
+        lanes.stopping.set()
+        time.sleep(0.5)
+        save(self, manifest)
+
+    monkeypatch.setattr(JobStore, "save_manifest", stop_and_save)
+    run_next_lane(lanes.worker_context())
+    waiting = lanes.job_index.find(long)
+    assert waiting is not None
+    assert (lanes.result(short).state, waiting.state) == (State.SUCCEEDED, State.QUEUED)
+
+
+def test_a_worker_claims_nothing_more_while_many_results_wait_for_the_store(
+    lanes: LaneWorkplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.execution.lane_runner.MAX_STORING", 1)
+    jobs = [lanes.submit([0], params={"steps": 2}) for _ in range(40)]
+    at_once: list[int] = []
+    save = JobStore.save_manifest
+
+    def count_and_save(self: JobStore, manifest: Manifest) -> None:
+        at_once.append(sum(job.state is State.RUNNING for job_id in jobs if (job := lanes.job_index.find(job_id))))
+        time.sleep(0.05)
+        save(self, manifest)
+
+    monkeypatch.setattr(JobStore, "save_manifest", count_and_save)
+    run_next_lane(lanes.worker_context())
+    assert [lanes.result(job_id).state for job_id in jobs] == [State.SUCCEEDED] * 40
+    assert max(at_once) <= 8  # the batch of this workplace
 
 
 def test_a_worker_leaves_its_lane_when_another_tenant_has_waited(
