@@ -5,8 +5,9 @@ import sys
 import typer
 
 from archetype.cli import audits, images, jobs, keys, methods, models, schedules, submit, webhooks
-from archetype.cli.connection import connected, set_service
 from archetype.cli.console import command, print_error, print_lines, set_json
+from archetype.cli.service import contexts
+from archetype.cli.service.connection import connected, set_service
 
 USAGE = 2
 """Exit code of a usage error."""
@@ -25,7 +26,9 @@ app.add_typer(images.app, name="pictures", hidden=True)  # the name until versio
 app.add_typer(models.app, name="models")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(keys.app, name="keys")
+app.add_typer(contexts.app, name="context")
 command(app, "methods")(methods.show_methods)
+command(app, "open")(jobs.open_job)
 
 
 @command(app, "status")

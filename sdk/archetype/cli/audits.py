@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from archetype.cli import console
 from archetype.cli.audit_plan_file import InvalidPlan, load_plan
-from archetype.cli.connection import connected
 from archetype.cli.console import command, print_error, print_json, print_line, print_lines, print_note, print_table
 from archetype.cli.review.decisions import decide
 from archetype.cli.review.signatures import save_key, save_signature, save_signature_of, verify
+from archetype.cli.service.connection import connected
 from archetype.contract.audit import AuditView, NewAudit, Verdict
 from archetype.contract.job import State
 from archetype.contract.pydantic_errors import describe_errors

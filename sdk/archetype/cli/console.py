@@ -52,13 +52,16 @@ Json = Annotated[
 ]
 
 
-def command(app: typer.Typer, name: str, summary: str | None = None) -> Callable[[Function], Function]:
+def command(
+    app: typer.Typer, name: str, summary: str | None = None, *, epilog: str | None = None
+) -> Callable[[Function], Function]:
     """Register a command that has the option `--json` besides its own.
 
     Args:
         app: The group of the command.
         name: The name of the command.
         summary: The help text; by default the function's docstring.
+        epilog: Paragraphs after the options.
     """
 
     def register(function: Function) -> Function:
@@ -71,7 +74,7 @@ def command(app: typer.Typer, name: str, summary: str | None = None) -> Callable
         parameters = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in signature.parameters.values()]
         run.__signature__ = signature.replace(parameters=[*parameters, option])  # type: ignore[attr-defined]
         run.__annotations__ = {**function.__annotations__, "as_json": Json}
-        app.command(name, help=summary)(run)
+        app.command(name, help=summary, epilog=epilog)(run)
         return function
 
     return register

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import command, print_lines, print_step
+from archetype.cli.service.connection import connected
 
 app = typer.Typer(no_args_is_help=True, help="Upload images and download them.")
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import (
     command,
     print_error,
@@ -18,6 +17,7 @@ from archetype.cli.console import (
     print_table,
     watch_with_bar,
 )
+from archetype.cli.service.connection import connected, service_url
 from archetype.contract.job import State
 from archetype.contract.strict_json import dump_json
 
@@ -62,6 +62,15 @@ def show_job(job_id: JobId) -> None:
     """Print a job as JSON."""
     with connected() as client:
         print_json(client.job(job_id))
+
+
+def open_job(job_id: JobId) -> None:
+    """Open the page of a job or an audit in the browser, and print its URL."""
+    with connected() as client:
+        job = client.job(job_id)
+    url = f"{service_url()}/{'audits' if job.method == 'audit' else 'jobs'}/{job.id}"
+    print_line(url, {"url": url})
+    typer.launch(url)
 
 
 @command(app, "wait")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import command, print_line, print_note, print_table
+from archetype.cli.service.connection import connected
 from archetype.contract.api_key import Limits, NewKey, Scope
 from archetype.contract.job import now
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import json_is_wanted, print_json, print_table
+from archetype.cli.service.connection import connected
 
 
 def show_methods() -> None:

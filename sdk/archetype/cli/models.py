@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import command, print_json, print_lines, print_table
+from archetype.cli.service.completion import complete_models
+from archetype.cli.service.connection import connected
 from archetype.cli.submit import read_parameter
 from archetype.contract.class_names import read_class_file
 from archetype.contract.model import OutputKind
@@ -29,7 +30,9 @@ def list_models() -> None:
 
 
 @command(app, "show")
-def show_model(name: Annotated[str, typer.Argument(help="NAME or NAME@RELEASE.")]) -> None:
+def show_model(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@RELEASE.", autocompletion=complete_models)],
+) -> None:
     """Print a model as JSON: its releases, classes and layers, what works with it, and notes of the trial."""
     with connected() as client:
         print_json(client.model(name))

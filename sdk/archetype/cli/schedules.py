@@ -7,8 +7,8 @@ import typer
 
 from archetype.cli.audit_plan_file import load_plan
 from archetype.cli.audits import audit_exit_codes
-from archetype.cli.connection import connected
 from archetype.cli.console import command, print_json, print_line, print_lines, print_table
+from archetype.cli.service.connection import connected
 from archetype.contract.schedule import NewSchedule, WriteBack
 
 ScheduleId = Annotated[str, typer.Argument(help="Id of the schedule.")]

@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
-from archetype.cli.connection import connected
 from archetype.cli.console import command, print_line
 from archetype.cli.jobs import Out, Timeout, finish_job
+from archetype.cli.service.completion import complete_models
+from archetype.cli.service.connection import connected
 from archetype.cli.targets import Index, Target, Targets, load_class_names, read_targets
 from archetype.contract.pydantic_errors import parse_request
 from archetype.contract.request import METHODS, ImageRequest
-from archetype.contract.strict_json import load_json
+from archetype.contract.strict_json import dump_json, load_json
 
 if TYPE_CHECKING:
     from archetype.client import Client
 
-Model = Annotated[str, typer.Option(help="NAME or NAME@RELEASE; see `archetype models list`.")]
+Model = Annotated[
+    str, typer.Option(help="NAME or NAME@RELEASE; see `archetype models list`.", autocompletion=complete_models)
+]
 Priority = Annotated[str, typer.Option(help="interactive or bulk.")]
 Tags = Annotated[list[str], typer.Option("--tag", metavar="TAG", help="Label to find the job by; may be repeated.")]
 Params = Annotated[
@@ -44,10 +49,21 @@ def read_parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _add_method(method: str, summary: str) -> None:
+def describe_parameters(kind: type[BaseModel]) -> str:
+    """Return a paragraph for each parameter of a kind of request: name, default, and the first sentence about it."""
+    fields = kind.model_fields["params"].annotation.model_fields  # type: ignore[union-attr]
+    lines = ["Parameters, each as `--param NAME=VALUE` with JSON as the value:"]
+    for name, field in fields.items():
+        default = dump_json(to_jsonable_python(field.get_default(call_default_factory=True)))
+        sentence = (field.description or "").partition(". ")[0].rstrip(".")
+        lines.append(f"{name}={default}: {sentence}.")
+    return "\n\n".join(lines)
+
+
+def _add_method(method: str, summary: str, epilog: str) -> None:
     """Add the command of a method that takes no images."""
 
-    @command(app, method.replace("_", "-"), summary)
+    @command(app, method.replace("_", "-"), summary, epilog=epilog)
     def submit(
         model: Model,
         targets: Targets = [],
@@ -67,10 +83,10 @@ def _add_method(method: str, summary: str) -> None:
             _submit(client, body, cancel_after, wait=wait, folder=save_to, timeout=timeout)
 
 
-def _add_image_method(method: str, summary: str, default: Any = ...) -> None:
+def _add_image_method(method: str, summary: str, epilog: str, default: Any = ...) -> None:
     """Add the command of a method that takes images; they are required unless there is a default."""
 
-    @command(app, method.replace("_", "-"), summary)
+    @command(app, method.replace("_", "-"), summary, epilog=epilog)
     def submit(
         model: Model,
         images: Images = default,
@@ -95,10 +111,11 @@ def _add_image_method(method: str, summary: str, default: Any = ...) -> None:
 
 
 for _name, _kind in METHODS.items():
+    _texts = _kind.__doc__ or "", describe_parameters(_kind)
     if issubclass(_kind, ImageRequest):
-        _add_image_method(_name, _kind.__doc__ or "", ... if _kind.model_fields["images"].is_required() else [])
+        _add_image_method(_name, *_texts, ... if _kind.model_fields["images"].is_required() else [])
     else:
-        _add_method(_name, _kind.__doc__ or "")
+        _add_method(_name, *_texts)
 
 
 def _submit(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archetype.cli.service.completion import complete_classes
 from archetype.contract.class_names import ClassNames
 from archetype.errors import ArchetypeError
 
@@ -23,7 +24,12 @@ Targets = Annotated[
 ]
 Target = Annotated[
     list[str],
-    typer.Option("--target", metavar="NAME", help="One class name, which may contain commas. May be repeated."),
+    typer.Option(
+        "--target",
+        metavar="NAME",
+        help="One class name, which may contain commas. May be repeated.",
+        autocompletion=complete_classes,
+    ),
 ]
 Index = Annotated[
     list[int],

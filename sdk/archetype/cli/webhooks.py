@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import command, print_json, print_line, print_table
+from archetype.cli.service.connection import connected
 
 DeliveryId = Annotated[str, typer.Argument(help="Id of the delivery.")]
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import print_line
+from archetype.cli.service.connection import connected
 from archetype.contract.report.decision import NewDecision
 
 

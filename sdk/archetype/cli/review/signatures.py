@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archetype.cli.connection import connected
 from archetype.cli.console import print_error, print_line, print_note
+from archetype.cli.service.connection import connected
 from archetype.contract.audit import AuditView
 from archetype.files import write_file
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import typer
 import typer.main
 from typer.testing import CliRunner
 
@@ -159,6 +160,9 @@ PRINTING = {
     "webhooks list": ["delivery1\tjob.succeeded\thttps://example.com\twaiting\t0\t"],
     "webhooks show delivery1": ['"job.succeeded"'],
     "webhooks replay delivery1": ["delivery1 is sent again"],
+    f"open {JOB_ID}": [f"/jobs/{JOB_ID}"],
+    "context add staging --url https://staging.example": ["staging: https://staging.example"],
+    "context list": ["used\tcontext\tURL"],
     "keys list": ["key1\tvision\t\tsubmit, read\t", "\texpired"],
     "keys create vision": ["token1"],
     "keys revoke key1": ["key1 revoked"],
@@ -169,6 +173,8 @@ PRINTING = {
 def in_folder_with_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("plan.toml").write_text('name = "nightly"')
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(typer, "launch", lambda _: 0)
 
 
 def run(*arguments: str) -> Any:
@@ -201,8 +207,17 @@ def test_the_saved_files_are_named_in_json(service: MockService) -> None:
 
 def test_every_command_that_prints_is_tried() -> None:
     silent = {"jobs delete", "images get"}
-    elsewhere = {"jobs follow", "audit run", "audit verify", "images upload", "pictures get", "pictures upload"}
-    tried = {" ".join(line.split()[:2]) for line in PRINTING} | set(PRINTING)
+    elsewhere = {
+        "jobs follow",
+        "context use",
+        "context remove",
+        "audit run",
+        "audit verify",
+        "images upload",
+        "pictures get",
+        "pictures upload",
+    }
+    tried = {" ".join(line.split()[:2]) for line in PRINTING} | {line.split()[0] for line in PRINTING}
     assert {name for name in COMMANDS if not name.startswith("submit ")} - silent - elsewhere <= tried
 
 

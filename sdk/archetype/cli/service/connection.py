@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from archetype.cli.console import Json, errors_reported, print_line, set_json
+from archetype.cli.service.contexts import load
 from archetype.version import VERSION
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ def print_version(wanted: bool) -> None:
 
 
 def set_service(
-    url: Annotated[str, typer.Option(envvar="ARCHETYPE_URL", help="URL of the service.")] = DEFAULT_URL,
+    url: Annotated[
+        str,
+        typer.Option(
+            envvar="ARCHETYPE_URL", help=f"URL of the service; by default that of the context in use, or {DEFAULT_URL}."
+        ),
+    ] = "",
     key: Annotated[str, typer.Option(envvar="ARCHETYPE_KEY", help="API key, if the service requires one.")] = "",
     json: Json = False,
     version: Annotated[  # noqa: ARG001 - its callback has printed it
@@ -43,7 +49,25 @@ def set_service(
 ) -> None:
     """Explain image classifiers and audit their releases with an Archetype service."""
     set_json(json)
-    _service.set(Service(url.strip() or DEFAULT_URL, key.strip()))
+    with errors_reported():
+        _service.set(choose_service(url.strip(), key.strip()))
+
+
+def choose_service(url: str, key: str) -> Service:
+    """Return the service that the options name, or that of the context in use. Its key is sent to its URL alone.
+
+    Raises:
+        InvalidDocument: The file of the contexts is damaged.
+    """
+    context = None if url else load().find_used()
+    if context is None:
+        return Service(url or DEFAULT_URL, key)
+    return Service(context.url, key or context.key)
+
+
+def service_url() -> str:
+    """Return the URL of the service."""
+    return _service.get().url.rstrip("/")
 
 
 @contextmanager

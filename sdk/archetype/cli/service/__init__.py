@@ -1,0 +1,1 @@
+"""Which service the command line talks to: options, contexts, and completion from it."""
