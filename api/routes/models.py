@@ -1,4 +1,4 @@
-"""Models: list and get the models of the catalogue, and register releases."""
+"""Models: list and get the models of the catalogue, register releases, and list registrations."""
 
 from flask import Blueprint, Response
 
@@ -9,42 +9,49 @@ from api.http.parsing import MAX_RELEASE_BYTES, RELEASE_LIMITS, read_json, read_
 from api.http.responses import make_json_response
 from api.services import describe_model
 from api.services.describe_model import Models, ModelView
-from api.services.register_model import register, wait_for_release_check
+from api.services.register_model import list_registrations, register, wait_for_release_check
 from api.services.results.view_atlas import Atlas, find_atlas
 from archetype.contract.api_key import Scope
-from archetype.contract.registration import NewRelease
+from archetype.contract.registration import NewRelease, Registrations
 from shared.errors import RefusedRelease
 from shared.storage.documents import Registration, RegistrationState
 from shared.validation.request import parse_release
 
-blueprint = Blueprint("models", __name__, url_prefix="/v1/models")
+blueprint = Blueprint("models", __name__, url_prefix="/v1")
 
 DEFAULT_WAIT_SECONDS = 30
 """How long to wait for the worker that tests a release, without the header `Prefer`."""
 
 
-@blueprint.get("")
+@blueprint.get("/models")
 @describes("List models", scope=Scope.READ, responses={200: Models}, problems=(503,))
 def list_models() -> Response:
     """Lists every model of the catalogue."""
     return make_json_response(describe_model.list_models(caller().tenant, get_services()))
 
 
-@blueprint.get("/<reference>")
+@blueprint.get("/models/<reference>")
 @describes("Get a model", scope=Scope.READ, responses={200: ModelView}, problems=(404, 503))
 def get_model(reference: str) -> Response:
     """Returns the releases, input size, class names and layers of a model, by `name` or `name@release`."""
     return make_json_response(describe_model.find_model(reference, caller().tenant, get_services()))
 
 
-@blueprint.get("/<reference>/atlas")
+@blueprint.get("/models/<reference>/atlas")
 @describes("Get the atlas of a model", scope=Scope.READ, responses={200: Atlas}, problems=(404, 503))
 def get_atlas(reference: str) -> Response:
     """Returns the newest class visualization of every class that was drawn, by `name` or `name@release`."""
     return make_json_response(find_atlas(reference, caller().tenant, get_services()))
 
 
-@blueprint.post("")
+@blueprint.get("/registrations")
+@describes("List registered releases (operators)", scope=Scope.OPERATE, responses={200: Registrations}, problems=(503,))
+def get_registrations() -> Response:
+    """Lists the releases that the caller has registered, newest first; those that were refused with the reason."""
+    return make_json_response(list_registrations(caller(), get_services()))
+
+
+@blueprint.post("/models")
 @describes(
     "Register a release (operators)",
     scope=Scope.OPERATE,

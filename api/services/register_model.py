@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from api.dependencies import Services
 from archetype.contract.problem import FieldError
-from archetype.contract.registration import NewRelease
+from archetype.contract.registration import NewRelease, RegisteredRelease, Registrations
 from shared.catalogue.catalogue import read_classes
 from shared.catalogue.release import Release, build_release
 from shared.errors import InvalidRequest, LimitReached, ReleaseTaken, Unavailable
@@ -54,6 +54,23 @@ def register(new: NewRelease, caller: Caller, services: Services) -> Registratio
     except Unavailable as problem:  # the registration is stored, and recovery sends it later
         log.warning("release.unsent", model=registration.entry.reference, error=problem.detail)
     return registration
+
+
+def list_registrations(caller: Caller, services: Services) -> Registrations:
+    """Returns the releases that a tenant, or the operator, has registered, whatever the result of their checks."""
+    owner = name_owner(caller)
+    owned = [each for each in services.registered_releases.registrations(fresh=True) if each.entry.namespace == owner]
+    items = [
+        RegisteredRelease(
+            model=each.entry.reference,
+            state=each.state.value,
+            registered_at=each.registered_at,
+            attempts=each.attempt,
+            error=each.error,
+        )
+        for each in reversed(owned)
+    ]
+    return Registrations(items=items)
 
 
 def name_owner(caller: Caller) -> str | None:

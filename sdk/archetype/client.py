@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from archetype.contract.api_key import IssuedKey, Key, Keys, NewKey
 from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
 from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs, State
-from archetype.contract.registration import NewRelease
+from archetype.contract.registration import NewRelease, RegisteredRelease, Registrations
 from archetype.contract.report.decision import Decision, NewDecision
 from archetype.contract.report.signature import Signature, SigningKey
 from archetype.contract.request import AnyRequest
@@ -310,6 +310,10 @@ class Client(MethodCalls):
     def model(self, name: str) -> dict[str, Any]:
         """Return a model with its releases, class names and layers."""
         return self._transport.read_fields("GET", f"/v1/models/{name}")
+
+    def registrations(self) -> list[RegisteredRelease]:
+        """Return the releases that you have registered, newest first, with the results of their checks (operators)."""
+        return self._transport.read(Registrations, "GET", "/v1/registrations").items
 
     def atlas(self, name: str) -> dict[str, Any]:
         """Return the newest image of every class of a model that your jobs have drawn."""

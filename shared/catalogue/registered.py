@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from shared.age_cache import AgeCache
 from shared.catalogue.registrations import RegistrationCache
 from shared.catalogue.release import Release
-from shared.storage.documents import RegistrationState
+from shared.storage.documents import Registration, RegistrationState
 from shared.storage.job_store import JobStore
 
 FRESH_SECONDS = 2.0
@@ -21,7 +21,7 @@ ALL = "all"
 
 
 class RegisteredReleases:
-    """The accepted releases, oldest first.
+    """The registered releases, oldest first.
 
     Args:
         storage: Store that contains the registrations.
@@ -31,27 +31,27 @@ class RegisteredReleases:
     def __init__(self, storage: JobStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._registrations = RegistrationCache(storage)
         self._lock = threading.Lock()
-        self._cache: AgeCache[str, list[Release]] = AgeCache(clock)
+        self._cache: AgeCache[str, list[Registration]] = AgeCache(clock)
 
     def __call__(self, *, fresh: bool = False) -> Sequence[Release]:
-        """All accepted releases.
+        """All accepted releases. Arguments as for `registrations`."""
+        return [each.entry for each in self.registrations(fresh=fresh) if each.state is RegistrationState.ACCEPTED]
+
+    def registrations(self, *, fresh: bool = False) -> Sequence[Registration]:
+        """All registrations, whatever the result of their checks.
 
         Args:
             fresh: Read the store again, unless this was done within `FRESH_SECONDS_IF_UNKNOWN`. Set it if a release
                 is not in the list.
         """
         with self._lock:
-            releases = self._cache.get(ALL, max_age=FRESH_SECONDS_IF_UNKNOWN if fresh else FRESH_SECONDS)
-            if releases is None:
-                releases = self._read_store()
-                self._cache.put(ALL, releases)
-        return releases
+            registrations = self._cache.get(ALL, max_age=FRESH_SECONDS_IF_UNKNOWN if fresh else FRESH_SECONDS)
+            if registrations is None:
+                registrations = self._registrations.read()
+                self._cache.put(ALL, registrations)
+        return registrations
 
     def invalidate(self) -> None:
         """Makes the next call read the store."""
         with self._lock:
             self._cache.discard(ALL)
-
-    def _read_store(self) -> list[Release]:
-        registrations = self._registrations.read()
-        return [each.entry for each in registrations if each.state is RegistrationState.ACCEPTED]

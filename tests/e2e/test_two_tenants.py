@@ -131,6 +131,7 @@ def probes() -> dict[str, list[Call]]:
             Call("/v1/models", registration | {"key": "weights/alice/<weights>"}, status=422),
             Call("/v1/models", registration | {"key": "exports/../weights/alice/<weights>"}, status=422),
         ],
+        "get /v1/registrations": [Call("/v1/registrations", status=200)],
         "get /v1/models/{model}/trend": [Call("/v1/models/<model>/trend", status=404)],
         "get /v1/models/{reference}": [Call(f"/v1/models/{name}", status=404) for name in named_models()],
         "get /v1/models/{reference}/atlas": [

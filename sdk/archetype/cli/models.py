@@ -29,6 +29,24 @@ def list_models() -> None:
     print_table(("model", "releases", "classes", "input"), rows, models)
 
 
+@command(app, "registrations")
+def list_registrations() -> None:
+    """List registered releases, newest first, also those that wait for their check or were refused (operators)."""
+    with connected() as client:
+        releases = client.registrations()
+    rows = [
+        (
+            each.model,
+            each.state,
+            each.attempts,
+            f"{each.registered_at:%Y-%m-%d %H:%M:%S}",
+            each.error.detail if each.error else "",
+        )
+        for each in releases
+    ]
+    print_table(("model", "state", "attempts", "registered", "reason"), rows, releases)
+
+
 @command(app, "show")
 def show_model(
     name: Annotated[str, typer.Argument(help="NAME or NAME@RELEASE.", autocompletion=complete_models)],

@@ -1,11 +1,14 @@
 """Registration of a model release over HTTP."""
 
-from typing import Annotated, Self
+from datetime import datetime
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from archetype.contract.class_names import check_names
+from archetype.contract.job import Document
 from archetype.contract.model import Digest, ReleaseFields
+from archetype.contract.problem import ProblemDocument
 
 HUGGING_FACE = "huggingface"
 """Architecture of a release whose weights are an archive of a Hugging Face model folder."""
@@ -50,3 +53,21 @@ class NewRelease(ReleaseFields):
         if self.upload is not None and self.sha256 not in (None, self.upload):
             raise ValueError("sha256 differs from upload, whose id is the SHA-256 digest of the weights; omit sha256")
         return self
+
+
+class RegisteredRelease(Document):
+    """A registered release and the result of its check."""
+
+    model: str = Field(description="`NAME@RELEASE`.")
+    state: Literal["trying", "accepted", "refused"] = Field(
+        description="`trying` until a worker has loaded the release; then `accepted` or `refused`."
+    )
+    registered_at: datetime = Field(description="Time at which it was registered.")
+    attempts: int = Field(description="Number of attempts of workers to load it.")
+    error: ProblemDocument | None = Field(default=None, description="Why it was refused; null otherwise.")
+
+
+class Registrations(Document):
+    """The registered releases of a tenant, the newest first."""
+
+    items: list[RegisteredRelease]

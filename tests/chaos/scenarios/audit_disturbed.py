@@ -13,6 +13,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.requests import paint
 from tests.chaos.stage import WORKERS, Stage
 
+FLOAT_ERROR = 1e-6
 AUDIT_SECONDS = 300.0
 SAME = ("verdict", "subject", "baselines", "plan", "findings", "comparisons", "errors", "figures")
 """Parts of a report that must not depend on faults."""
@@ -91,12 +92,17 @@ def read_report(ledger: Ledger, ended: AuditView) -> dict[str, Any]:
 
 
 def list_differences(actual: object, expected: object, path: str) -> Iterator[str]:
-    """Yields the paths at which two documents differ, with both values."""
+    """Yields the paths at which two documents differ, with both values.
+
+    Figures may differ by float error, because a job that is resumed may run in a smaller batch, with other kernels.
+    """
     if isinstance(actual, dict) and isinstance(expected, dict) and actual.keys() == expected.keys():
         for key in actual:
             yield from list_differences(actual[key], expected[key], f"{path}.{key}")
     elif isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
         for number, (left, right) in enumerate(zip(actual, expected, strict=True)):
             yield from list_differences(left, right, f"{path}.{number}")
+    elif isinstance(actual, float) and isinstance(expected, float | int) and abs(actual - expected) < FLOAT_ERROR:
+        return
     elif actual != expected:
         yield f"{path} is {actual!r} instead of {expected!r}"

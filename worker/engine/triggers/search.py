@@ -49,6 +49,10 @@ DRAW_SEED = 700_001
 """Added to a slot's seed for the choice of carriers and places."""
 
 
+NOISE = 3e-6
+"""Relative size of a gradient's values below which they are float error."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """One trigger that is searched.
@@ -215,7 +219,16 @@ def run_pass(classifier: Classifier, batch: Batch, rows: slice) -> tuple[Tensor,
     sizes = family.size(parameters) / family.typical
     (gradient,) = compute_gradients((values - batch.state.weights[rows] * sizes).sum(), [parameters])
     turned = (outputs.scores.argmax(1) == targets).view(-1, count).float().mean(1)
-    return torch.where(gradient.isfinite(), gradient, 0).contiguous(), turned
+    return _drop_noise(torch.where(gradient.isfinite(), gradient, 0)), turned
+
+
+def _drop_noise(gradient: Tensor) -> Tensor:
+    """Sets values (N, P) to zero that are float error next to the largest one of their row.
+
+    Adam would make full steps of them, in directions that depend on the size of the batch and on the processor.
+    """
+    largest = gradient.abs().amax(1, keepdim=True)
+    return torch.where(gradient.abs() < NOISE * largest, 0, gradient).contiguous()
 
 
 def _move(settings: Search, state: State, gradient: Tensor, turned: Tensor) -> State:

@@ -112,6 +112,9 @@ def test_a_release_that_does_not_work_is_refused_with_the_reason_and_can_be_corr
     assert answer.json()["type"] == "/problems/refused-release"
     assert reason in answer.json()["detail"]
     assert http.get(f"/v1/models/bad-{case}").status_code == 404
+    (newest, *_) = http.get("/v1/registrations").json()["items"]
+    assert (newest["model"], newest["state"]) == (f"bad-{case}@1", "refused")
+    assert reason in newest["error"]["detail"]
     corrected = ENTRY | {"name": f"bad-{case}", "upload": digest}
     assert http.post("/v1/models", json=corrected).status_code == 201
 

@@ -20,6 +20,7 @@ from archetype.contract.api_key import IssuedKey, Key, Keys
 from archetype.contract.audit import AuditView, Estimate, Finding, Trend, TrendPoint
 from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.job import Jobs, State, now
+from archetype.contract.registration import RegisteredRelease, Registrations
 from archetype.contract.report.decision import Decision
 from archetype.contract.report.signature import Signature, SigningKey
 from archetype.contract.schedule import Announcement, Schedule, Schedules
@@ -59,6 +60,9 @@ AUDIT = AuditView(
 )
 SCHEDULE = Schedule(
     id="schedule1", model="fruit", plan=AuditPlan(name="nightly"), created_at=now(), next_at=now(), outcomes=[]
+)
+REFUSED = RegisteredRelease(
+    model="fruit@3", state="refused", registered_at=now(), attempts=1, error=make_problem(422, "no file")
 )
 POINT = TrendPoint(
     release="2",
@@ -101,6 +105,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> MockService:
     model = {"name": "fruit", "releases": ["1", "2"], "classes": 3, "size": [64, 96]}
     service.answer("GET", "/v1/models", answer_json({"items": [model]}))
     service.answer("GET", "/v1/models/fruit", answer_json(model))
+    service.answer("GET", "/v1/registrations", answer_json(Registrations(items=[REFUSED])))
     service.answer("GET", "/v1/methods", answer_json({"items": describe_methods()}))
     service.answer("POST", "/v1/models", answer_json(model | {"class_names": ["a", "b"], "layers": [{}]}, 201))
     service.answer("GET", "/v1/schedules", answer_json(Schedules(items=[SCHEDULE])))
@@ -154,6 +159,7 @@ PRINTING = {
     "schedules list": ["schedule\tmodel\tplan\ton release"],
     "schedules announce fruit": [""],
     "models list": ["fruit\t1, 2\t3\t96 x 64"],
+    "models registrations": ["model\tstate", "fruit@3\trefused\t1\t", "\tno file"],
     "models add fruit --architecture timm:x --classes imagenet --published": ["fruit@1 works: 2 classes, 1 layers"],
     "models show fruit": ['"fruit"'],
     "webhooks secret": ["whsec_x"],
