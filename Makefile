@@ -14,7 +14,7 @@ QUALITY ?= squeezenet mobilenetv2
 FOLDER ?= ../shared/images/wallaby
 
 # Several processes, each with its own stack, because tests with servers wait; one thread each. Slow files come first.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 5
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 ALONE := $(PYTEST) --last-failed --last-failed-no-failures none -rA
 TESTS := -m "not slow"

@@ -63,6 +63,7 @@ def test_a_release_with_the_same_weights_passes_as_identical_without_a_job(
     assert subject.weights_sha256 == baseline.weights_sha256 is not None
 
 
+@pytest.mark.slow
 def test_a_model_compared_with_itself_fails_no_gate(client: Client, plan: AuditPlan) -> None:
     ended = run_control(client, 0, plan.probes, classes=SHORT["classes"], class_models=SHORT["class_models"])
     assert ended.error is None

@@ -19,6 +19,7 @@ LOST_SECONDS = 10
 TIMEOUT = 900
 
 
+@pytest.mark.slow
 def test_all_workers_share_a_large_job_over_images(tmp_path: Path) -> None:
     images = 6 * 64
     with paced_stack(tmp_path, workers=2) as stack, Client(stack.url) as client:
