@@ -6,6 +6,8 @@ the speed of the machine: a slower one computes fewer images in the same time.
 
 from pathlib import Path
 
+import pytest
+
 from archetype.client import Client
 from archetype.contract.job import State
 from benchmarks.shards.image_jobs import SECONDS, draw_archive, paced_stack, submit
