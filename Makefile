@@ -15,10 +15,13 @@ FOLDER ?= ../shared/images/wallaby
 
 # Several processes, each with its own stack, because tests with servers wait; one thread each. Slow files come first.
 TEST_PROCESSES ?= 5
-PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 ALONE := $(PYTEST) --last-failed --last-failed-no-failures none -rA
 TESTS := -m "not slow"
 PYTEST += --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
+
+# The modules in use are compiled once, at their first import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -32,7 +35,7 @@ $(INSTALLED): $(BIN)/.dependencies pyproject.toml sdk/pyproject.toml
 $(BIN)/.dependencies: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@touch $@
 
 demo: install ## Start everything, run a few jobs, save their images in var/demo, stop

@@ -21,7 +21,8 @@ from archetype.contract.audit_plan import AuditPlan, Probe, Waiver
 from archetype.contract.job import Artifact, Artifacts, Job, Jobs, Progress, State, TargetClass, links_of
 from archetype.contract.model import Capability, Layer, Preprocessing
 from archetype.contract.parameters.inputs import TrueBox
-from archetype.contract.registration import NewRelease
+from archetype.contract.problem import ProblemDocument
+from archetype.contract.registration import NewRelease, RegisteredRelease, Registrations
 from archetype.contract.report.decision import Decision, NewDecision
 from archetype.contract.report.signature import Signature, SigningKey
 from archetype.contract.request import METHODS
@@ -203,6 +204,22 @@ RESPONSES: list[BaseModel] = [
             Capability(method="saliency", kind="guided", available=False, reason="the network has no ReLU"),
         ],
         notes=[],
+    ),
+    Registrations(
+        items=[
+            RegisteredRelease(
+                model="fruit@2026-11-21",
+                state="refused",
+                registered_at=WHEN,
+                attempts=1,
+                error=ProblemDocument(
+                    type="/problems/refused-release",
+                    title="The release does not work",
+                    status=422,
+                    detail="fc.weight has 10 rows, but there are 12 class names",
+                ),
+            )
+        ]
     ),
     Atlas(
         model="shapes@1",

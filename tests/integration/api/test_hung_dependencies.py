@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from flask import Flask
 
-from api.app import READ_SECONDS, create_app
+from api.app import create_app
 from deploy.local import Stack
 from shared.process import circuit_breaker
 from tests.siege.gate import Gate
@@ -19,6 +19,9 @@ from tests.support.waiting import wait_until
 NAMES = {"redis": "Redis", "store": "store"}
 SETTINGS = {"redis": "redis_url", "store": "s3_endpoint"}
 APPS = 4
+READ_SECONDS = 1.5
+"""How long a read waits here: longer than in the service, so that a busy machine does not look like a second wait."""
+
 OPEN_SECONDS = 0.3
 """How long failures are remembered here: long enough for one read, and over before the next one."""
 
@@ -70,6 +73,7 @@ def test_every_read_waits_once_for_a_dependency_that_hangs(
 ) -> None:
     """Each is the first one that the dependency does not answer, because earlier failures are forgotten."""
     monkeypatch.setattr(circuit_breaker, "OPEN_SECONDS", OPEN_SECONDS)
+    monkeypatch.setattr("api.app.READ_SECONDS", READ_SECONDS)
     with cut_off(stack, dependency) as (apps, gate):
         paths = list_reads(apps[0], values)
         for app in apps:
@@ -79,7 +83,7 @@ def test_every_read_waits_once_for_a_dependency_that_hangs(
             answers = {path: answer for share in shares for path, answer in share.result(120).items()}
     assert len(answers) > 40
     assert sum(status == 503 for status, _, _ in answers.values()) > 5
-    slow = {path: seconds for path, (_, _, seconds) in answers.items() if seconds > 1.5 * READ_SECONDS}
+    slow = {path: seconds for path, (_, _, seconds) in answers.items() if seconds > 1.8 * READ_SECONDS}
     assert not slow
     wrong = {path: status for path, (status, _, _) in answers.items() if status >= 500 and status != 503}
     assert not wrong

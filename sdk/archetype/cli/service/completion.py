@@ -1,6 +1,7 @@
 """Completes names of models and classes in the shell, from the service."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import typer
 
@@ -27,7 +28,7 @@ def complete_classes(context: typer.Context, incomplete: str) -> list[str]:
     return _select([name for each in _ask(context, model) for name in each.get("class_names", [])], incomplete)
 
 
-def _ask(context: typer.Context, model: str | None) -> list[dict[str, object]]:
+def _ask(context: typer.Context, model: str | None) -> list[dict[str, Any]]:
     """Return all models, or one; nothing if there is no answer, because completion is silent about errors."""
     from archetype.client import Client
 

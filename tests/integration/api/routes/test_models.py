@@ -26,6 +26,7 @@ from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
 from tests.support.networks import Small, seeded
 from tests.support.releases import ENTRY, STATE
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -89,6 +90,12 @@ def test_a_release_with_invalid_unicode_is_refused(http: httpx2.Client) -> None:
     assert answer.status_code == 422
 
 
+def find_refusal(http: httpx2.Client, model: str) -> dict[str, Any] | None:
+    """The registration of a release, if it was refused."""
+    found = [each for each in http.get("/v1/registrations").json()["items"] if each["model"] == model]
+    return found[0] if found and found[0]["state"] == "refused" else None
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "classes": ({"classes": ["a", "b"]}, "3 scores for 2"),
     "architecture": ({"architecture": "factory:none", "arguments": {}}, "no factory 'none'"),
@@ -112,9 +119,8 @@ def test_a_release_that_does_not_work_is_refused_with_the_reason_and_can_be_corr
     assert answer.json()["type"] == "/problems/refused-release"
     assert reason in answer.json()["detail"]
     assert http.get(f"/v1/models/bad-{case}").status_code == 404
-    (newest, *_) = http.get("/v1/registrations").json()["items"]
-    assert (newest["model"], newest["state"]) == (f"bad-{case}@1", "refused")
-    assert reason in newest["error"]["detail"]
+    refusal = wait_until(lambda: find_refusal(http, f"bad-{case}@1"), 10)
+    assert reason in refusal["error"]["detail"]
     corrected = ENTRY | {"name": f"bad-{case}", "upload": digest}
     assert http.post("/v1/models", json=corrected).status_code == 201
 

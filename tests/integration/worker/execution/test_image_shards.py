@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from shared.storage.documents import JobSpec
 from shared.storage.s3 import JSON
 from tests.support.lane_workplace import LaneWorkplace, assert_same_files
 from tests.support.run_method import encode, noise
+from tests.support.threads import Inline
 from worker.attribution.saliency_maps import MapPool
 from worker.execution.lane_runner import run_next_lane
 from worker.execution.recovery import LeaseMonitor, Recovery
@@ -172,7 +174,7 @@ def test_a_shard_of_images_resumes_after_the_last_pair_that_was_saved(
 
     monkeypatch.setattr(type(lanes.storage), "save_artifact", save_some)
     with pytest.raises(Died):
-        run_next_lane(lanes.worker_context(lane_seconds=0, checkpoint_seconds=1e-6))
+        run_next_lane(replace(lanes.worker_context(lane_seconds=0, checkpoint_seconds=1e-6), background=Inline()))
     monkeypatch.setattr(type(lanes.storage), "save_artifact", save_artifact)
     lanes.lose_lease()
     computed = len(mapped)

@@ -42,6 +42,7 @@ CALLS = {
     "/v1/models/{reference}": {"get"},
     "/v1/models/{reference}/atlas": {"get"},
     "/v1/registry/mlflow": {"post"},
+    "/v1/registrations": {"get"},
     "/v1/releases": {"post"},
     "/v1/schedules": {"get", "post"},
     "/v1/schedules/{schedule_id}": {"delete", "get"},
