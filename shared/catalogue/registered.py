@@ -1,5 +1,6 @@
 """Registered and accepted releases, read from the store and kept in memory for a short time."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ from collections.abc import Callable, Sequence
 from shared.age_cache import AgeCache
 from shared.catalogue.registrations import RegistrationCache
 from shared.catalogue.release import Release
+from shared.errors import Unavailable
 from shared.storage.documents import Registration, RegistrationState
 from shared.storage.job_store import JobStore
 
@@ -30,7 +32,8 @@ class RegisteredReleases:
 
     def __init__(self, storage: JobStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._registrations = RegistrationCache(storage)
-        self._lock = threading.Lock()
+        self._lock, self._clock = threading.Lock(), clock
+        self._failed_at, self._failure = -math.inf, ""
         self._cache: AgeCache[str, list[Registration]] = AgeCache(clock)
 
     def __call__(self, *, fresh: bool = False) -> Sequence[Release]:
@@ -44,12 +47,22 @@ class RegisteredReleases:
             fresh: Read the store again, unless this was done within `FRESH_SECONDS_IF_UNKNOWN`. Set it if a release
                 is not in the list.
         """
+        began = self._clock()
         with self._lock:
             registrations = self._cache.get(ALL, max_age=FRESH_SECONDS_IF_UNKNOWN if fresh else FRESH_SECONDS)
             if registrations is None:
-                registrations = self._registrations.read()
+                if self._failed_at >= began:  # another thread has tried while this one waited
+                    raise Unavailable(self._failure)
+                registrations = self._read_store()
                 self._cache.put(ALL, registrations)
         return registrations
+
+    def _read_store(self) -> list[Registration]:
+        try:
+            return self._registrations.read()
+        except Unavailable as problem:
+            self._failed_at, self._failure = self._clock(), problem.detail
+            raise
 
     def invalidate(self) -> None:
         """Makes the next call read the store."""

@@ -7,7 +7,7 @@ from threading import Lock
 
 FAILURES = 3
 OPEN_SECONDS = 5.0
-SILENT_SECONDS = 0.7
+SILENT_SECONDS = 1.5
 """One call that waited in vain for so long is enough if no other call succeeded meanwhile: the dependency hangs."""
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from shared.errors import Refused, Unavailable
 from shared.isolation.places import Places, current_tenant
-from shared.process.answer_time import UsualTime
+from shared.process.answer_time import UsualTime, is_silent, note_silence
 from shared.process.circuit_breaker import CircuitBreaker
 
 T = TypeVar("T")
@@ -93,6 +93,8 @@ class GuardedCalls:
             Unavailable: The dependency fails or does not answer in time, or too many calls wait for it.
             LimitReached: Too many calls of the tenant wait for it.
         """
+        if is_silent(self._name) and not always:
+            raise Unavailable(self._describe_silence())
         reason = None if always or self._breaker is None else self._breaker.find_refusal()
         if reason is not None:
             raise Unavailable(reason)
@@ -134,7 +136,11 @@ class GuardedCalls:
         if future.done():
             return future.result()
         deadline.end()
-        raise Unavailable(f"{self._name} did not answer in time; try again in a moment")
+        note_silence(self._name)
+        raise Unavailable(self._describe_silence())
+
+    def _describe_silence(self) -> str:
+        return f"{self._name} did not answer in time; try again in a moment"
 
     def _execute(self, function: Callable[[], T], future: "Future[T]") -> None:
         try:

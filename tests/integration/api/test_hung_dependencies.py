@@ -11,19 +11,16 @@ from flask import Flask
 
 from api.app import create_app
 from deploy.local import Stack
-from shared.process import circuit_breaker
+from shared.process.circuit_breaker import CircuitBreaker
 from tests.siege.gate import Gate
 from tests.support.api_requests import QUICK
 from tests.support.waiting import wait_until
 
 NAMES = {"redis": "Redis", "store": "store"}
 SETTINGS = {"redis": "redis_url", "store": "s3_endpoint"}
-APPS = 4
+CALLERS = 4
 READ_SECONDS = 1.5
 """How long a read waits here: longer than in the service, so that a busy machine does not look like a second wait."""
-
-OPEN_SECONDS = 0.3
-"""How long failures are remembered here: long enough for one read, and over before the next one."""
 
 WAITS_FOR_ITSELF = "/readyz"
 """It tests the dependencies, within two seconds."""
@@ -46,15 +43,14 @@ def values(stack: Stack) -> dict[str, str]:
 
 
 @contextmanager
-def cut_off(stack: Stack, dependency: str) -> Iterator[tuple[list[Flask], Gate]]:
-    """Applications that reach a dependency through a gate."""
+def cut_off(stack: Stack, dependency: str) -> Iterator[tuple[Flask, Gate]]:
+    """An application that reaches a dependency through a gate."""
     url = urlsplit(str(getattr(stack.settings, SETTINGS[dependency])))
     assert url.port is not None
     with Gate(url.port) as gate:
         address = f"{url.netloc.rpartition(':')[0]}:{urlsplit(gate.url).port}"
         changed = url._replace(netloc=address).geturl()
-        settings = stack.settings.model_copy(update={SETTINGS[dependency]: changed})
-        yield [create_app(settings) for _ in range(APPS)], gate
+        yield create_app(stack.settings.model_copy(update={SETTINGS[dependency]: changed})), gate
 
 
 def list_reads(app: Flask, values: dict[str, str]) -> list[str]:
@@ -71,16 +67,14 @@ def list_reads(app: Flask, values: dict[str, str]) -> list[str]:
 def test_every_read_waits_once_for_a_dependency_that_hangs(
     stack: Stack, values: dict[str, str], dependency: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is the first one that the dependency does not answer, because earlier failures are forgotten."""
-    monkeypatch.setattr(circuit_breaker, "OPEN_SECONDS", OPEN_SECONDS)
+    """Each is the first one that the dependency does not answer, because the failures of others are not remembered."""
+    monkeypatch.setattr(CircuitBreaker, "find_refusal", lambda _: None)
     monkeypatch.setattr("api.app.READ_SECONDS", READ_SECONDS)
-    with cut_off(stack, dependency) as (apps, gate):
-        paths = list_reads(apps[0], values)
-        for app in apps:
-            assert app.test_client().get(f"/v1/jobs/{values['job_id']}").status_code == 200
-        with gate.hung(), ThreadPoolExecutor(APPS) as callers:
-            shares = [callers.submit(read_all, app, paths[start::APPS]) for start, app in enumerate(apps)]
-            answers = {path: answer for share in shares for path, answer in share.result(120).items()}
+    with cut_off(stack, dependency) as (app, gate):
+        paths = list_reads(app, values)
+        assert app.test_client().get(f"/v1/jobs/{values['job_id']}").status_code == 200
+        with gate.hung(), ThreadPoolExecutor(CALLERS) as callers:
+            answers = dict(zip(paths, callers.map(lambda path: read(app, path), paths), strict=True))
     assert len(answers) > 40
     assert sum(status == 503 for status, _, _ in answers.values()) > 5
     slow = {path: seconds for path, (_, _, seconds) in answers.items() if seconds > 1.8 * READ_SECONDS}
@@ -91,15 +85,6 @@ def test_every_read_waits_once_for_a_dependency_that_hangs(
         path: text for path, (status, text, _) in answers.items() if status == 503 and NAMES[dependency] not in text
     }
     assert not silent
-
-
-def read_all(app: Flask, paths: list[str]) -> dict[str, tuple[int, str, float]]:
-    """Calls `read` for some paths, one after the other."""
-    answers = {}
-    for path in paths:
-        time.sleep(1.2 * OPEN_SECONDS)
-        answers[path] = read(app, path)
-    return answers
 
 
 def read(app: Flask, path: str) -> tuple[int, str, float]:

@@ -8,6 +8,7 @@ import pytest
 
 from shared.errors import LimitReached, Refused, Unavailable
 from shared.isolation.places import current_tenant
+from shared.process.answer_time import set_answer_seconds
 from shared.process.circuit_breaker import FAILURES, CircuitBreaker
 from shared.process.guarded_calls import MAX_ABANDONED, Deadline, GuardedCalls, is_abandoned
 from tests.support.waiting import wait_until
@@ -125,3 +126,17 @@ def test_calls_that_cannot_start_do_not_count_as_calls_that_hang(monkeypatch: py
 
 def refuse_thread(_: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
+
+
+def test_a_request_in_a_hurry_waits_once_for_a_dependency_that_hangs(hang: Callable[[], bool]) -> None:
+    calls, others = GuardedCalls("the store", running=2, waiting=0), GuardedCalls("another", running=1, waiting=0)
+    set_answer_seconds(0.05)
+    try:
+        with pytest.raises(Unavailable, match="the store did not answer in time"):
+            calls.run(hang, soon())
+        with pytest.raises(Unavailable, match="the store did not answer in time"):
+            calls.run(lambda: 1, later())
+        assert others.run(lambda: 1, later()) == 1
+    finally:
+        set_answer_seconds(None)
+    assert calls.run(lambda: 1, later()) == 1  # another request
