@@ -1,6 +1,5 @@
 """The rows of the list of jobs: what each job is about, its phase, and how long it took."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from archetype.contract.job import Job, State
 from archetype.contract.request import METHODS
 from shared.errors import Problem
 from shared.lifecycle.rebuild import load_spec
+from shared.process.threads import map_in_threads
 from shared.validation.stored_request import parse_stored
 
 PAGE_SIZE = 30
@@ -57,8 +57,7 @@ def list_recent(tenant: str, services: Services, count: int) -> list[Job]:
 
 def make_rows(jobs: list[Job], services: Services) -> list[Row]:
     """Returns the rows of jobs. A job whose request cannot be read is shown by its method."""
-    with ThreadPoolExecutor(READERS) as readers:
-        specs = list(readers.map(lambda job: _read_spec(job, services), jobs))
+    specs = map_in_threads(lambda job: _read_spec(job, services), jobs, READERS)
     return [_make_row(job, spec, services) for job, spec in zip(jobs, specs, strict=True)]
 
 

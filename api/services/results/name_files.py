@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
 
 from api.dependencies import Services
 from archetype.contract.job import Artifact, Job
 from shared.errors import Problem
+from shared.process.threads import map_in_threads
 
 READERS = 6
 """Number of image descriptions that are read from the store at a time."""
@@ -37,9 +37,8 @@ def find_image_names(job: Job, images: Iterable[str], services: Services) -> dic
         return found.name if found else None
 
     missing = [image for image in dict.fromkeys(images) if image not in names]
-    with ThreadPoolExecutor(READERS) as readers:
-        found = zip(missing, readers.map(find, missing), strict=True)
-        return names | {image: name for image, name in found if name is not None}
+    found = zip(missing, map_in_threads(find, missing, READERS), strict=True)
+    return names | {image: name for image, name in found if name is not None}
 
 
 def name_file(artifact: Artifact, names: dict[str, str], used: Collection[str] = ()) -> str:

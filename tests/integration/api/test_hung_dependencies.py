@@ -3,14 +3,17 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 
 from api.app import create_app
+from api.web.job_list import make_rows
 from deploy.local import Stack
+from shared.errors import Unavailable
+from shared.process.answer_time import set_answer_seconds
 from shared.process.circuit_breaker import CircuitBreaker
 from tests.siege.gate import Gate
 from tests.support.api_requests import QUICK
@@ -85,6 +88,26 @@ def test_every_read_waits_once_for_a_dependency_that_hangs(
         path: text for path, (status, text, _) in answers.items() if status == 503 and NAMES[dependency] not in text
     }
     assert not silent
+
+
+def test_a_list_that_reads_many_requests_waits_once_for_a_store_that_hangs(
+    stack: Stack, values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row whose request cannot be read is shown without it, so that one wait for each would make a slow page."""
+    monkeypatch.setattr(CircuitBreaker, "find_refusal", lambda _: None)
+    with cut_off(stack, "store") as (app, gate):
+        services = app.extensions["archetype"]
+        job = services.job_index.find(values["job_id"])
+        services.registered_releases()
+        set_answer_seconds(READ_SECONDS)
+        try:
+            with gate.hung():
+                began = time.monotonic()
+                with suppress(Unavailable):  # the catalogue may have to be read again
+                    make_rows([job] * 30, services)
+                assert time.monotonic() - began < 1.8 * READ_SECONDS
+        finally:
+            set_answer_seconds(None)
 
 
 def read(app: Flask, path: str) -> tuple[int, str, float]:
