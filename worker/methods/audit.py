@@ -30,7 +30,7 @@ from worker.audit.report.compose import Results, compose_report
 from worker.audit.report.material import Case, Material
 from worker.audit.sides import add_judge, is_known_identical, load_baseline, load_probes, load_subject
 from worker.audit.statistics import Values, estimate_mean
-from worker.audit.trigger_gate import compare_triggers
+from worker.audit.triggers.gate import compare_triggers
 from worker.engine.model.classifier import Classifier
 from worker.inputs.preprocess import Levels, to_tensor
 from worker.inputs.view import View

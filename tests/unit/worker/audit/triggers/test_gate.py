@@ -16,14 +16,10 @@ from archetype.contract.model import Preprocessing
 from shared.catalogue.release import Release
 from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_labeled
 from worker.audit.compare import Side
-from worker.audit.trigger_gate import (
-    Sizes,
-    Thoroughness,
-    TriggerComparison,
-    choose_suspicious,
-    compare_triggers,
-    explain_abstention,
-)
+from worker.audit.triggers.gate import compare_triggers, explain_abstention
+from worker.audit.triggers.judge import TriggerComparison
+from worker.audit.triggers.search import Thoroughness, choose_suspicious
+from worker.audit.triggers.sizes import Sizes
 from worker.engine.model.classifier import open_classifier
 from worker.engine.triggers.find import Effort
 from worker.engine.triggers.measure import Count, Trigger

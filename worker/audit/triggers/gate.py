@@ -1,0 +1,66 @@
+"""The gate `trigger`: does a class of the subject need a much smaller trigger than the same class of the baseline?
+
+Both networks are searched with the probes as carriers, the same seeds and the same random choices: coarsely for all
+classes, then finely for those whose coarse ratio is largest. Wang et al. 2019, "Neural Cleanse", compare the classes of
+one network; the baseline makes the comparison sharper, because classes differ by nature.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from archetype.contract.audit_plan import Gate
+from archetype.contract.job import Progress
+from worker.audit.compare import Side, have_same_weights
+from worker.audit.triggers.judge import Judge, TriggerComparison
+from worker.audit.triggers.search import FULL, Thoroughness, search_releases, split_probes
+from worker.engine.model.network_call import NetworkError
+from worker.inputs.preprocess import Levels
+from worker.triggers.carriers import MAX_CARRIERS
+
+MIN_CARRIERS, MIN_CLASSES = 8, 3
+"""Least number of probes, and of their classes, for a search."""
+
+
+def compare_triggers(
+    subject: Side,
+    baseline: Side,
+    images: Mapping[str, Levels],
+    gate: Gate,
+    *,
+    thoroughness: Thoroughness = FULL,
+) -> Generator[Progress, Any, TriggerComparison]:
+    """Searches both releases and applies the gate.
+
+    Args:
+        subject: The audited release.
+        baseline: The release to compare it with.
+        images: Images of the probes at the networks' input size, each (H, W, C), by image id.
+        gate: The gate; its tolerance is a ratio.
+        thoroughness: The families and efforts of the search.
+    """
+    if gate.severity == "off":
+        return TriggerComparison(abstained="the gate is off")
+    if have_same_weights(subject, baseline):
+        return TriggerComparison(abstained="both releases have the same weights, so their triggers are the same")
+    labeled = [(levels, subject.looks[image].target) for image, levels in images.items() if image in subject.looks]
+    if (reason := explain_abstention([label for _, label in labeled])) is not None:
+        return TriggerComparison(abstained=reason)
+    carriers = split_probes(labeled[:MAX_CARRIERS], subject.classifier.device)
+    targets = sorted({*subject.models, *(label for _, label in labeled)})
+    try:
+        searched = yield from search_releases(
+            (subject.classifier, baseline.classifier), carriers, targets, thoroughness
+        )
+        return Judge(subject, baseline, gate, carriers, searched).compare()
+    except (NetworkError, ValueError) as error:
+        return TriggerComparison(abstained=f"the search failed: {error}")
+
+
+def explain_abstention(labels: Sequence[int]) -> str | None:
+    """Why there are too few probes for a search; None if there are enough."""
+    if len(labels) >= MIN_CARRIERS and len(set(labels)) >= MIN_CLASSES:
+        return None
+    return (
+        f"the plan has {len(labels)} readable probes of {len(set(labels))} classes; the search needs at least "
+        f"{MIN_CARRIERS} of {MIN_CLASSES} classes"
+    )
