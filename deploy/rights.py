@@ -50,6 +50,7 @@ STORE: dict[str, dict[Role, Access]] = {
     "weights": {WORKER: READ},
     "audits": {SCHEDULER: WRITE},
     "members": {SCHEDULER: WRITE},
+    "searches": {WORKER: WRITE},
     "releases": {SCHEDULER: READ, WORKER: WRITE},
     "schedules": {SCHEDULER: WRITE},
     "outcomes": {SCHEDULER: WRITE},

@@ -132,7 +132,8 @@ def expire(storage: JobStore, job_list: JobList, settings: Settings) -> list[str
             yield manifest.job
 
     deleted = _remove_from_lists(run_parallel(lambda job: _delete_job(job, storage), choose()), job_list)
-    delete_idempotency_keys(storage, moment - timedelta(seconds=settings.idempotency_seconds))
+    delete_older(layout.IDEMPOTENCY_KEYS, storage, moment - timedelta(seconds=settings.idempotency_seconds))
+    delete_older(layout.SEARCHES, storage, oldest)
     job_list.history.delete_unnamed(moment - timedelta(seconds=UNNAMED_SECONDS))
     return deleted
 
@@ -219,7 +220,7 @@ def update_usage(sizes: Mapping[str, int], owners: Mapping[str, str], storage: J
     job_index.set_stored(usage)
 
 
-def delete_idempotency_keys(storage: JobStore, oldest: datetime) -> None:
-    """Deletes idempotency keys that were stored before a moment."""
-    listed = storage.bucket.list(layout.IDEMPOTENCY_KEYS)
+def delete_older(prefix: str, storage: JobStore, oldest: datetime) -> None:
+    """Deletes the objects under a prefix that were stored before a moment."""
+    listed = storage.bucket.list(prefix)
     storage.bucket.delete_all([stored.key for stored in listed if stored.modified < oldest])

@@ -21,6 +21,7 @@ audits/{tenant}/{digest}                the id of the audit of these releases un
 audits/{tenant}/{id}/decisions/{decision}.json  a decision of a person about the audit
 audits/{tenant}/{id}/write_backs/{schedule}.json  how the verdict of an audit was written to a model registry
 members/{tenant}/{digest}               the id of the job that computes one part of an audit
+searches/{tenant}/{digest}              sizes of the triggers of a baseline; later audits with the same probes use them
 releases/{name}/{release}.json          a release of the operator (before version 0.3, of anyone) and its check
 releases/@{tenant}/{name}/{release}.json  the same of a tenant: names of one tenant are independent of those of others
 schedules/{tenant}/{id}.json            an audit schedule
@@ -47,6 +48,7 @@ PREFIXES = (
     "weights",
     "audits",
     "members",
+    "searches",
     "releases",
     "schedules",
     "outcomes",
@@ -67,6 +69,7 @@ ARCHIVES = "archives/"
 WEIGHTS = "weights/"
 AUDITS = "audits/"
 MEMBERS = "members/"
+SEARCHES = "searches/"
 RELEASES = "releases/"
 WRITE_BACKS = "writebacks/"
 OUTBOX = "outbox/"
@@ -186,6 +189,11 @@ def decisions(tenant: str, audit_id: str) -> str:
 def audit_member_record(tenant: str, digest: str) -> str:
     """Key of the id of the job with this digest of its request, which belongs to an audit."""
     return f"{MEMBERS}{tenant}/{digest}"
+
+
+def trigger_search(tenant: str, digest: str) -> str:
+    """Key of the sizes of a baseline's triggers, by the digest of what was searched."""
+    return f"{SEARCHES}{tenant}/{digest}"
 
 
 def registration(name: str, release: str, tenant: str | None = None) -> str:

@@ -22,6 +22,7 @@ from shared.queue.claims import Claim
 from shared.state.events import Events
 from shared.storage.documents import JobSpec
 from shared.storage.job_store import JobStore
+from shared.storage.searches import StoredSearches
 from shared.validation.request import CheckedRequest, check_request
 from shared.validation.store_keys import expand_prefixes
 from shared.validation.stored_request import parse_stored
@@ -176,6 +177,7 @@ def build_context(
             checkpoint=order.checkpoint,
         ),
         member_results=MemberResults(spec.request.get("members", {}), storage.load_manifest, storage.bucket.get),
+        searches=StoredSearches(storage.bucket, spec.tenant),
         load_original=partial(worker_context.networks.load_original, release),
         save=ArtifactWriter(storage, claim, attempt.output, worker_context.uploads),
         output=attempt.output,

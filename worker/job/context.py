@@ -11,6 +11,7 @@ from archetype.contract.job import TargetClass
 from archetype.contract.request import AnyRequest
 from shared.catalogue.release import Release
 from shared.queue.sharding import ImageRange
+from shared.storage.searches import StoredSearches
 from worker.engine.model.classifier import Classifier
 from worker.engine.render import RGBImage
 from worker.inputs.preprocess import Levels
@@ -113,6 +114,7 @@ class JobContext(Generic[R]):
         resume: Where an ascent resumes.
         load_original: Loads the network as its file defines it, without fused layers, on the CPU; for `filters`.
         member_results: Results of the member jobs; for `audit`.
+        searches: Results of trigger searches that audits share; None if nothing is stored.
     """
 
     request: R
@@ -129,6 +131,7 @@ class JobContext(Generic[R]):
     images: ImageAccess = ImageAccess()
     resume: ResumeState = ResumeState()
     member_results: MemberResults = NO_MEMBERS
+    searches: StoredSearches | None = None
     output: AttemptOutput = field(default_factory=AttemptOutput)
     show: Callable[[Sequence[RGBImage]], None] = lambda _: None
     executor: Callable[[str, Callable[[], Any]], Any] = lambda _name, make: make()

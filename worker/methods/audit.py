@@ -139,7 +139,7 @@ def compare_with(
     losses = count_losses(subject.looks, baseline.looks)
     identical = have_same_weights(subject, baseline)
     checked = yield from run_checks(subject, baseline, plan, views)
-    triggers = yield from compare_triggers(subject, baseline, images, plan.gates.trigger)
+    triggers = yield from compare_triggers(subject, baseline, images, plan.gates.trigger, searches=context.searches)
     comparison = build_comparison(reference, rows, losses, plan.gates, identical=identical)
     reasons = {"focus": maps.abstention, "trigger": triggers.abstained}
     comparison = comparison.model_copy(

@@ -4,7 +4,7 @@ import io
 import pickle
 import zipfile
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,9 @@ Found = dict[int, list[Trigger]]
 
 FoundByFamily = dict[str, Found]
 """The same, by family."""
+
+Known = dict[str, dict[Slot, Trigger]]
+"""Triggers by the round's name, without their parameters."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class SearchRun:
         carriers: The carriers of the search, and the held-out ones.
         total: Number of steps of all rounds, for the progress.
         key: Identifies the network and how it is run.
+        known: Triggers that an earlier search found in the same network; they are not searched again.
         done: The triggers of finished rounds, by the round's name.
         steps_taken: Number of steps of all rounds so far.
     """
@@ -79,21 +83,31 @@ class SearchRun:
     carriers: tuple[Carriers, Carriers]
     total: int
     key: str = ""
+    known: Known = field(default_factory=Known)
     done: dict[str, list[Trigger]] = field(default_factory=dict)
     steps_taken: int = 0
     _running: tuple[str, State] | None = None
 
     def run(self, name: str, networks: Networks, one: Round) -> Generator[SavePoint, None, Found]:
         """Runs a round, unless an earlier attempt has finished it; continues it if an earlier attempt began it."""
-        before = self.steps_taken
+        before, known = self.steps_taken, self.known.get(name, {})
+        missing = replace(one, slots=tuple(slot for slot in one.slots if slot not in known))
         if name not in self.done:
             state = self._running[1] if self._running and self._running[0] == name else None
-            rounds = run_round(networks, one, self.carriers, state)
+            rounds = run_round(networks, missing, self.carriers, state)
             self.done[name] = yield from self._follow(name, rounds, before)
             self._running = None
         self.steps_taken = before + one.steps
         yield self._save_point()
-        return group(self.done[name])
+        triggers = known | {trigger.slot: trigger for trigger in self.done[name]}
+        return group([triggers[slot] for slot in one.slots])
+
+    def list_known(self) -> Known:
+        """All triggers so far, also those that were known before, without their parameters."""
+        return {
+            name: self.known.get(name, {}) | {each.slot: each.strip() for each in self.done.get(name, [])}
+            for name in (*self.known, *self.done)
+        }
 
     def _follow(
         self, name: str, rounds: Generator[State | None, None, list[Trigger]], before: int

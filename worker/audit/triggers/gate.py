@@ -10,8 +10,10 @@ from typing import Any
 
 from archetype.contract.audit_plan import Gate
 from archetype.contract.job import Progress
+from shared.storage.searches import StoredSearches
 from worker.audit.compare import Side, have_same_weights
 from worker.audit.triggers.judge import Judge, TriggerComparison
+from worker.audit.triggers.known import identify, remember
 from worker.audit.triggers.search import FULL, Thoroughness, search_releases, split_probes
 from worker.engine.model.network_call import NetworkError
 from worker.inputs.preprocess import Levels
@@ -28,6 +30,7 @@ def compare_triggers(
     gate: Gate,
     *,
     thoroughness: Thoroughness = FULL,
+    searches: StoredSearches | None = None,
 ) -> Generator[Progress, Any, TriggerComparison]:
     """Searches both releases and applies the gate.
 
@@ -37,20 +40,24 @@ def compare_triggers(
         images: Images of the probes at the networks' input size, each (H, W, C), by image id.
         gate: The gate; its tolerance is a ratio.
         thoroughness: The families and efforts of the search.
+        searches: Triggers of baselines that earlier audits found.
     """
     if gate.severity == "off":
         return TriggerComparison(abstained="the gate is off")
     if have_same_weights(subject, baseline):
         return TriggerComparison(abstained="both releases have the same weights, so their triggers are the same")
-    labeled = [(levels, subject.looks[image].target) for image, levels in images.items() if image in subject.looks]
-    if (reason := explain_abstention([label for _, label in labeled])) is not None:
+    probes = [(image, subject.looks[image].target) for image in images if image in subject.looks][:MAX_CARRIERS]
+    if (reason := explain_abstention([label for _, label in probes])) is not None:
         return TriggerComparison(abstained=reason)
-    carriers = split_probes(labeled[:MAX_CARRIERS], subject.classifier.device)
-    targets = sorted({*subject.models, *(label for _, label in labeled)})
+    carriers = split_probes([(images[image], label) for image, label in probes], subject.classifier.device)
+    targets = sorted({*subject.models, *(label for _, label in probes)})
+    classifiers = subject.classifier, baseline.classifier
     try:
-        searched = yield from search_releases(
-            (subject.classifier, baseline.classifier), carriers, targets, thoroughness
-        )
+        with remember(searches, identify(baseline, probes, thoroughness)) as known:
+            searched = yield from search_releases(
+                classifiers, carriers, targets, thoroughness=thoroughness, known=known
+            )
+            known |= searched.baseline
         return Judge(subject, baseline, gate, carriers, searched).compare()
     except (NetworkError, ValueError) as error:
         return TriggerComparison(abstained=f"the search failed: {error}")

@@ -17,7 +17,7 @@ from worker.engine.triggers.statistics import common_change
 from worker.inputs.preprocess import Levels
 from worker.job.cobatch import SavePoint
 from worker.triggers.carriers import to_images
-from worker.triggers.rounds import Found, Scope, SearchRun, choose_largest
+from worker.triggers.rounds import Found, Known, Scope, SearchRun, choose_largest
 
 SEEDS = (1, 2)
 """Seeds of the search; the coarse rounds use the first one."""
@@ -52,11 +52,13 @@ class Searched:
         families: The families, by name.
         coarse: The sizes of all classes, by family.
         fine: The sizes of the suspicious classes, with every seed, by family.
+        baseline: All triggers of the baseline, for later searches.
     """
 
     families: Mapping[str, Family]
     coarse: Mapping[str, Sizes]
     fine: Mapping[str, Sizes]
+    baseline: Known
 
 
 Halves = tuple[Carriers, Carriers]
@@ -70,7 +72,12 @@ def split_probes(labeled: Sequence[tuple[Levels, int]], device: torch.device) ->
 
 
 def search_releases(
-    classifiers: tuple[Classifier, Classifier], carriers: Halves, targets: Sequence[int], thoroughness: Thoroughness
+    classifiers: tuple[Classifier, Classifier],
+    carriers: Halves,
+    targets: Sequence[int],
+    *,
+    thoroughness: Thoroughness = FULL,
+    known: Known | None = None,
 ) -> Generator[Progress, Any, Searched]:
     """Searches the subject and the baseline.
 
@@ -79,11 +86,12 @@ def search_releases(
         carriers: The carriers of the search, and the held-out ones.
         targets: Class indices.
         thoroughness: The families and efforts of the search.
+        known: Triggers of the baseline that an earlier search found, with the same carriers.
     """
     shape = (classifiers[0].channels, *classifiers[0].size)
     families = {name: FAMILIES[name](shape) for name in thoroughness.families}
     scope = Scope(list(families.values()), targets, SEEDS, thoroughness.coarse, thoroughness.fine)
-    runs = [SearchRun(carriers, 2 * scope.steps) for _ in classifiers]
+    runs = [SearchRun(carriers, 2 * scope.steps), SearchRun(carriers, 2 * scope.steps, known=known or {})]
     networks = [Networks(classifier, classifier, BATCH) for classifier in classifiers]
     coarse, fine = dict[str, Sizes](), dict[str, Sizes]()
     for name, family in families.items():
@@ -92,7 +100,7 @@ def search_releases(
     for name, family in families.items():
         one = scope.fine_round(family, chosen.get(name, ()))
         fine[name] = yield from search_both(runs, networks, "fine", one)
-    return Searched(families, coarse, fine)
+    return Searched(families, coarse, fine, runs[1].list_known())
 
 
 def search_both(

@@ -1,6 +1,8 @@
 """Measures triggers: the smallest size that turns enough carriers, and the success on pictures the search never saw."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,8 +16,11 @@ from worker.engine.triggers.search import Search, Slot
 OCTAVES = 3
 """A trigger may be made smaller or larger by a factor of 2 to the power of this."""
 
-ROUNDS = 6
-"""Halvings of that range: the size is found within 6 %."""
+ENLARGED = (0.0, 0.5, 1.0, 1.5, 2.0, float(OCTAVES))
+"""Exponents that are tried in this order. A trigger that works can fail when it is enlarged: it saturates."""
+
+PRECISION = 0.08
+"""Exponent within which the size is found: 6 %."""
 
 TRIED = 32
 """Largest number of carriers of the search on which the size is found."""
@@ -63,6 +68,10 @@ class Trigger:
     held_out: Count
     before: Count
 
+    def strip(self) -> Self:
+        """Returns the trigger without its parameters."""
+        return replace(self, parameters=self.parameters.new_empty(0))
+
 
 @torch.no_grad()
 def measure(
@@ -89,21 +98,32 @@ def measure(
     def is_enough(exponent: float) -> bool:
         return count_turned(classifier, family, scaled(exponent), tried, slot.target).share >= settings.turned
 
-    low, high = -float(OCTAVES), float(OCTAVES)
-    reached = is_enough(high)
-    for _ in range(ROUNDS if reached else 0):
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
-    final = scaled(high)
+    exponent = find_exponent(is_enough)
+    final = scaled(OCTAVES if exponent is None else exponent)
     return Trigger(
         slot=slot,
         parameters=final.cpu(),
         size=float(family.size(final[None])[0]),
-        reached=reached,
+        reached=exponent is not None,
         search=count_turned(classifier, family, final, used, slot.target),
         held_out=count_turned(classifier, family, final, unused, slot.target),
         before=count_turned(classifier, family, None, unused, slot.target),
     )
+
+
+def find_exponent(is_enough: Callable[[float], bool]) -> float | None:
+    """The smallest exponent at which a trigger is large enough, or None if it is at none that is tried."""
+    low = -float(OCTAVES)
+    for high in ENLARGED:
+        if is_enough(high):
+            break
+        low = high
+    else:
+        return None
+    while high - low > PRECISION:
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
 
 
 @torch.no_grad()

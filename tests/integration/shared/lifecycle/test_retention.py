@@ -24,6 +24,7 @@ from shared.state.redis_client import RedisClient
 from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
+from shared.storage.searches import StoredSearches
 from tests.support.jobs import make_spec
 from tests.support.redis_servers import filled, run_redis
 
@@ -98,6 +99,15 @@ def test_a_result_without_the_time_of_its_end_expires_by_its_acceptance(
         storage.save_manifest(manifest.model_copy(update={"job": job}))
     assert expire(storage, job_list, settings) == [old]
     assert storage.load_manifest(fresh)
+
+
+def test_stored_searches_expire_as_results_do(storage: JobStore, job_list: JobList, settings: Settings) -> None:
+    searches = StoredSearches(storage.bucket, "default")
+    searches.save("a baseline", b"{}")
+    expire(storage, job_list, settings)
+    assert searches.find("a baseline") == b"{}"
+    expire(storage, job_list, settings.model_copy(update={"retention_seconds": -60}))
+    assert searches.find("a baseline") is None
 
 
 def test_a_tag_does_not_keep_a_result(place: Place, storage: JobStore, job_list: JobList, settings: Settings) -> None:

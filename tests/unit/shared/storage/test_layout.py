@@ -33,6 +33,7 @@ KEYS = {
     layout.write_back_results("t", "a"): "audits/t/a/write_backs/",
     layout.decisions("t", "a"): "audits/t/a/decisions/",
     layout.audit_member_record("t", "d"): "members/t/d",
+    layout.trigger_search("t", "d"): "searches/t/d",
     layout.registration("m", "1"): "releases/m/1.json",
     layout.registration("m", "1", "t"): "releases/@t/m/1.json",
     layout.schedules("t"): "schedules/t/",

@@ -1,36 +1,23 @@
 """The gate `trigger`: it names a planted class, passes a release that changed a little, and says when it cannot run."""
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from archetype.contract.audit_plan import Gate
 from archetype.contract.job import Progress
-from archetype.contract.model import Preprocessing
-from shared.catalogue.release import Release
-from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_labeled
-from worker.audit.compare import Side
+from tests.support.marked import CLASSES, PLANTED, Marked
+from tests.support.trigger_sides import COUNT, GATE, QUICK, make_images, open_sides
 from worker.audit.triggers.gate import compare_triggers, explain_abstention
 from worker.audit.triggers.judge import TriggerComparison
-from worker.audit.triggers.search import Thoroughness, choose_suspicious
+from worker.audit.triggers.search import choose_suspicious
 from worker.audit.triggers.sizes import Sizes
-from worker.engine.model.classifier import open_classifier
-from worker.engine.triggers.find import Effort
 from worker.engine.triggers.measure import Count, Trigger
 from worker.engine.triggers.search import Slot
 from worker.job.cobatch import run_alone
-from worker.job.member_results import ProbePrediction
-
-QUICK = Thoroughness(("mask",), Effort(60, 4), Effort(60, 6))
-GATE = Gate(tolerance=1.6)
-COUNT = 48
-MAP = np.zeros((1, 1), np.float32)
 
 
 def trained_again() -> nn.Module:
@@ -39,37 +26,11 @@ def trained_again() -> nn.Module:
     return network
 
 
-@contextmanager
-def opened(*networks: nn.Module) -> Iterator[list[Side]]:
-    with ExitStack() as stack:
-        sides = []
-        for number, network in enumerate(networks):
-            classifier = stack.enter_context(
-                open_classifier(network, mean=[0.5] * 3, std=[0.25] * 3, size=(SIDE, SIDE), device=torch.device("cpu"))
-            )
-            names = [f"class {each}" for each in range(CLASSES)]
-            release = Release(
-                name="small", release=str(number), architecture="factory:small", classes=names,
-                preprocessing=Preprocessing(size=(SIDE, SIDE)),
-            )  # fmt: skip
-            looks = {
-                str(row): ProbePrediction(str(row), label, {"rank": 1}, MAP, MAP)
-                for row, label in enumerate(make_labeled(COUNT).labels.tolist())
-            }
-            sides.append(Side(release, classifier, {}, looks))
-        yield sides
-
-
-def images(count: int = COUNT) -> dict[str, np.ndarray]:
-    pixels = make_labeled(COUNT).images[:count].permute(0, 2, 3, 1).numpy()
-    return {str(row): np.round(each * 255).astype(np.uint8) for row, each in enumerate(pixels)}
-
-
 def compare(subject: nn.Module, baseline: nn.Module, gate: Gate = GATE, count: int = COUNT) -> TriggerComparison:
-    with opened(subject, baseline) as sides:
+    with open_sides(subject, baseline) as sides:
         progress: list[Progress] = []
         result = run_alone(
-            compare_triggers(sides[0], sides[1], images(count), gate, thoroughness=QUICK), progress.append
+            compare_triggers(sides[0], sides[1], make_images(count), gate, thoroughness=QUICK), progress.append
         )
         assert not progress or progress[-1].done == progress[-1].total
     return result
