@@ -57,9 +57,11 @@ test-fast: install ## Run the tests that need no server
 	$(PYTEST) -m "not server and not slow"
 
 check: install ## Check lint, format, types, imports, spelling, documentation, manifests, secrets and advisories
-	@$(MAKE) --no-print-directory --jobs 2 check-types check-rest
+	@$(MAKE) --no-print-directory --jobs 3 check-types check-leaks check-rest
 check-types:
 	$(BIN)/mypy
+check-leaks:
+	$(BIN)/python -m tools.checks.leaks
 check-rest:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -68,7 +70,6 @@ check-rest:
 	$(BIN)/python -m tools.docs.reference --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(BIN)/python -m tools.checks.manifests
-	$(BIN)/python -m tools.checks.leaks
 	$(BIN)/python -m tools.checks.advisories
 
 format: install ## Format the code

@@ -17,7 +17,7 @@ from benchmarks.architectures import read_plain
 from benchmarks.registration import EXPECTED
 from shared.catalogue.release import Release
 from worker.attribution.saliency_maps import choose_map
-from worker.engine.attribution.grad_cam import find_layer
+from worker.engine.attribution.cam.grad_cam import find_layer
 from worker.engine.model.autotune import apply_plan, measure_plan
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.watch import watch

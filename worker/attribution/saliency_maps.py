@@ -15,12 +15,12 @@ from torch.nn import functional
 from archetype.contract.model import Preprocessing
 from archetype.contract.parameters.saliency import KINDS_WITH_GRADIENTS, SaliencyParameters
 from worker.engine.attribution.averaged_gradients import integrated_gradients, smoothgrad, times_input
+from worker.engine.attribution.cam.grad_cam import find_layer, grad_cam
 from worker.engine.attribution.channels import reduce_channels
-from worker.engine.attribution.grad_cam import find_layer, grad_cam
 from worker.engine.attribution.gradient import gradient
 from worker.engine.attribution.gradient_fn import GradientFn, in_microbatches
 from worker.engine.attribution.guided_backprop import deconvnet, guided
-from worker.engine.attribution.occlusion import occlude
+from worker.engine.attribution.perturbation.occlusion import occlude
 from worker.engine.attribution.ten_crop import MapOf, average_ten_crops
 from worker.engine.model.classifier import Classifier, in_precision
 from worker.inputs.pairs import Pair, PairReader, ScoreExecutor

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.engine.attribution.grad_cam import find_layer
+from worker.engine.attribution.cam.grad_cam import find_layer
 from worker.engine.model.classifier import Classifier, Outputs
 
 Maps = NDArray[np.float32]

@@ -24,8 +24,8 @@ from archetype.contract.request import Patches
 from shared.errors import NotFinite
 from shared.media.artifact_names import file_stem
 from worker.attribution.evidence import describe_sides
-from worker.engine.attribution.occlusion import find_falls
-from worker.engine.attribution.patches import average_squares, cover, place_squares
+from worker.engine.attribution.perturbation.occlusion import find_falls
+from worker.engine.attribution.perturbation.patches import average_squares, cover, place_squares
 from worker.engine.render import encode_png, flatten_channels, render_boxes, render_heat_map, to_rgb
 from worker.inputs.pairs import Pair, Pairs, ScoreExecutor
 from worker.inputs.preprocess import to_tensor

@@ -15,7 +15,7 @@ from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
 from shared.state.locks import Locks
 from shared.storage.job_store import JobStore
-from worker.engine.attribution.grad_cam import find_layer
+from worker.engine.attribution.cam.grad_cam import find_layer
 from worker.engine.attribution.gradient import gradient
 from worker.engine.attribution.guided_backprop import guided
 from worker.engine.filters import list_convolutions

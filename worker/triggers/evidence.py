@@ -1,16 +1,20 @@
-"""Evidence of a trigger: the trigger enlarged, pictures before and after, and one plain sentence."""
+"""Evidence of a trigger: the trigger enlarged, pictures before and after, saliency maps, and one plain sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from archetype.contract.parameters.saliency import SaliencyParameters
+from worker.attribution.saliency_maps import choose_map
 from worker.engine.model.classifier import Classifier
-from worker.engine.render import RGBImage, flatten_channels, render_contact_sheet
+from worker.engine.render import RGBImage, flatten_channels, render_contact_sheet, render_overlay
 from worker.engine.triggers.carriers import Carriers
 from worker.engine.triggers.describe import describe
 from worker.engine.triggers.family import DRAWS, Family
+from worker.engine.triggers.frame import Frame
 from worker.engine.triggers.mask import MaskPattern
 from worker.engine.triggers.measure import Trigger, apply_one, draw_places
 from worker.engine.triggers.patch import Patch
@@ -26,6 +30,8 @@ AMPLIFIED = 0.4
 """Largest deviation from middle gray of an additive trigger that is shown enlarged."""
 
 MIDDLE = 0.5
+DARK, LIGHT, SQUARES = 0.65, 0.95, 10
+"""Gray of the squares of a chessboard, and their number along its longer side."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,13 @@ class Examples:
         before: (K, C, H, W) in 0..1.
         after: (K, C, H, W) in 0..1.
         turned: Whether the network takes each changed picture for the target.
+        maps: Absolute saliency maps of the target in the changed pictures (K, H, W).
     """
 
     before: Tensor
     after: Tensor
     turned: tuple[bool, ...]
+    maps: Tensor
 
 
 def write_sentence(family: Family, trigger: Trigger, target: str) -> str:
@@ -69,7 +77,15 @@ def choose_examples(
     turned = predict(classifier, after) == trigger.slot.target
     rows = _spread(turned.tolist(), pool.labels.tolist())
     index = torch.tensor(rows, dtype=torch.int64, device=device)
-    return Examples(pool.images[index], after[index], tuple(bool(turned[row]) for row in rows))
+    maps = map_target(classifier, after[index], trigger.slot.target)
+    return Examples(pool.images[index], after[index], tuple(bool(turned[row]) for row in rows), maps)
+
+
+def map_target(classifier: Classifier, images: Tensor, target: int) -> Tensor:
+    """Absolute saliency maps (K, H, W) of a class in images (K, C, H, W) in 0..1, by SmoothGrad."""
+    targets = torch.full((len(images),), target, device=images.device)
+    map_of = choose_map(classifier, SaliencyParameters(kind="smoothgrad"), SIDE)
+    return map_of(classifier.normalize(images), targets).float().abs().cpu()
 
 
 @torch.no_grad()
@@ -90,7 +106,7 @@ def _spread(turned: Sequence[bool], labels: Sequence[int]) -> list[int]:
 
 
 def draw_trigger(family: Family, parameters: Tensor) -> RGBImage:
-    """The trigger alone (H, W, 3), on middle gray; additive triggers are amplified to be visible."""
+    """The trigger alone (H, W, 3), on middle gray; additive triggers are amplified, and a frame is on a chessboard."""
     match family:
         case MaskPattern():
             masks, patterns = family.split(parameters[None])
@@ -98,11 +114,26 @@ def draw_trigger(family: Family, parameters: Tensor) -> RGBImage:
             return to_pixels((MIDDLE + weights * (patterns - MIDDLE))[0])
         case Patch():
             return to_pixels(family.picture(parameters[None])[0])
-    gray = torch.full((1, 1, *family_shape(family)), MIDDLE, device=parameters.device)
-    changed = family.apply(parameters[None], gray, torch.full((1, 1, DRAWS), 0.5, device=parameters.device))[0, 0]
+        case Frame():
+            return to_pixels(put_on(family, parameters, draw_chessboard(family.shape, parameters.device)))
+    gray = torch.full(family_shape(family), MIDDLE, device=parameters.device)
+    changed = put_on(family, parameters, gray)
     largest = float((changed - MIDDLE).abs().max())
     amplify = AMPLIFIED / largest if 0 < largest < AMPLIFIED / 2 else 1.0
     return to_pixels(MIDDLE + amplify * (changed - MIDDLE))
+
+
+def put_on(family: Family, parameters: Tensor, image: Tensor) -> Tensor:
+    """An image (C, H, W) in 0..1 with a trigger, in the middle if it can be at any place."""
+    return family.apply(parameters[None], image[None, None], torch.full((1, 1, DRAWS), 0.5, device=image.device))[0, 0]
+
+
+def draw_chessboard(shape: tuple[int, int, int], device: torch.device) -> Tensor:
+    """An image (C, H, W) of light and dark squares, on which a frame of any color is seen."""
+    channels, height, width = shape
+    rows, columns = (torch.arange(side, device=device) * SQUARES // max(height, width) for side in (height, width))
+    light = (rows[:, None] + columns[None, :]) % 2  # (H, W)
+    return (DARK + (LIGHT - DARK) * light).expand(channels, height, width)
 
 
 def family_shape(family: Family) -> tuple[int, int, int]:
@@ -112,13 +143,19 @@ def family_shape(family: Family) -> tuple[int, int, int]:
 
 
 def draw_sheet(pictures: RGBImage, examples: Examples, target: str) -> RGBImage:
-    """The trigger, then pictures before (first row) and after (second row)."""
+    """The trigger, then pictures before (first row) and after (second row), and what the class depends on (third)."""
     before = [(to_pixels(image), "before") for image in examples.before]
     after = [
         (to_pixels(image), f"after: {target}" if turned else "after: another class")
         for image, turned in zip(examples.after, examples.turned, strict=True)
     ]
-    return render_contact_sheet([[(pictures, "trigger"), *before], [(pictures, ""), *after]], side=SIDE)
+    maps = [
+        (render_overlay(to_pixels(image), values.numpy()), f"saliency map of {target}")
+        for image, values in zip(examples.after, examples.maps, strict=True)
+    ]
+    blank = np.full_like(pictures, 255)
+    rows = [[(pictures, "trigger"), *before], [(blank, ""), *after], [(blank, ""), *maps]]
+    return render_contact_sheet(rows, side=SIDE)
 
 
 def to_pixels(image: Tensor) -> RGBImage:

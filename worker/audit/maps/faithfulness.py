@@ -1,7 +1,7 @@
 """Chooses the kind of saliency map that is most faithful to the subject, and maps the probes with it.
 
 A map is faithful if it ranks the parts of an image as the score does when each part is deleted alone; see
-`worker.engine.attribution.single_deletion`. One half of the measured probes chooses the kind, the other measures it.
+`worker.engine.attribution.perturbation.single_deletion`. One half of the measured probes chooses the kind, the other measures it.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -18,7 +18,7 @@ from worker.attribution.evidence import MapEvidence, has_sign
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.statistics import estimate_mean
 from worker.engine.attribution.metrics import rank_correlation, shuffle_weights
-from worker.engine.attribution.single_deletion import correlate_ranks, draw_edges, measure_falls
+from worker.engine.attribution.perturbation.single_deletion import correlate_ranks, draw_edges, measure_falls
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.network_call import NetworkError
 from worker.inputs.preprocess import to_tensor

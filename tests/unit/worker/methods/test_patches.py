@@ -8,7 +8,7 @@ from shared.errors import Problem
 from tests.support.cases import PREPROCESSING
 from tests.support.networks import Small, seeded
 from tests.support.run_method import Result, noise, work
-from worker.engine.attribution.patches import average_squares, place_squares
+from worker.engine.attribution.perturbation.patches import average_squares, place_squares
 
 
 @pytest.mark.parametrize("size", [(20, 60), (60, 20), (9, 9), (3, 200)])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.support.attributions import IMAGES, TARGETS, opened
 from tests.support.families import build_torchvision
 from tests.support.networks import Small, seeded, with_statistics
-from worker.engine.attribution.grad_cam import find_layer, grad_cam
+from worker.engine.attribution.cam.grad_cam import find_layer, grad_cam
 from worker.engine.model.prepare import prepare
 from worker.engine.scores.detect import draw_images
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.engine.attribution.metrics import rank_correlation
-from worker.engine.attribution.occlusion import find_falls
+from worker.engine.attribution.perturbation.occlusion import find_falls
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.microbatch import run_in_microbatches
 

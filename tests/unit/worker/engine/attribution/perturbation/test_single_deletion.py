@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.support.networks import Small, seeded
-from worker.engine.attribution.single_deletion import (
+from worker.engine.attribution.perturbation.single_deletion import (
     average_cells,
     correlate_ranks,
     draw_edges,

@@ -5,7 +5,7 @@ import torch
 
 from tests.support.attributions import IMAGES, TARGETS, opened
 from tests.support.networks import Small, seeded
-from worker.engine.attribution.occlusion import find_falls, occlude
+from worker.engine.attribution.perturbation.occlusion import find_falls, occlude
 
 
 @pytest.mark.parametrize(("square", "stride", "fill"), [(5, 3, 0.0), (4, 4, 0.7), (30, 8, 0.0), (1, 1, -1.0)])
