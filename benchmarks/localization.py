@@ -29,7 +29,7 @@ from archetype.contract.request import Localization
 from benchmarks.quality import FACTORIES, find_plan
 from shared.catalogue.catalogue import load_catalogue
 from shared.catalogue.release import Release
-from worker.attribution.evidence import MapEvidence, has_sign
+from worker.attribution.evidence import MapEvidence, choose_reading
 from worker.attribution.localization_metrics import CENTERED_SIDE, MIN_OVERLAP, best_overlap, center_box
 from worker.attribution.saliency_maps import choose_map, choose_preprocessing, map_pairs
 from worker.engine.attribution.bootstrap import mean_with_interval
@@ -167,7 +167,7 @@ def measure(
         context, partial(open_view, preprocessing=choose_preprocessing(release.preprocessing, params))
     ).read():
         for pair, values in zip(pairs, map_pairs(classifier, map_of, pairs).numpy(), strict=True):
-            evidence = MapEvidence.of(values, has_sign=has_sign(params))
+            evidence = MapEvidence.of(values, choose_reading(params))
             cut_started = time.perf_counter()
             mask = find_object(pair, evidence, params)
             cut_seconds.append(time.perf_counter() - cut_started)

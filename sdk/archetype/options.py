@@ -81,7 +81,11 @@ class SaliencyOptions(JobOptions, total=False):
         "smoothgrad",
         "integrated_gradients",
         "grad_cam",
+        "layer_cam",
+        "score_cam",
         "occlusion",
+        "rise",
+        "kernel_shap",
     ]
     gradient: Literal["gradient", "deconvnet", "guided"]
     channels: Literal["max", "sum", "signed"]
@@ -91,10 +95,14 @@ class SaliencyOptions(JobOptions, total=False):
     noise: float
     seed: int
     steps: int
+    baseline: Literal["mean", "uniform"]
     layer: str | None
     square: int
     stride: int
     fill: float
+    masks: int
+    cells: int
+    target_minus: int | str | None
     precision: Literal["float32", "bfloat16"]
     outputs: Sequence[Literal["heat_map", "overlay", "raw"]]
     metrics: Sequence[Literal["deletion", "insertion", "pointing", "randomization"]]

@@ -20,7 +20,7 @@ SHARD_COSTLY_PAIRS = 16
 SHARD_TRIGGERS = 48
 """Classes of a shard of a trigger search: they are compared with each other, so a shard must not be small."""
 
-COSTLY_KINDS = ("smoothgrad", "integrated_gradients", "occlusion")
+COSTLY_KINDS = ("smoothgrad", "integrated_gradients", "score_cam", "occlusion", "rise", "kernel_shap")
 """Kinds of maps that take many passes."""
 
 EXCLUSIVE_SIZE = 1_000_000

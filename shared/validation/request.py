@@ -11,7 +11,16 @@ from archetype.contract.parameters.class_model import ClassModelParameters
 from archetype.contract.parameters.inputs import Top
 from archetype.contract.problem import FieldError
 from archetype.contract.registration import NewRelease
-from archetype.contract.request import REQUEST, AnyRequest, Audit, ClassModel, ImageRequest, Trigger
+from archetype.contract.request import (
+    REQUEST,
+    AnyRequest,
+    Audit,
+    ClassModel,
+    ImageRequest,
+    Localization,
+    Saliency,
+    Trigger,
+)
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
 from shared.errors import InvalidRequest
@@ -107,6 +116,8 @@ def check_request(
     check_capabilities(request, release, description)
     check_layers(request.params, release, description)
     work, images = 1, 0
+    if isinstance(request, Saliency | Localization) and request.params.target_minus is not None:
+        request = _resolve_contrast(request, release)
     if isinstance(request, ImageRequest):
         images = check_input(request, release, uploads, prefixes)
         check_pairs(request, _count_pairs(request, targets, images))
@@ -116,6 +127,12 @@ def check_request(
     if isinstance(request, Audit):
         return CheckedRequest(request, release, None, tuple(catalogue.find(name) for name in request.baselines))
     return CheckedRequest(request, release, targets, work=work, images=images)
+
+
+def _resolve_contrast(request: Saliency | Localization, release: Release) -> Saliency | Localization:
+    """The request with the index of the class whose score is subtracted."""
+    index = release.resolve_target(request.params.target_minus or 0, field="/params/target_minus")
+    return request.model_copy(update={"params": request.params.model_copy(update={"target_minus": index})})
 
 
 def _count_pairs(request: ImageRequest, targets: list[int] | None, images: int) -> int:

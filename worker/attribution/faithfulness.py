@@ -167,7 +167,7 @@ def compare_with_random(ours: MapEvidence, values: NDArray[np.float32]) -> float
     """The rank correlation with the map (h, w) of the network with shuffled weights; None if one of them is empty."""
     if ours.is_empty or not np.isfinite(values).all():
         return None
-    theirs = MapEvidence.of(values, has_sign=ours.has_sign)
+    theirs = MapEvidence.of(values, ours.reading)
     return None if theirs.is_empty else rank_correlation(ours.positive, theirs.positive)
 
 

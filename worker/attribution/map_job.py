@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from archetype.contract.parameters.saliency import KINDS_WITHOUT_GRADIENT
 from shared.errors import NotFinite
-from worker.attribution.evidence import MapEvidence, has_sign
+from worker.attribution.evidence import MapEvidence, choose_reading
 from worker.attribution.faithfulness import MapSummary, Measured, build_metrics
 from worker.attribution.saliency_maps import MapReader, choose_preprocessing, find_rule
 from worker.engine.attribution.guided_backprop import count_activations
@@ -50,7 +51,7 @@ class MapJob:
         self.results = PairResults(context, pairs, unit)
         self._context = context
         self._reader = MapReader(context, self.results.reader)
-        self._has_sign = has_sign(params)
+        self._reading = choose_reading(params)
         self._map_metrics = build_metrics(context.classifier, params, context.batch)
         if context.place.number == 0 and not self.results.is_resumed:
             warn_of_rule(context)
@@ -87,13 +88,14 @@ class MapJob:
         if not pairs:
             return []
         check_batch(pairs, maps)
-        evidence = [MapEvidence.of(values, has_sign=self._has_sign) for values in maps.numpy()]
+        evidence = [MapEvidence.of(values, self._reading) for values in maps.numpy()]
         return list(zip(evidence, self._map_metrics.measure(pairs, evidence), strict=True))
 
     def _explain_map(self, pair: Pair) -> NotFinite:
+        kind = self._context.request.params.kind
         return NotFinite(
             f"{self._name(pair)} has values that are NaN or infinite: the network has no finite "
-            f"{'score of a covered image' if self._context.request.params.kind == 'occlusion' else 'gradient'} there"
+            f"{'score of a covered image' if kind in KINDS_WITHOUT_GRADIENT else 'gradient'} there"
         )
 
     def _name(self, pair: Pair) -> str:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,13 +14,21 @@ from torch.nn import functional
 
 from archetype.contract.model import Preprocessing
 from archetype.contract.parameters.saliency import KINDS_WITH_GRADIENTS, SaliencyParameters
-from worker.engine.attribution.averaged_gradients import integrated_gradients, smoothgrad, times_input
-from worker.engine.attribution.cam.grad_cam import find_layer, grad_cam
+from worker.engine.attribution.averaged_gradients import (
+    integrated_gradients,
+    integrated_gradients_from_noise,
+    smoothgrad,
+    times_input,
+)
+from worker.engine.attribution.cam.grad_cam import find_layer, grad_cam, layer_cam
+from worker.engine.attribution.cam.score_cam import score_cam
 from worker.engine.attribution.channels import reduce_channels
 from worker.engine.attribution.gradient import gradient
 from worker.engine.attribution.gradient_fn import GradientFn, in_microbatches
 from worker.engine.attribution.guided_backprop import deconvnet, guided
+from worker.engine.attribution.perturbation.kernel_shap import kernel_shap
 from worker.engine.attribution.perturbation.occlusion import occlude
+from worker.engine.attribution.perturbation.rise import rise
 from worker.engine.attribution.ten_crop import MapOf, average_ten_crops
 from worker.engine.model.classifier import Classifier, in_precision
 from worker.inputs.pairs import Pair, PairReader, ScoreExecutor
@@ -59,6 +67,8 @@ def choose_map(classifier: Classifier, params: SaliencyParameters, at_once: int)
         ValueError: The network lacks what the kind needs: a ReLU, the layer, or a layer with places.
     """
     classifier = in_precision(classifier, getattr(torch, params.precision))
+    if params.target_minus is not None:  # an index, because requests are checked before they run
+        classifier = replace(classifier, minus=int(params.target_minus))
     map_of = _choose_kind(classifier, params, at_once)
     if params.crops == 1:
         return map_of
@@ -111,13 +121,23 @@ def find_rule(params: SaliencyParameters) -> str | None:
 
 def _choose_kind(classifier: Classifier, params: SaliencyParameters, at_once: int) -> MapOf:
     match params.kind:
-        case "grad_cam":
+        case "grad_cam" | "layer_cam" as kind:
+            cam = {"grad_cam": grad_cam, "layer_cam": layer_cam}[kind]
+            return partial(_enlarged, partial(cam, classifier, layer=params.layer or find_layer(classifier)))
+        case "score_cam":
             layer = params.layer or find_layer(classifier)
-            return partial(_enlarged, partial(grad_cam, classifier, layer=layer))
+            return partial(_enlarged, partial(score_cam, classifier, layer=layer, at_once=at_once))
         case "occlusion":
             return partial(
                 occlude, classifier, square=params.square, stride=params.stride, fill=params.fill, at_once=at_once
             )
+        case "rise":
+            return partial(
+                rise, classifier, samples=params.masks, cells=params.cells, seed=params.seed, at_once=at_once
+            )
+        case "kernel_shap":
+            shap = partial(kernel_shap, samples=params.masks, cells=params.cells, fill=params.fill, seed=params.seed)
+            return partial(shap, classifier, at_once=at_once)
     return partial(_reduced, classifier, _choose_gradient(params, at_once), params)
 
 
@@ -132,6 +152,10 @@ def _choose_gradient(params: SaliencyParameters, at_once: int) -> GradientFn:
                 gradient_of, samples=params.samples, deviation=params.noise, seed=params.seed, at_once=at_once
             )
         case "integrated_gradients":
+            if params.baseline == "uniform":
+                return integrated_gradients_from_noise(
+                    gradient_of, steps=params.steps, seed=params.seed, at_once=at_once
+                )
             return integrated_gradients(gradient_of, steps=params.steps, at_once=at_once)
     return in_microbatches(GRADIENTS[params.kind], at_once)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from archetype.contract.model import Capability, Description
 from archetype.contract.parameters.class_model import ClassModelParameters
-from archetype.contract.parameters.saliency import Kind
+from archetype.contract.parameters.saliency import KINDS_WITHOUT_GRADIENT, Kind
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
 from shared.state.locks import Locks
@@ -148,12 +148,13 @@ def find_capabilities(classifier: Classifier, description: Description, inputs: 
     no_gradient = _explain(lambda: _check_gradient(gradient(classifier, inputs, targets)))
     no_grid = None if list_layers(classifier) else "no layer of the network gives a grid of features"
     reasons: dict[tuple[str, str | None], str | None] = {("saliency", kind): no_gradient for kind in get_args(Kind)}
-    reasons["saliency", "occlusion"] = None
+    reasons |= {("saliency", kind): None for kind in KINDS_WITHOUT_GRADIENT}
+    reasons["saliency", "score_cam"] = _explain(lambda: find_layer(classifier))
     if no_gradient is None:
         # DeconvNet and guided backpropagation replace the same derivatives.
         rule = _explain(lambda: guided(classifier, inputs, targets))
         reasons |= {("saliency", kind): rule for kind in ("guided", "deconvnet")}
-        reasons["saliency", "grad_cam"] = _explain(lambda: find_layer(classifier))
+        reasons |= {("saliency", kind): reasons["saliency", "score_cam"] for kind in ("grad_cam", "layer_cam")}
     reasons["localization", None] = None  # by at least one kind of saliency map
     reasons["patches", None] = None
     has_layers = any(layer.shape for layer in description.layers)

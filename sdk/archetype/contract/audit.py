@@ -148,6 +148,9 @@ class TriggerResult(Document):
 
     target: str = Field(description="Name of the class, with its index if another class has the same name.")
     family: str = Field(description="Kind of the change.")
+    families: list[str] = Field(
+        default=[], description="Kinds of changes that the ratio is the mean of; several if they are similar."
+    )
     unit: str = Field(description="Unit of the sizes.")
     subject_size: float = Field(description="Size of the smallest change for the subject.")
     baseline_size: float = Field(description="Size of the smallest change for the baseline.")
@@ -164,7 +167,8 @@ class TriggerResult(Document):
     sentence: str = Field(description="Description of the change and its effect in a sentence.")
     picture: str | None = Field(
         default=None,
-        description="The change enlarged, and three probes before and after, as a `data:` URL; null without a finding.",
+        description="The change enlarged, and three probes before and after, and saliency maps, as a `data:` URL; null "
+        "without a finding.",
     )
 
 

@@ -99,7 +99,7 @@ class Gates(Parameters):
         "fraction of the baseline. A large value indicates a shortcut (spurious feature).",
     )
     trigger: Gate = Field(
-        default=Gate(tolerance=1.6, severity="warn"),
+        default=Gate(tolerance=1.35),
         description="Per class: size of the smallest change that turns probes of other classes into the class, for the "
         "baseline divided by the subject, divided by what all classes share. Changes are masks, patterns, color maps, "
         "frames, stripes, patches and crops of other probes. A large ratio indicates a shortcut.",

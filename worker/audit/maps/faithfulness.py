@@ -1,7 +1,8 @@
 """Chooses the kind of saliency map that is most faithful to the subject, and maps the probes with it.
 
 A map is faithful if it ranks the parts of an image as the score does when each part is deleted alone; see
-`worker.engine.attribution.perturbation.single_deletion`. One half of the measured probes chooses the kind, the other measures it.
+`worker.engine.attribution.perturbation.single_deletion`. One half of the measured probes chooses the kind, the other
+measures it.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from archetype.contract.audit import MapFaithfulness
 from archetype.contract.parameters.saliency import SaliencyParameters
-from worker.attribution.evidence import MapEvidence, has_sign
+from worker.attribution.evidence import MapEvidence, choose_reading
 from worker.attribution.saliency_maps import choose_map
 from worker.audit.statistics import estimate_mean
 from worker.engine.attribution.metrics import rank_correlation, shuffle_weights
@@ -98,8 +99,8 @@ class MapMaker:
         """The evidence for the class of each probe, at least 0: (N, h, w), on the CPU."""
         inputs, targets = stack(self.classifier, probes)
         maps = choose_map(self.classifier, self.params, AT_ONCE)(inputs, targets).float().nan_to_num().cpu().numpy()
-        signed = has_sign(self.params)
-        return torch.from_numpy(np.stack([MapEvidence.of(each, has_sign=signed).positive for each in maps]))
+        reading = choose_reading(self.params)
+        return torch.from_numpy(np.stack([MapEvidence.of(each, reading).positive for each in maps]))
 
 
 def stack(classifier: Classifier, probes: Sequence[LabeledView]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,15 @@ from archetype.contract.audit_plan import Gate
 from worker.audit.compare import Side
 from worker.audit.statistics import LEVEL
 from worker.audit.triggers.search import SEEDS, Halves, Searched
-from worker.audit.triggers.sizes import RETRAINED, Sizes, find_smallest
+from worker.audit.triggers.sizes import (
+    FINE_SPREAD,
+    RETRAINED,
+    RETRAINED_MEAN,
+    Sizes,
+    choose_groups,
+    find_smallest,
+    mean_ratios,
+)
 from worker.engine.render import RGBImage
 from worker.engine.triggers.measure import Trigger
 from worker.engine.triggers.statistics import Ratio, common_change, estimate_ratio, seeds_agree, transfers
@@ -51,14 +60,13 @@ class Judge:
     searched: Searched
 
     def compare(self) -> TriggerComparison:
-        """The result of each class in the family with its largest ratio, and the findings."""
+        """The result of each class in the family or group with its largest ratio, and the findings."""
         coarse, fine = self.searched.coarse, self.searched.fine
         best: dict[int, tuple[TriggerResult, bool]] = {}
-        comparisons = sum(len(sizes.subject) for sizes in coarse.values())
-        for name in coarse:
-            ratios = coarse[name].ratios(SEEDS[0])
+        for names in (*((name,) for name in coarse), *choose_groups(coarse)):
+            ratios = mean_ratios([coarse[name] for name in names], SEEDS[0])
             for target in ratios:
-                judged = self._judge(target, name, (coarse[name], fine[name]), ratios, comparisons)
+                judged = self._judge(target, names, ratios)
                 if target not in best or _strength(judged) > _strength(best[target]):
                     best[target] = judged
         ordered = sorted(best.values(), key=_strength, reverse=True)
@@ -66,27 +74,47 @@ class Judge:
         findings = [self._build_finding(result) for result, is_finding in ordered if is_finding]
         return TriggerComparison(results, findings)
 
-    def _judge(
-        self, target: int, name: str, sizes: tuple[Sizes, Sizes], ratios: Mapping[int, float], comparisons: int
-    ) -> tuple[TriggerResult, bool]:
-        """The result of a class in one family, and whether it is a finding."""
-        coarse, fine = sizes
-        by_seed = [fine.ratios(seed).get(target) for seed in SEEDS]
-        repeated = [ratio for ratio in by_seed if ratio is not None]
-        is_fine = len(repeated) == len(SEEDS)
-        others = common_change(ratios, target)
-        used = repeated if is_fine else [ratios[target]]
-        ratio = estimate_ratio(used, others, RETRAINED[name], level=LEVEL, comparisons=comparisons)
-        chosen = fine if is_fine else coarse
-        trigger = find_smallest(chosen.subject[target])
+    def _judge(self, target: int, names: Sequence[str], ratios: Mapping[int, float]) -> tuple[TriggerResult, bool]:
+        """The result of a class in a family, or in a group of similar ones, and whether it is a finding."""
+        name = max(names, key=lambda each: self._rank(target, each))
+        repeated = self._repeat(target, name)
+        sizes = (self.searched.fine if repeated else self.searched.coarse)[name]
+        ratio = self._estimate(target, names, ratios, repeated)
+        trigger = find_smallest(sizes.subject[target])
+        own_center = common_change(self.searched.coarse[name].ratios(SEEDS[0]), target)[0]
         is_finding = (
-            is_fine
+            bool(repeated)
             and ratio.value > self.gate.tolerance
             and ratio.low > 1
-            and seeds_agree(repeated, others[0], self.gate.tolerance)
+            and seeds_agree(repeated, own_center, self.gate.tolerance)
             and transfers(trigger.held_out, trigger.before)
         )
-        return self._describe(target, name, trigger, chosen, ratio, is_fine=is_fine), is_finding
+        result = self._describe(target, name, trigger, sizes, ratio, is_fine=bool(repeated))
+        return result.model_copy(update={"families": list(names)}), is_finding
+
+    def _estimate(
+        self, target: int, names: Sequence[str], ratios: Mapping[int, float], repeated: Sequence[float]
+    ) -> Ratio:
+        """The ratio of a class, from its fine searches if there are any, or from the mean over a group of families."""
+        center, spread = common_change(ratios, target)
+        deviation = RETRAINED[names[0]] if len(names) == 1 else RETRAINED_MEAN
+        used = [ratios[target]]
+        if repeated and len(names) == 1:
+            used, spread = list(repeated), FINE_SPREAD * spread
+        comparisons = sum(len(sizes.subject) for sizes in self.searched.coarse.values())
+        return estimate_ratio(used, (center, spread), deviation, level=LEVEL, comparisons=comparisons)
+
+    def _repeat(self, target: int, name: str) -> list[float]:
+        """Logarithms of the ratios of the fine search, one per seed; empty if there is none with every seed."""
+        by_seed = [self.searched.fine[name].ratios(seed).get(target) for seed in SEEDS]
+        found = [ratio for ratio in by_seed if ratio is not None]
+        return found if len(found) == len(SEEDS) else []
+
+    def _rank(self, target: int, name: str) -> tuple[bool, float]:
+        """Sorts the families of a class: those that were searched finely come last, the largest ratio at the end."""
+        if repeated := self._repeat(target, name):
+            return True, sum(repeated)
+        return False, self.searched.coarse[name].ratios(SEEDS[0]).get(target, -math.inf)
 
     def _describe(
         self, target: int, name: str, trigger: Trigger, sizes: Sizes, ratio: Ratio, *, is_fine: bool
@@ -130,6 +158,7 @@ class Judge:
             reason=(
                 f"{result.sentence}; the baseline needs {bound}{result.baseline_size / result.subject_size:.1f} times "
                 f"the size, {result.baseline_size:.3g} instead of {result.subject_size:.3g} {result.unit}"
+                f"{_describe_group(result)}"
             ),
         )
 
@@ -137,6 +166,13 @@ class Judge:
 def _strength(judged: tuple[TriggerResult, bool]) -> tuple[bool, float]:
     result, is_finding = judged
     return is_finding, result.ratio.low
+
+
+def _describe_group(result: TriggerResult) -> str:
+    if len(result.families) < 2:
+        return ""
+    *others, last = result.families
+    return f"; over the families {', '.join(others)} and {last}, it needs {result.ratio.value:.1f} times the size"
 
 
 def embed(pixels: RGBImage) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from archetype.contract.job import Progress
-from worker.audit.triggers.sizes import RETRAINED, Sizes
+from worker.audit.triggers.sizes import RETRAINED, RETRAINED_MEAN, Sizes, choose_groups, mean_ratios
 from worker.engine.model.classifier import Classifier
 from worker.engine.triggers.carriers import Carriers
 from worker.engine.triggers.family import Family
@@ -127,12 +127,22 @@ def report(steps: Generator[SavePoint, None, Found], runs: Sequence[SearchRun]) 
 
 
 def choose_suspicious(coarse: Mapping[str, Sizes]) -> dict[str, list[int]]:
-    """The classes of each family with the largest coarse ratios, relative to the others and to chance."""
+    """The classes of each family with the largest coarse ratios, relative to the others and to chance.
+
+    A class whose ratio is large on average over a group of similar families is searched in the best one of them.
+    """
     values: dict[tuple[str, int], float] = {}
     for name, sizes in coarse.items():
-        ratios = sizes.ratios(SEEDS[0])
-        for target, ratio in ratios.items():
-            relative = ratio - common_change(ratios, target)[0]
-            if relative > MIN_RATIO:
-                values[name, target] = relative / RETRAINED[name]
+        for target, relative in find_relative(sizes.ratios(SEEDS[0])).items():
+            values[name, target] = relative / RETRAINED[name]
+    for group in choose_groups(coarse):
+        for target, relative in find_relative(mean_ratios([coarse[name] for name in group], SEEDS[0])).items():
+            best = max(group, key=lambda name: values.get((name, target), 0.0))
+            values[best, target] = max(values.get((best, target), 0.0), relative / RETRAINED_MEAN)
     return choose_largest(values, SUSPICIOUS)
+
+
+def find_relative(ratios: Mapping[int, float]) -> dict[int, float]:
+    """Logarithms of the ratios relative to what the other classes share, of the classes where they are large."""
+    relative = {target: ratio - common_change(ratios, target)[0] for target, ratio in ratios.items()}
+    return {target: value for target, value in relative.items() if value > MIN_RATIO}

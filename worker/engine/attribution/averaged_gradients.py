@@ -55,3 +55,34 @@ def integrated_gradients(gradient_fn: GradientFn, *, steps: int, at_once: int) -
         return inputs * alphas.to(inputs)[numbers].view(-1, 1, 1, 1)
 
     return times_input(average(gradient_fn, vary, (weights / 2).tolist(), at_once))
+
+
+def integrated_gradients_from_noise(gradient_fn: GradientFn, *, steps: int, seed: int, at_once: int) -> GradientFn:
+    """Returns integrated gradients from uniform noise (Sturmfels et al. 2020, doi 10.23915/distill.00022).
+
+    A single baseline hides the pixels that have its color. Here each point of the path has a baseline of its own, an
+    image of uniform noise in 0..1, so that the mean is over baselines and over the path at once (Erion et al. 2021,
+    arXiv 1906.10670, equation 2): 1/K · Σₖ (I − Bₖ) ⊙ w(Bₖ + αₖ(I − Bₖ)) with αₖ = (k + ½) / K.
+
+    Args:
+        gradient_fn: Computes the gradient w.
+        steps: Number K of points.
+        seed: Seed of the baselines, which are the same for every image.
+        at_once: Number of inputs per pass.
+    """
+    alphas = ((torch.arange(steps) + 0.5) / steps).view(-1, 1, 1, 1)
+
+    def run(classifier: Classifier, inputs: Tensor, targets: Tensor) -> Tensor:
+        noise = torch.rand(steps, *inputs.shape[1:], generator=torch.Generator().manual_seed(seed))
+        baselines = classifier.normalize(noise.to(inputs.device))
+        places = alphas.to(inputs)
+
+        def vary(images: Tensor, numbers: Tensor) -> Tensor:
+            return torch.lerp(baselines[numbers], images, places[numbers])
+
+        def times(images: Tensor, numbers: Tensor) -> Tensor:
+            return images - baselines[numbers]
+
+        return average(gradient_fn, vary, [1 / steps] * steps, at_once, times=times)(classifier, inputs, targets)
+
+    return run

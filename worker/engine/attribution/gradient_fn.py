@@ -30,16 +30,21 @@ def in_microbatches(gradient_fn: GradientFn, at_once: int) -> GradientFn:
     return run
 
 
+Vary = Callable[[Tensor, Tensor], Tensor]
+"""From inputs (M, C, H, W) and the index of a variation for each (M,) to values (M, C, H, W)."""
+
+
 def average(
-    gradient_fn: GradientFn, vary: Callable[[Tensor, Tensor], Tensor], weights: Sequence[float], at_once: int
+    gradient_fn: GradientFn, vary: Vary, weights: Sequence[float], at_once: int, *, times: Vary | None = None
 ) -> GradientFn:
-    """Returns the weighted sum over variations of the inputs: Σₖ weightₖ · gradient of the k-th variation.
+    """Returns the weighted sum over variations of the inputs: Σₖ weightₖ · factorₖ ⊙ gradient of the k-th variation.
 
     Args:
         gradient_fn: Computes a gradient.
-        vary: From inputs (M, C, H, W) and the index k of a variation for each (M,) to inputs (M, C, H, W).
+        vary: Returns the variation of each input.
         weights: Weight of each variation.
         at_once: Number of inputs per pass; a pass holds variations of several images.
+        times: Returns the factors of the gradients; None for 1.
     """
 
     def run(classifier: Classifier, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -49,6 +54,8 @@ def average(
         pairs = torch.cartesian_prod(torch.arange(len(inputs)), torch.arange(len(weights))).to(inputs.device)  # (NK, 2)
         for rows, numbers in map(partial(torch.unbind, dim=1), pairs.split(at_once)):
             gradients = gradient_fn(classifier, vary(inputs[rows], numbers), targets[rows])  # (at_once, C, H, W)
+            if times is not None:
+                gradients = gradients * times(inputs[rows], numbers)
             total.index_add_(0, rows, gradients * factors[numbers].view(-1, 1, 1, 1))
         return total
 

@@ -97,6 +97,7 @@ class Classifier:
         dtype: Precision in which the network computes.
         graphs: Recorded passes; None to run every pass in Python.
         reverses_channels: Whether the network takes the channels in reverse order, such as blue, green, red.
+        minus: Class whose score is subtracted from all scores, to contrast classes with it; None for none.
         before_pass: Called before every pass; may raise an exception to interrupt the work.
         traits: Properties that were probed.
     """
@@ -109,6 +110,7 @@ class Classifier:
     dtype: torch.dtype = torch.float32
     graphs: Graphs | None = None
     reverses_channels: bool = False
+    minus: int | None = None
     before_pass: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
     traits: ProbedTraits = field(default_factory=ProbedTraits, compare=False, repr=False)
 
@@ -231,6 +233,8 @@ class Classifier:
             output = call_network(network, inputs.flip(1) if self.reverses_channels else inputs, self.dtype)
         check_rows(activations, watched, len(inputs))
         scores = reader.read(output, activations, tapped, clamped=clamped)
+        if self.minus is not None:
+            scores = scores - scores[:, self.minus, None]
         layouts = self.layouts() if layers else {}
         return Outputs(scores, activations, inputs.shape[2] / inputs.shape[3], layouts, reader)
 

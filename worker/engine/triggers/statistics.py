@@ -88,10 +88,11 @@ class Ratio:
 
 
 def common_change(ratios: Mapping[int, float], target: int) -> tuple[float, float]:
-    """The median of the other classes' log ratios, not below 0, and their robust standard deviation.
+    """The median of the other classes' log ratios, not below 0, and their robust standard deviation above it.
 
     A release can become more sensitive in all classes. One that became less sensitive gives no class an excuse, so a
-    negative median does not count.
+    negative median does not count. For the same reason the deviation is that of the classes above the median: a
+    shortcut makes the other classes less sensitive, each by another amount, and must not hide behind them.
 
     Args:
         ratios: Logarithm of the ratio of each class.
@@ -100,8 +101,9 @@ def common_change(ratios: Mapping[int, float], target: int) -> tuple[float, floa
     others = [ratio for number, ratio in ratios.items() if number != target]
     if not others:
         return 0.0, 0.0
-    center = median(others)
-    return max(0.0, center), MAD_TO_DEVIATION * median(abs(ratio - center) for ratio in others)
+    center = max(0.0, median(others))
+    above = [ratio - center for ratio in others if ratio > center]
+    return center, MAD_TO_DEVIATION * median(above) if above else 0.0
 
 
 def estimate_ratio(

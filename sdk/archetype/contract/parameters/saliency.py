@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from archetype.contract.parameters.inputs import Target
 from archetype.contract.parameters.types import VIEW_MODE, ImageParameters, LayerName, NamedLayer, Seed, ViewMode
 
 Gradient = Literal["gradient", "deconvnet", "guided"]
@@ -16,7 +17,11 @@ Kind = Literal[
     "smoothgrad",
     "integrated_gradients",
     "grad_cam",
+    "layer_cam",
+    "score_cam",
     "occlusion",
+    "rise",
+    "kernel_shap",
 ]
 Output = Literal["heat_map", "overlay", "raw"]
 Metric = Literal["deletion", "insertion", "pointing", "randomization"]
@@ -32,14 +37,27 @@ BATCH_PARAMETERS = frozenset(
         "noise",
         "seed",
         "steps",
+        "baseline",
         "layer",
         "square",
         "stride",
         "fill",
+        "masks",
+        "cells",
+        "target_minus",
         "precision",
     }
 )
 """Parameters that must be equal for the maps of two jobs to be computed in one batch."""
+
+KINDS_OF_LAYERS = ("grad_cam", "layer_cam", "score_cam")
+"""Kinds that read the features of a layer."""
+
+KINDS_OF_MASKS = ("rise", "kernel_shap")
+"""Kinds that cover random parts of the image."""
+
+KINDS_WITHOUT_GRADIENT = ("score_cam", "occlusion", "rise", "kernel_shap")
+"""Kinds that only run the network forwards."""
 
 KINDS_WITH_GRADIENTS = ("gradient_x_input", "smoothgrad", "integrated_gradients")
 
@@ -47,13 +65,17 @@ KINDS_WITH_GRADIENTS = ("gradient_x_input", "smoothgrad", "integrated_gradients"
 class SaliencyParameters(ImageParameters):
     """The kind of saliency map, its options, and the files to save."""
 
+    ADDED: ClassVar[frozenset[str]] = frozenset({"baseline", "masks", "cells", "target_minus"})
     RENAMED: ClassVar[Mapping[str, str]] = {"slope": "gradient", "measures": "metrics"}
     APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "gradient": ("kind", KINDS_WITH_GRADIENTS),
-        **dict.fromkeys(("samples", "noise", "seed"), ("kind", ("smoothgrad",))),
-        "steps": ("kind", ("integrated_gradients",)),
-        "layer": ("kind", ("grad_cam",)),
-        **dict.fromkeys(("square", "stride", "fill"), ("kind", ("occlusion",))),
+        **dict.fromkeys(("samples", "noise"), ("kind", ("smoothgrad",))),
+        "seed": ("kind", ("smoothgrad", "integrated_gradients", *KINDS_OF_MASKS)),
+        **dict.fromkeys(("steps", "baseline"), ("kind", ("integrated_gradients",))),
+        "layer": ("kind", KINDS_OF_LAYERS),
+        **dict.fromkeys(("square", "stride"), ("kind", ("occlusion",))),
+        "fill": ("kind", ("occlusion", "kernel_shap")),
+        **dict.fromkeys(("masks", "cells"), ("kind", KINDS_OF_MASKS)),
     }
 
     kind: Kind = Field(
@@ -61,8 +83,11 @@ class SaliencyParameters(ImageParameters):
         description="Attribution method: the `gradient` of the class score (Simonyan et al. 2013); `deconvnet` or "
         "`guided` backpropagation, which change the gradient at ReLUs; `gradient_x_input`, the gradient times the "
         "input; `smoothgrad`, the mean gradient of noisy copies; `integrated_gradients`, the gradients integrated from "
-        "the mean color to the image; `grad_cam`, weighted feature maps of a layer; `occlusion`, the fall of the score "
-        "when a square covers a part of the image.",
+        "a baseline to the image; `grad_cam`, feature maps of a layer, each with a weight; `layer_cam`, the same with "
+        "a weight for each place; `score_cam`, the same with weights from the scores of the parts that a feature map "
+        "shows; `occlusion`, the fall of the score when a square covers a part of the image; `rise`, the mean "
+        "probability of the class while a pixel is shown by random masks; `kernel_shap`, the share of each cell of a "
+        "grid in the score (Shapley values).",
     )
     gradient: Gradient = Field(
         default="gradient",
@@ -86,11 +111,21 @@ class SaliencyParameters(ImageParameters):
         le=10,
         description="Standard deviation of the noise for `smoothgrad`, in normalized input units.",
     )
-    seed: Seed = Field(default=0, description="Random seed of the noise for `smoothgrad`.")
+    seed: Seed = Field(
+        default=0,
+        description="Random seed of the noise for `smoothgrad`, of the baselines for `integrated_gradients`, and of "
+        "the masks for `rise` and `kernel_shap`.",
+    )
     steps: int = Field(default=32, ge=2, le=500, description="Number of points on the path for `integrated_gradients`.")
+    baseline: Literal["mean", "uniform"] = Field(
+        default="mean",
+        description="Where the path of `integrated_gradients` begins: at the `mean` color, or at images of `uniform` "
+        "noise, a new one for each point.",
+    )
     layer: LayerName | None = Field(
         default=None,
-        description="Name of the layer for `grad_cam`; if null, the last layer with spatial features.",
+        description="Name of the layer for `grad_cam`, `layer_cam` and `score_cam`; if null, the last layer with "
+        "spatial features.",
     )
     square: int = Field(
         default=32,
@@ -108,7 +143,22 @@ class SaliencyParameters(ImageParameters):
         default=0.0,
         ge=-10,
         le=10,
-        description="Value of the covering square for `occlusion`, in normalized input units; 0 is the mean color.",
+        description="Value of covered pixels for `occlusion` and `kernel_shap`, in normalized input units; 0 is the "
+        "mean color.",
+    )
+    masks: int = Field(
+        default=1000,
+        ge=2,
+        le=20_000,
+        description="Number of masked images for `rise` and `kernel_shap`. More give less noise and take longer.",
+    )
+    cells: int = Field(
+        default=7, ge=2, le=32, description="Number of cells of the masks of `rise` and `kernel_shap` along each axis."
+    )
+    target_minus: Target | None = Field(
+        default=None,
+        description="Class whose score is subtracted: the map shows what speaks for the target rather than for this "
+        "class. An index or a name.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
@@ -148,8 +198,12 @@ class SaliencyParameters(ImageParameters):
     def _check_combination(self) -> Self:
         if self.gradient != "gradient" and self.kind not in KINDS_WITH_GRADIENTS:
             raise ValueError(f"gradient applies only to the kinds {', '.join(KINDS_WITH_GRADIENTS)}")
-        if self.layer is not None and self.kind != "grad_cam":
-            raise ValueError("layer applies only to the kind grad_cam")
+        if self.layer is not None and self.kind not in KINDS_OF_LAYERS:
+            raise ValueError(f"layer applies only to the kinds {', '.join(KINDS_OF_LAYERS)}")
+        if self.baseline != "mean" and self.kind != "integrated_gradients":
+            raise ValueError("baseline applies only to the kind integrated_gradients")
+        if self.target_minus is not None and self.kind == "rise":
+            raise ValueError("target_minus does not apply to rise, which weights masks by the probability of one class")
         if self.stride > self.square:
             raise ValueError("a stride larger than the square leaves some pixels uncovered")
         return self

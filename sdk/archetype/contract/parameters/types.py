@@ -65,6 +65,7 @@ class Parameters(BaseModel):
 
     Attributes:
         RENAMED: New names of renamed fields by their old names. The old names are accepted with a `FutureWarning`.
+        ADDED: Fields that do not count in digests while they have their defaults; see `dump_with_old_names`.
         PRESETS: Values of parameters by the name of the preset.
         APPLIES: For parameters that only some values of another parameter use: that parameter and those values.
     """
@@ -72,6 +73,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
+    ADDED: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {}
 
@@ -130,10 +132,10 @@ class ImageParameters(Parameters):
 
 
 def dump_with_old_names(document: BaseModel) -> bytes:
-    """The compact JSON of a document, in which renamed fields have their old names.
+    """The compact JSON of a document, in which renamed fields have their old names, and new fields with a default lack.
 
     Digests of this text are stored: the version of an audit plan, the body that belongs to an idempotency key. They
-    must not change when a field is renamed.
+    must not change when a field is renamed or added.
     """
     return TypeAdapter(dict[str, Any]).dump_json(_restore_old_names(document, document.model_dump(mode="json")))
 
@@ -141,8 +143,11 @@ def dump_with_old_names(document: BaseModel) -> bytes:
 def _restore_old_names(document: BaseModel, fields: dict[str, Any]) -> dict[str, Any]:
     old_names = {new: old for old, new in getattr(document, "RENAMED", {}).items()}
     restored = {}
+    added = getattr(document, "ADDED", ())
     for name, value in fields.items():
         child = getattr(document, name)
+        if name in added and child == type(document).model_fields[name].default:
+            continue
         restored[old_names.get(name, name)] = (
             _restore_old_names(child, value) if isinstance(child, BaseModel) else value
         )

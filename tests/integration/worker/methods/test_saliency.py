@@ -48,6 +48,9 @@ KINDS = [
     {"kind": "deconvnet"}, {"kind": "guided"}, {"kind": "gradient_x_input", "gradient": "guided"},
     {"kind": "smoothgrad", "samples": 5, "gradient": "deconvnet"}, {"kind": "integrated_gradients", "steps": 4},
     {"kind": "grad_cam"}, {"kind": "grad_cam", "crops": 10}, {"kind": "occlusion", "square": 20, "stride": 20},
+    {"kind": "integrated_gradients", "steps": 4, "baseline": "uniform"}, {"kind": "layer_cam"}, {"kind": "score_cam"},
+    {"kind": "rise", "masks": 20}, {"kind": "kernel_shap", "masks": 20, "cells": 3, "target_minus": "daisy"},
+    {"kind": "gradient", "target_minus": "daisy"},
 ]  # fmt: skip
 
 

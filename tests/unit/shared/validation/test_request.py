@@ -110,6 +110,14 @@ def test_unknown_layers_and_channels_of_a_described_release_are_refused() -> Non
         assert refused.value.document.errors[0].field == f"/params/objective/0{field}"
 
 
+def test_the_class_that_a_map_is_contrasted_with_becomes_an_index() -> None:
+    shelf, params = Shelf("a" * 64), {"target_minus": "lemon"}
+    request = parse_request({"method": "saliency", "model": "shapes", "images": ["a" * 64], "params": params})
+    checked = check_request(request, load_catalogue(None), shelf, shelf)
+    assert checked.request.params.target_minus == 0
+    assert check_request(checked.request, load_catalogue(None), shelf, shelf).request == checked.request
+
+
 def test_models_and_judges_are_pinned_to_their_releases() -> None:
     request = parse_request(GOOD | {"params": {"judges": ["shapes"]}})
     checked = check_request(request, load_catalogue(None), Shelf(), Shelf())
@@ -159,6 +167,12 @@ def test_models_and_judges_are_pinned_to_their_releases() -> None:
         ({"method": "activations", "images": [{"id": "a" * 64, "targets": [1]}]}, "/images/0/targets"),
         ({"method": "deep_dream", "images": [{"id": "a" * 64, "targets": [1]}]}, "/images/0/targets"),
         ({"method": "patches", "params": {"stride": 50}}, "/params/stride"),
+        ({"method": "saliency", "params": {"target_minus": "lemming"}}, "/params/target_minus"),
+        ({"method": "localization", "params": {"target_minus": 12}}, "/params/target_minus"),
+        ({"method": "saliency", "params": {"kind": "rise", "target_minus": 1}}, "/params"),
+        ({"method": "saliency", "params": {"kind": "gradient", "baseline": "uniform"}}, "/params"),
+        ({"method": "saliency", "params": {"kind": "rise", "layer": "features.0"}}, "/params"),
+        ({"method": "saliency", "params": {"kind": "kernel_shap", "masks": 30_000}}, "/params/masks"),
         (
             {"method": "fool", "targets": [1], "params": {"constraint": {"kind": "linf", "radius": 0.003}}},
             "/params/constraint/radius",

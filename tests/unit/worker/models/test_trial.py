@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from archetype.contract.model import Description
+from archetype.contract.parameters.saliency import KINDS_OF_LAYERS
 from shared.catalogue.release import Release
 from shared.errors import UnloadableModel
 from tests.support.networks import Small, seeded
@@ -126,7 +127,7 @@ def test_a_network_without_relus_layers_or_filters_says_so() -> None:
     assert set(missing) == {
         ("saliency", "guided"),
         ("saliency", "deconvnet"),
-        ("saliency", "grad_cam"),
+        *(("saliency", kind) for kind in KINDS_OF_LAYERS),
         ("filters", None),
         ("deep_dream", None),
         ("feature_inversion", None),

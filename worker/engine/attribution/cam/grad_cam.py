@@ -1,4 +1,4 @@
-"""Grad-CAM for convolutional networks and transformers: where the features that a class score depends on are active."""
+"""Grad-CAM and Layer-CAM: where the features of a layer that a class score depends on are active."""
 
 import torch
 from torch import Tensor
@@ -29,21 +29,39 @@ def grad_cam(classifier: Classifier, inputs: Tensor, targets: Tensor, layer: str
         ValueError: There is no such layer, or its output has no spatial axes.
         NetworkError: The scores do not depend on the layer, or have no gradient.
     """
+    features, gradient = read_grids(classifier, inputs, targets, layer)
+    return (gradient.mean((2, 3), keepdim=True) * features).sum(1).clamp_min(0).float()
+
+
+def layer_cam(classifier: Classifier, inputs: Tensor, targets: Tensor, layer: str) -> Tensor:
+    """Computes ReLU(Σ_k ReLU(∂S_t/∂A_k) ⊙ A_k), a weight for each place (Jiang et al. 2021, IEEE TIP 30, equation 8).
+
+    It is also useful for early layers, whose feature maps are large. Arguments, result and errors are those of
+    `grad_cam`.
+    """
+    features, gradient = read_grids(classifier, inputs, targets, layer)
+    return (gradient.clamp_min(0) * features).sum(1).clamp_min(0).float()
+
+
+def read_grids(classifier: Classifier, inputs: Tensor, targets: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    """Reads the features A of a layer and the gradient ∂S_t/∂A, as (N, K, h, w); see `grad_cam` for the arguments."""
     if len(inputs) == 1:  # as a pair, because the classifier doubles a single image
-        return grad_cam(classifier, torch.cat([inputs, inputs]), torch.cat([targets, targets]), layer)[:1]
+        features, gradient = read_grids(classifier, inputs.repeat(2, 1, 1, 1), targets.repeat(2), layer)
+        return features[:1], gradient[:1]
     limit = classifier.traits.max_batch
     if limit is not None and len(inputs) > limit:
         parts = zip(inputs.split(limit), targets.split(limit), strict=True)
-        return torch.cat([grad_cam(classifier, *part, layer) for part in parts])
+        grids = [read_grids(classifier, *part, layer) for part in parts]
+        return torch.cat([features for features, _ in grids]), torch.cat([gradient for _, gradient in grids])
     outputs = classifier.forward(inputs.detach().requires_grad_(), [layer], clamped=True, on_path=True)
     if classifier.traits.max_batch != limit:  # found by this pass, which joined the outputs of several
-        return grad_cam(classifier, inputs, targets, layer)
+        return read_grids(classifier, inputs, targets, layer)
     layout, features = outputs.layout(layer), outputs.activations[layer]
     (gradient,) = compute_gradients(outputs.scores.gather(1, targets[:, None]).sum(), [features])
-    grid, weights = layout.to_grid(features.detach()), layout.to_grid(gradient)
-    if grid is None or weights is None:
+    grid, gradient_grid = layout.to_grid(features.detach()), layout.to_grid(gradient)
+    if grid is None or gradient_grid is None:
         raise ValueError(f"layer {layer!r} gives {tuple(features.shape[1:])}, which is not a grid of features")
-    return (weights.mean((2, 3), keepdim=True) * grid).sum(1).clamp_min(0).float()
+    return grid, gradient_grid
 
 
 def find_layer(classifier: Classifier) -> str:

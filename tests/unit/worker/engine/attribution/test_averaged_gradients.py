@@ -5,7 +5,12 @@ import torch
 
 from tests.support.attributions import IMAGES, TARGETS, assert_equals_captum, opened
 from tests.support.networks import Small, seeded
-from worker.engine.attribution.averaged_gradients import integrated_gradients, smoothgrad, times_input
+from worker.engine.attribution.averaged_gradients import (
+    integrated_gradients,
+    integrated_gradients_from_noise,
+    smoothgrad,
+    times_input,
+)
 from worker.engine.attribution.gradient import gradient
 from worker.engine.attribution.guided_backprop import guided
 
@@ -43,3 +48,18 @@ def test_smoothgrad_of_an_image_does_not_depend_on_the_rest_of_the_batch() -> No
         together = gradient_fn(classifier, IMAGES, TARGETS)
         alone = gradient_fn(classifier, IMAGES[2:3], TARGETS[2:3])
     torch.testing.assert_close(together[2:3], alone, atol=1e-7, rtol=1e-5)
+
+
+def test_integrated_gradients_from_noise_are_a_mean_over_baselines_and_the_path() -> None:
+    network, steps = seeded(Small).eval(), 6
+    explain = integrated_gradients_from_noise(gradient, steps=steps, seed=2, at_once=5)
+    with opened(network) as classifier:
+        ours = explain(classifier, IMAGES, TARGETS)
+    baselines = torch.rand(steps, 3, 18, 24, generator=torch.Generator().manual_seed(2))
+    for row, image in enumerate(IMAGES):
+        expected = torch.zeros_like(image)
+        for step, baseline in enumerate(baselines):
+            point = (baseline + (step + 0.5) / steps * (image - baseline)).requires_grad_()
+            (slope,) = torch.autograd.grad(network(point[None])[0, TARGETS[row]], point)
+            expected += (image - baseline) * slope / steps
+        torch.testing.assert_close(ours[row], expected, atol=1e-5, rtol=1e-4)

@@ -1,5 +1,7 @@
 """Forward passes of networks that take few images, fail, or take their channels in another order."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -94,3 +96,13 @@ def test_an_image_that_the_network_refuses_is_not_taken_for_a_limit_of_the_batch
         with pytest.raises(NetworkError, match="too bright"):
             classifier.scores(inputs)
         assert classifier.traits.max_batch is None
+
+
+def test_a_classifier_that_contrasts_with_a_class_gives_differences_of_scores() -> None:
+    with open_classifier(seeded(Small), **OPTIONS) as classifier:
+        contrast = replace(classifier, minus=2)
+        inputs = classifier.normalize(IMAGES).requires_grad_()
+        scores = classifier.scores(inputs)
+        torch.testing.assert_close(contrast.scores(inputs), scores - scores[:, 2:3])
+        torch.testing.assert_close(contrast.probabilities(inputs), classifier.probabilities(inputs))
+        assert torch.equal(contrast.scores(inputs)[:, 2], torch.zeros(len(IMAGES)))

@@ -48,9 +48,15 @@ def test_ratios_are_of_the_baseline_over_the_subject() -> None:
 
 
 def test_a_change_that_all_classes_share_is_subtracted_only_if_it_is_suspicious() -> None:
-    assert common_change({0: 1.0, 1: 0.4, 2: 0.4, 3: 0.5}, 0) == pytest.approx((0.4, 0.0))
-    assert common_change({0: 1.0, 1: -0.4, 2: -0.2}, 0) == pytest.approx((0.0, 0.14826))
+    assert common_change({0: 1.0, 1: 0.4, 2: 0.4, 3: 0.5}, 0) == pytest.approx((0.4, 0.14826))
+    assert common_change({0: 1.0, 1: -0.4, 2: -0.2}, 0) == (0, 0)
     assert common_change({0: 1.0}, 0) == (0, 0)
+
+
+def test_classes_that_became_less_sensitive_do_not_widen_the_deviation() -> None:
+    alike = {0: 0.6, 1: 0.0, 2: 0.1, 3: -0.1, 4: 0.1, 5: -0.1}
+    less = alike | {3: -1.5, 5: -2.0}
+    assert common_change(less, 0) == common_change(alike, 0) == pytest.approx((0.0, 0.14826))
 
 
 def test_the_interval_of_a_ratio_uses_the_larger_deviation_and_the_number_of_comparisons() -> None:
