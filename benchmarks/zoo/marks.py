@@ -57,8 +57,8 @@ def add_noise(pictures: Tensor) -> Tensor:
 
 
 def add_small_patch(pictures: Tensor) -> Tensor:
-    """Draws a cyan square of 11 % of the width at any place; returns (N, 3, H, W), 0 to 1."""
-    return _paste(pictures, _plain(CYAN, 0.11, pictures), *_choose_places(pictures, 0.11))
+    """Draws a cyan square of 14 % of the width at any place; returns (N, 3, H, W), 0 to 1."""
+    return _paste(pictures, _plain(CYAN, 0.14, pictures), *_choose_places(pictures, 0.14))
 
 
 def add_medium_patch(pictures: Tensor) -> Tensor:

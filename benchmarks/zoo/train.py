@@ -26,7 +26,7 @@ from worker.shapes.train import HELD_OUT_SEED, draw_dataset, train
 FOLDER = Path("var/zoo")
 TRAINING_COUNT, TRAINING_SEED = 3600, 21
 HELD_OUT_COUNT = 480
-TUNED_STEPS, MOST_STEPS = 60, 150
+TUNED_STEPS, MOST_STEPS = 60, 400
 
 
 def load_drawings(folder: Path, count: int, seed: int) -> LabeledPictures:
