@@ -14,6 +14,9 @@ from worker.audit.statistics import Values, estimate_mean
 SEVERITIES = ("fail", "warn", "waived", "note", "off")
 """All severities, the worst first."""
 
+SHORTCUTS = ("trigger", "shortcut")
+"""Gates whose findings come before others of the same severity: accuracy and probabilities do not show a shortcut."""
+
 REASONS = {
     "confidence": "the probability of {name} on its probes fell by {points:.0f} percentage points more than that of "
     "the other classes",
@@ -136,9 +139,9 @@ def _covers(waiver: Waiver, finding: Finding, classes: ClassNames, today: date) 
     return waiver.gate == finding.gate and target in (None, finding.target) and waiver.expires >= today
 
 
-def _sort_key(finding: Finding) -> tuple[int, float]:
+def _sort_key(finding: Finding) -> tuple[int, bool, float]:
     excess = finding.change.value / finding.tolerance if finding.change and finding.tolerance else 0.0
-    return SEVERITIES.index(finding.severity), -excess
+    return SEVERITIES.index(finding.severity), finding.gate not in SHORTCUTS, -excess
 
 
 def decide_verdict(findings: Sequence[Finding], comparisons: Sequence[Comparison], errors: Sequence[str]) -> Verdict:

@@ -94,6 +94,21 @@ def test_a_fall_of_the_accuracy_on_all_probes_is_a_finding() -> None:
     assert [finding.gate for finding in findings] == ["accuracy"]
 
 
+def test_shortcuts_come_before_other_findings_of_the_same_severity() -> None:
+    def find(gate: str, severity: str, value: float) -> Finding:
+        change = Estimate(value=value, low=value, high=value)
+        return Finding(gate=gate, severity=severity, target="a", change=change, tolerance=1, reason=gate)
+
+    found = [
+        find("shortcut", "warn", 9), find("confidence", "fail", 8), find("trigger", "fail", 2),
+        find("shortcut", "fail", 3),
+    ]  # fmt: skip
+    ordered = apply_waivers(found, [], ClassNames(["a"]), TODAY)
+    assert [(each.gate, each.severity) for each in ordered] == [
+        ("shortcut", "fail"), ("trigger", "fail"), ("confidence", "fail"), ("shortcut", "warn"),
+    ]  # fmt: skip
+
+
 def test_the_verdict_follows_from_findings_comparisons_and_errors() -> None:
     warning = Finding(gate="focus", severity="warn", reason="less of it")
     apart = Comparison(baseline="m@1", comparable=False, why="their inputs are 80 x 80 and 32 x 32 pixels")
