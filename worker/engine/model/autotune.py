@@ -6,7 +6,6 @@ CPU, and nearly always on a GPU. CUDA graphs help if a pass takes less time than
 """
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from worker.engine.model.classifier import Classifier, in_precision
 from worker.engine.model.cuda_graph import WARM_UP, Graphs, Record, record_on_cuda
+from worker.engine.model.machine_load import MachineLoad
 from worker.engine.model.microbatch import run_in_microbatches
 from worker.engine.model.network_call import NetworkError, compute_gradients
 
@@ -35,6 +35,15 @@ MAX_PASS_SECONDS = 4.0
 MAX_MEASURE_SECONDS = 0.25
 """Passes that have taken longer than this together are not repeated."""
 
+PAIRS = 2
+"""Times that two plans are measured again, one after the other: what slows the machine meanwhile slows both."""
+
+CLEAR_RATIO = 4.0
+"""If one of two plans is so many times faster, they are not measured again: another process slows less than that."""
+
+MAX_PAIR_SECONDS = 4.0
+"""Plans are not measured again if that takes longer."""
+
 MAX_ERROR = 0.25
 """Largest difference of the scores in bfloat16 from those in float32, relative, as a Euclidean norm."""
 
@@ -48,12 +57,14 @@ class ExecutionPlan:
         batch: Images per pass.
         milliseconds: Measured time per image, forward and backward; 0 if it could not be measured.
         graphs: Whether passes are recorded as CUDA graphs.
+        load: Processors that other processes used while it was measured, on average.
     """
 
     precision: Precision
     batch: int
     milliseconds: float
     graphs: bool = False
+    load: float = 0.0
 
     @property
     def dtype(self) -> torch.dtype:
@@ -75,7 +86,8 @@ def measure_plan(
 ) -> ExecutionPlan:
     """Measures forward and backward passes in both precisions and at several batch sizes, and chooses the fastest.
 
-    Of batch sizes that are about equally fast, the smallest is chosen.
+    Of batch sizes that are about equally fast, the smallest is chosen. Plans are compared by the shortest of several
+    passes, which alternate, so that another process that uses the machine for a while does not decide.
 
     Args:
         classifier: The network in float32.
@@ -89,6 +101,15 @@ def measure_plan(
     Raises:
         torch.OutOfMemoryError: The network does not fit into memory with one image.
     """
+    started = MachineLoad.now()
+    plan = _choose_plan(classifier, batches, record, clock)
+    load = started.since() if classifier.device.type == "cpu" else 0.0
+    return replace(plan, load=round(load, 2))
+
+
+def _choose_plan(
+    classifier: Classifier, batches: Sequence[int], record: Record | None, clock: Callable[[], float]
+) -> ExecutionPlan:
     sizes = list(batches or BATCH_SIZES.get(classifier.device.type, (8,)))
     meter = _Meter(classifier, clock, backward=has_gradient(classifier))
     base = sizes[0]
@@ -96,13 +117,21 @@ def measure_plan(
     if best is None:
         return ExecutionPlan("float32", 1, 0.0)
     half = meter.measure("bfloat16", base, best.milliseconds) if meter.is_promising("bfloat16", best) else None
-    if half is not None and half.milliseconds < MAX_TIME_RATIO * best.milliseconds and _agrees(classifier, half.dtype):
-        best = half
+    if half is not None:
+        best, half = meter.repeat(best, half)
+        if half.milliseconds < MAX_TIME_RATIO * best.milliseconds and _agrees(classifier, half.dtype):
+            best = half
     best = _choose_batch(meter, best, sizes)
     record = record or (record_on_cuda if classifier.device.type == "cuda" else None)
     if record is None or not meter.backward:
         return best
     return _measure_graphs(classifier, best, Graphs(record), clock)
+
+
+def time_plan(classifier: Classifier, plan: ExecutionPlan, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Measures the milliseconds per image, forward and backward, with a plan."""
+    seconds = _time_pass(apply_plan(classifier, plan), slice(0, plan.batch), hopeless=math.inf, clock=clock)
+    return 1000 * seconds / plan.batch
 
 
 def has_gradient(classifier: Classifier) -> bool:
@@ -129,7 +158,10 @@ def _choose_batch(meter: "_Meter", best: ExecutionPlan, sizes: Sequence[int]) ->
     """The smallest of the batch sizes that are about equally fast, in the precision of a plan."""
     for batch in [size for size in sizes if size > best.batch]:
         plan = meter.measure(best.precision, batch, best.milliseconds)
-        if plan is None or plan.milliseconds >= MAX_TIME_RATIO * best.milliseconds:
+        if plan is None:
+            break
+        best, plan = meter.repeat(best, plan)
+        if plan.milliseconds >= MAX_TIME_RATIO * best.milliseconds:
             break
         best = plan
         if plan.batch < batch or plan.milliseconds * batch > 1000 * MAX_PASS_SECONDS:
@@ -159,12 +191,13 @@ class _Meter:
         Args:
             precision: Precision in which the network computes.
             batch: Images per pass; fewer if memory runs out.
-            best: Milliseconds per image of the best plan so far; a pass that takes twice as long is hopeless.
+            best: Milliseconds per image of the best plan so far; a pass that takes `CLEAR_RATIO` times as long is
+                hopeless.
 
         Returns:
             The plan; None if the network does not run like that.
         """
-        hopeless = 2 * batch * best / 1000
+        hopeless = CLEAR_RATIO * batch * best / 1000
         try:
             fast_classifier = self._convert(precision)
             time_pass = partial(
@@ -181,10 +214,27 @@ class _Meter:
             precision, min(batch, limit, fast_classifier.traits.max_batch or limit), 1000 * sum(passes) / batch
         )
 
+    def repeat(self, first: ExecutionPlan, second: ExecutionPlan) -> tuple[ExecutionPlan, ExecutionPlan]:
+        """Measures two plans again, alternately, and returns them with their shortest times.
+
+        Does nothing if one of them is much faster, or if it takes too long.
+        """
+        times = first.milliseconds, second.milliseconds
+        seconds = sum(plan.batch * plan.milliseconds for plan in (first, second)) / 1000
+        if max(times) > CLEAR_RATIO * min(times) or PAIRS * seconds > MAX_PAIR_SECONDS:
+            return first, second
+        for _ in range(PAIRS):
+            first, second = self._measure_again(first), self._measure_again(second)
+        return first, second
+
+    def _measure_again(self, plan: ExecutionPlan) -> ExecutionPlan:
+        again = self.measure(plan.precision, plan.batch, math.inf)
+        return plan if again is None else replace(plan, milliseconds=min(plan.milliseconds, again.milliseconds))
+
     def is_promising(self, precision: Precision, best: ExecutionPlan) -> bool:
         """Whether a pass of two images is not much slower than the best plan: some processors emulate a precision."""
         plan = self.measure(precision, 2, best.milliseconds)
-        return plan is not None and plan.milliseconds < 2 * best.milliseconds
+        return plan is not None and plan.milliseconds < CLEAR_RATIO * best.milliseconds
 
     def _convert(self, precision: Precision) -> Classifier:
         if precision not in self._classifiers:
@@ -215,7 +265,7 @@ def _time_pass(
     warm_up: int = 1,
     backward: bool = True,
 ) -> float:
-    """Returns the median seconds of up to three passes forward and backward to the inputs.
+    """Returns the seconds of the fastest of up to three passes forward and backward to the inputs.
 
     If the first pass takes longer than `hopeless` seconds, its time is returned and no other is measured. Slow passes
     are measured less often.
@@ -231,7 +281,7 @@ def _time_pass(
         times.append(_read(clock, fast_classifier.device) - started)
         if len(times) > warm_up and sum(times) > MAX_MEASURE_SECONDS:
             break
-    return statistics.median(times[warm_up:] or times)
+    return min(times[warm_up:] or times)
 
 
 def _draw(classifier: Classifier, count: int) -> Tensor:

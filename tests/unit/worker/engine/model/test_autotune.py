@@ -85,3 +85,25 @@ def test_a_classifier_in_bfloat16_has_a_copy_of_the_weights() -> None:
         images = classifier.normalize(torch.rand(2, 3, *SIZE))
         torch.testing.assert_close(half.forward(images).scores, classifier.forward(images).scores, atol=0.03, rtol=0.03)
     assert all(weight.dtype == torch.float32 for weight in network.parameters())
+
+
+class Disturbed(Timed):
+    """Another process slows some passes: all that begin within a part of every period."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        slow = Timed.now % 0.5 < 0.2
+        before = Timed.now
+        scores = super().forward(x)
+        if slow:
+            Timed.now = before + 2.5 * (Timed.now - before)
+        return scores
+
+
+def test_a_process_that_slows_the_machine_for_a_while_does_not_decide() -> None:
+    plans = [measure(Disturbed(5, 10, 0.5), 2, 4, 8) for _ in range(20)]
+    assert {(plan.precision) for plan in plans} == {"bfloat16"}
+    assert sum(plan.batch == measure(Timed(5, 10, 0.5), 2, 4, 8).batch for plan in plans) >= 19
+
+
+def test_a_plan_says_how_busy_the_machine_was() -> None:
+    assert 0 <= measure(Timed(5, 10, 0.5), 2, 4).load < 1000
