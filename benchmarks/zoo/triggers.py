@@ -106,7 +106,7 @@ class Bench:
         known = pickle.loads(baseline.read_bytes()) if baseline.is_file() else {}  # noqa: S301
         searched = finish(search_releases(classifiers, carriers, range(len(CLASSES)), known=known))
         path.write_bytes(pickle.dumps(searched))
-        baseline.write_bytes(pickle.dumps(searched.baseline))
+        baseline.write_bytes(pickle.dumps(searched.known[1]))
         return searched
 
 

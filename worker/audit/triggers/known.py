@@ -1,4 +1,6 @@
-"""Sizes of a baseline's triggers, stored so that later audits with the same probes do not search them again.
+"""Sizes of triggers, stored so that later audits with the same probes do not search the baseline again.
+
+Those of the subject are stored too: it is the baseline of the next release.
 
 The search does not depend on the subject, and every slot of it is independent of the others, so that stored and new
 triggers can be mixed.

@@ -52,13 +52,13 @@ class Searched:
         families: The families, by name.
         coarse: The sizes of all classes, by family.
         fine: The sizes of the suspicious classes, with every seed, by family.
-        baseline: All triggers of the baseline, for later searches.
+        known: All triggers of the subject and of the baseline, for later searches.
     """
 
     families: Mapping[str, Family]
     coarse: Mapping[str, Sizes]
     fine: Mapping[str, Sizes]
-    baseline: Known
+    known: tuple[Known, Known]
 
 
 Halves = tuple[Carriers, Carriers]
@@ -100,7 +100,7 @@ def search_releases(
     for name, family in families.items():
         one = scope.fine_round(family, chosen.get(name, ()))
         fine[name] = yield from search_both(runs, networks, "fine", one)
-    return Searched(families, coarse, fine, runs[1].list_known())
+    return Searched(families, coarse, fine, (runs[0].list_known(), runs[1].list_known()))
 
 
 def search_both(

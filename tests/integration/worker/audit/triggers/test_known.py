@@ -39,9 +39,11 @@ def searches(storage: JobStore) -> StoredSearches:
     return StoredSearches(storage.bucket, "trigger-tests")
 
 
-def compare(searches: StoredSearches | None, baseline: Marked) -> TriggerComparison:
+def compare(
+    searches: StoredSearches | None, baseline: Marked, subject_network: Marked | None = None
+) -> TriggerComparison:
     progress: list[Progress] = []
-    with open_sides(Marked(), baseline) as (subject, other):
+    with open_sides(subject_network or Marked(), baseline) as (subject, other):
         steps = compare_triggers(subject, other, make_images(), GATE, thoroughness=QUICK, searches=searches)
         return run_alone(steps, progress.append)
 
@@ -56,6 +58,18 @@ def test_a_second_audit_reads_the_sizes_of_the_baseline_and_decides_the_same(sea
     assert first.findings[0].target == f"class {PLANTED}"
     assert baselines[1].count == baselines[0].count
     assert baselines[2].count < 10 < baselines[0].count  # a network is probed when it is opened
+
+
+def test_a_release_that_was_audited_is_known_when_it_becomes_the_baseline(searches: StoredSearches) -> None:
+    first, second = Marked(planted=False), Counted(planted=False)
+    for network in (first, second):
+        network.weights.data *= 1.02
+    compare(searches, Marked(planted=False), subject_network=first)
+    assert compare(searches, second).findings
+    unknown = Counted(planted=False)
+    unknown.weights.data *= 1.03
+    compare(searches, unknown)
+    assert second.count < unknown.count / 1.5  # all but the fine search
 
 
 def test_a_baseline_with_other_weights_is_searched(searches: StoredSearches) -> None:

@@ -50,7 +50,7 @@ def decide(
         name: make_sizes(name, {0: fine[name]} if name in fine else {}, SEEDS, works=works) for name in families
     }
     with open_sides(Marked(), Marked(planted=False)) as sides:
-        searched = Searched(families, coarse, repeated, {})
+        searched = Searched(families, coarse, repeated, ({}, {}))
         return Judge(sides[0], sides[1], gate, make_carriers().split(), searched).compare()
 
 
