@@ -41,7 +41,7 @@ def test_layer_cam_is_the_sum_of_the_features_times_their_positive_gradients(lay
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 64])
-def test_score_cam_weighs_each_channel_by_the_score_of_what_it_shows(at_once: int) -> None:
+def test_the_weight_of_a_channel_in_score_cam_is_the_score_of_what_it_shows(at_once: int) -> None:
     network = seeded(Small).eval()
     with opened(network) as classifier:
         ours = score_cam(classifier, IMAGES, TARGETS, "features", at_once=at_once)
