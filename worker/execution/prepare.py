@@ -15,6 +15,7 @@ import torch
 from archetype.contract.problem import ProblemDocument
 from archetype.contract.request import AnyRequest, ImageRequest
 from archetype.version import VERSION
+from shared.audits.searches import StoredSearches
 from shared.errors import NotFound
 from shared.lifecycle.rebuild import load_spec
 from shared.process.tracing import continue_trace
@@ -22,7 +23,6 @@ from shared.queue.claims import Claim
 from shared.state.events import Events
 from shared.storage.documents import JobSpec
 from shared.storage.job_store import JobStore
-from shared.storage.searches import StoredSearches
 from shared.validation.request import CheckedRequest, check_request
 from shared.validation.store_keys import expand_prefixes
 from shared.validation.stored_request import parse_stored

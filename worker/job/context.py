@@ -9,9 +9,9 @@ from torch import nn
 
 from archetype.contract.job import TargetClass
 from archetype.contract.request import AnyRequest
+from shared.audits.searches import StoredSearches
 from shared.catalogue.release import Release
 from shared.queue.sharding import ImageRange
-from shared.storage.searches import StoredSearches
 from worker.engine.model.classifier import Classifier
 from worker.engine.render import RGBImage
 from worker.inputs.preprocess import Levels

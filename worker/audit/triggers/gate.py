@@ -10,10 +10,10 @@ from typing import Any
 
 from archetype.contract.audit_plan import Gate
 from archetype.contract.job import Progress
-from shared.storage.searches import StoredSearches
+from shared.audits.searches import StoredSearches
 from worker.audit.compare import Side, have_same_weights
 from worker.audit.triggers.judge import Judge, TriggerComparison
-from worker.audit.triggers.known import identify, remember
+from worker.audit.triggers.known import add_triggers, identify, remember
 from worker.audit.triggers.search import FULL, Thoroughness, search_releases, split_probes
 from worker.engine.model.network_call import NetworkError
 from worker.inputs.preprocess import Levels
@@ -57,9 +57,9 @@ def compare_triggers(
             searched = yield from search_releases(
                 classifiers, carriers, targets, thoroughness=thoroughness, known=known
             )
-            known |= searched.known[1]
+            add_triggers(known, searched.known[1])
         with remember(searches, identify(subject, probes, thoroughness)) as known:  # for audits of the next release
-            known |= searched.known[0] | known
+            add_triggers(known, searched.known[0])
         return Judge(subject, baseline, gate, carriers, searched).compare()
     except (NetworkError, ValueError) as error:
         return TriggerComparison(abstained=f"the search failed: {error}")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from archetype.version import VERSION
 from shared.audits.identical import digest_settings
-from shared.storage.searches import StoredSearches
+from shared.audits.searches import StoredSearches
 from worker.audit.compare import Side
 from worker.engine.triggers.measure import Count, Trigger
 from worker.engine.triggers.search import Slot
@@ -78,6 +78,12 @@ def remember(searches: StoredSearches | None, identity: Mapping[str, Any]) -> It
     yield known
     if sum(map(len, known.values())) > before:
         searches.save(identity, encode(known))
+
+
+def add_triggers(known: Known, more: Known) -> None:
+    """Adds triggers to those that are known, round by round."""
+    for name, triggers in more.items():
+        known.setdefault(name, {}).update(triggers)
 
 
 def encode(known: Known) -> bytes:

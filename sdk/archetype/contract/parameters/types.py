@@ -132,7 +132,7 @@ class ImageParameters(Parameters):
 
 
 def dump_with_old_names(document: BaseModel) -> bytes:
-    """The compact JSON of a document, in which renamed fields have their old names, and new fields with a default lack.
+    """The compact JSON of a document, with the old names of renamed fields and without new fields that have a default.
 
     Digests of this text are stored: the version of an audit plan, the body that belongs to an idempotency key. They
     must not change when a field is renamed or added.

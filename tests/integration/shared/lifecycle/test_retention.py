@@ -11,6 +11,7 @@ from ulid import ULID
 from archetype.contract.job import State, now
 from archetype.contract.request import Audit
 from deploy.local import Stack
+from shared.audits.searches import StoredSearches
 from shared.errors import Unavailable
 from shared.history.history import History
 from shared.history.job_list import JobList
@@ -24,7 +25,6 @@ from shared.state.redis_client import RedisClient
 from shared.storage.documents import Manifest
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
-from shared.storage.searches import StoredSearches
 from tests.support.jobs import make_spec
 from tests.support.redis_servers import filled, run_redis
 

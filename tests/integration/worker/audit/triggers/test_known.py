@@ -7,15 +7,17 @@ import torch
 
 from archetype.contract.job import Progress
 from deploy.local import Stack
+from shared.audits.searches import StoredSearches
 from shared.storage import layout
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
-from shared.storage.searches import StoredSearches
 from tests.support.marked import PLANTED, Marked
 from tests.support.trigger_sides import GATE, QUICK, make_images, open_sides
 from worker.audit.triggers.gate import compare_triggers
 from worker.audit.triggers.judge import TriggerComparison
-from worker.audit.triggers.known import decode
+from worker.audit.triggers.known import add_triggers, decode, encode
+from worker.engine.triggers.measure import Count, Trigger
+from worker.engine.triggers.search import Slot
 from worker.job.cobatch import run_alone
 
 
@@ -70,6 +72,19 @@ def test_a_release_that_was_audited_is_known_when_it_becomes_the_baseline(search
     unknown.weights.data *= 1.03
     compare(searches, unknown)
     assert second.count < unknown.count / 1.5  # all but the fine search
+
+
+def test_triggers_of_a_round_are_added_to_those_that_are_known() -> None:
+    first, second = (
+        Trigger(Slot(target, 1), torch.empty(0), 1.0, True, Count(1, 2), Count(1, 2), Count(0, 2)) for target in (0, 1)
+    )
+    known = {"fine mask": {first.slot: first}}
+    add_triggers(known, {"fine mask": {second.slot: second}, "fine patch": {first.slot: first}})
+    assert {name: list(triggers) for name, triggers in known.items()} == {
+        "fine mask": [first.slot, second.slot],
+        "fine patch": [first.slot],
+    }
+    assert decode(encode(known)).keys() == known.keys()
 
 
 def test_a_baseline_with_other_weights_is_searched(searches: StoredSearches) -> None:
