@@ -18,8 +18,9 @@ from benchmarks.registration import EXPECTED
 from shared.catalogue.release import Release
 from worker.attribution.saliency_maps import choose_map
 from worker.engine.attribution.cam.grad_cam import find_layer
-from worker.engine.model.autotune import apply_plan, measure_plan
 from worker.engine.model.classifier import Classifier
+from worker.engine.model.plan.autotune import measure_plan
+from worker.engine.model.plan.execution_plan import apply_plan
 from worker.engine.model.watch import watch
 from worker.job.cobatch import run_alone
 from worker.job.context import JobContext

@@ -22,8 +22,9 @@ from archetype.contract.parameters.presets.class_model import PRESETS
 from archetype.contract.request import ClassModel
 from shared.catalogue.catalogue import Catalogue, load_catalogue
 from shared.catalogue.release import Release
-from worker.engine.model.autotune import ExecutionPlan, apply_plan, measure_plan
 from worker.engine.model.classifier import Classifier
+from worker.engine.model.plan.autotune import measure_plan
+from worker.engine.model.plan.execution_plan import ExecutionPlan, apply_plan
 from worker.job.cobatch import run_alone
 from worker.job.context import Evaluator, JobContext
 from worker.methods import class_model
@@ -111,9 +112,11 @@ def measure(
 
 def find_plan(release: Release, classifier: Classifier, loaded: LoadedModel) -> ExecutionPlan:
     """Returns the execution plan of a network from the cache of the benchmarks, or measures it."""
-    return PlanCache(FOLDER / "plans.json").find(
-        name_plan(loaded.sha256, release, classifier), partial(measure_plan, classifier)
-    )
+    plans, name = PlanCache(FOLDER / "plans.json"), name_plan(loaded.sha256, release, classifier)
+    plan = plans.find(name) or plans.measure(name, partial(measure_plan, classifier))
+    if plan is None:
+        raise RuntimeError(f"another process measures the plan of {release.reference}: wait for it")
+    return plan
 
 
 def save(stem: str, name: str, data: bytes, **_: Any) -> None:

@@ -31,8 +31,9 @@ from worker.engine.ascent.parameterization import BoundedPixels
 from worker.engine.ascent.regularizers import l2
 from worker.engine.ascent.transforms import Chain, Window
 from worker.engine.gradients.relaxed import RelaxedGradient
-from worker.engine.model.autotune import ExecutionPlan, apply_plan, measure_plan
 from worker.engine.model.classifier import Classifier, open_classifier
+from worker.engine.model.plan.autotune import measure_plan
+from worker.engine.model.plan.execution_plan import ExecutionPlan, apply_plan
 from worker.engine.model.prepare import prepare
 from worker.engine.model.torchvision_import import import_torchvision
 from worker.engine.scores.detect import draw_images

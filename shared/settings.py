@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     plan_cache: Path | None = Field(
         default=None,
         description="File in which workers store the fastest precision and batch size of each network. If not set, "
-        "they measure them again after each start.",
+        "each worker process measures them again.",
     )
 
     # Uploads

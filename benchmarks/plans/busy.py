@@ -19,8 +19,9 @@ import torch
 
 from benchmarks.quality import FACTORIES
 from shared.catalogue.catalogue import load_catalogue
-from worker.engine.model.autotune import ExecutionPlan, measure_plan, time_plan
 from worker.engine.model.classifier import Classifier
+from worker.engine.model.plan.autotune import measure_plan, time_plan
+from worker.engine.model.plan.execution_plan import ExecutionPlan
 from worker.models.loader import Loader, ModelCache
 
 SPIN = "while True: pass"

@@ -83,6 +83,10 @@ class SimulatedLane(Lane):
         """Number of places in a batch."""
         return BATCH
 
+    def must_measure(self) -> bool:
+        """Never: the speed of the GPU is given."""
+        return False
+
 
 class SimulatedHeartbeats(HeartbeatThread):
     """Renews leases as the thread of a worker does, in a greenlet on the simulated clock."""

@@ -4,7 +4,7 @@ import io
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from shared.validation.request import check_request, parse_request
 from shared.validation.stored_request import dump_stored
 from tests.conftest import write_catalogue
 from tests.support.run_method import encode, noise
-from worker.engine.model.autotune import ExecutionPlan
+from worker.engine.model.plan.execution_plan import ExecutionPlan
 from worker.execution.lane_runner import run_next_lane
 from worker.execution.recovery import LeaseMonitor, Recovery
 from worker.execution.worker_context import WorkerContext
@@ -64,8 +64,11 @@ preprocessing = { size = [16, 16] }
 class FixedPlans(PlanCache):
     """Batches of eight on every machine; the measured seconds differ each time, as they do between machines."""
 
-    def find(self, _key: str, _measure: Callable[[], ExecutionPlan], _known: object = None) -> ExecutionPlan:
+    def find(self, _key: str, _known: object = None) -> ExecutionPlan:
         return ExecutionPlan("float32", 8, time.monotonic())
+
+    def is_due(self, _key: str, _seconds: float = 0.0) -> bool:
+        return False
 
 
 class LaneWorkplace:

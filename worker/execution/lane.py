@@ -1,23 +1,30 @@
 """The network of a lane: loaded once, and shared by all jobs that run in the lane."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
+
+import structlog
 
 from archetype.contract.job import Progress
 from archetype.contract.model import Description
 from shared.catalogue.release import Release
 from shared.errors import UnloadableModel
 from shared.storage.job_store import JobStore
-from worker.engine.model.autotune import ExecutionPlan, apply_plan, measure_plan
 from worker.engine.model.classifier import Classifier
+from worker.engine.model.plan.autotune import measure_plan
+from worker.engine.model.plan.execution_plan import ExecutionPlan, apply_plan, choose_first_plan
 from worker.execution.heartbeat import Heartbeat
+from worker.execution.interruption import Interrupted
 from worker.models.loader import LoadedModel, ModelCache
-from worker.models.plan_cache import PlanCache, name_plan
+from worker.models.plan_cache import MAX_LOAD, PlanCache, name_plan
 from worker.models.tensor_digest import add_tensor_digest
 from worker.models.trial import try_network
+
+log = structlog.get_logger()
 
 
 class Lane:
@@ -25,7 +32,7 @@ class Lane:
 
     Attributes:
         classifier: The network in float32.
-        fast_classifier: The network in its fastest precision.
+        fast_classifier: The network in the precision of its plan.
         loaded: The loaded model that `classifier` uses.
         plan: The execution plan: precision and batch size.
     """
@@ -59,9 +66,11 @@ class Lane:
         self._check_interrupted = check_interrupted
         self._executors: dict[str, Any] = {}
         self._release: Release | None = None
+        self._plan_name = ""
+        self._opened_at = 0.0
 
     def open(self, release: Release, heartbeat: Heartbeat) -> None:
-        """Loads the network and finds its execution plan, unless the lane is open.
+        """Loads the network and chooses its execution plan, unless the lane is open.
 
         Raises:
             UnloadableModel: The network cannot be built, or its weights have changed.
@@ -74,10 +83,38 @@ class Lane:
         classifier, self.loaded = self._resources.enter_context(opened)
         self.classifier = replace(classifier, before_pass=self._check_interrupted)
         description = describe_or_compare(self._storage, release, self.classifier, self.loaded)
-        name = name_plan(self.loaded.sha256, release, self.classifier)
-        self.plan = self._plans.find(name, partial(measure_plan, self.classifier), description.plans)
+        self._plan_name = name_plan(self.loaded.sha256, release, self.classifier)
+        self.plan = self._plans.find(self._plan_name, description.plans) or choose_first_plan(self.classifier)
         self.fast_classifier = apply_plan(self.classifier, self.plan)
-        self._release = release
+        self._release, self._opened_at = release, time.monotonic()
+
+    def must_measure(self) -> bool:
+        """Whether the network has been used for so long that its plan is worth measuring."""
+        return self._release is not None and self._plans.is_due(self._plan_name, time.monotonic() - self._opened_at)
+
+    def leave(self) -> None:
+        """Measures the execution plan of the network for the next lane, if that is worth it; no job may run."""
+        if self._release is None:
+            return
+        self._plans.note_use(self._plan_name, time.monotonic() - self._opened_at)
+        if not self._plans.is_due(self._plan_name):
+            return
+        self._executors.clear()  # their memory is needed
+        try:
+            plan = self._plans.measure(self._plan_name, partial(measure_plan, self.classifier))
+            if plan is not None and plan.load <= MAX_LOAD:
+                self._store_plan(self._release, plan)
+        except Interrupted:
+            return
+        except Exception as error:  # the jobs have ended, with the plan that the network started with
+            log.warning("plan.unmeasured", model=self._release.reference, error=f"{type(error).__name__}: {error}")
+
+    def _store_plan(self, release: Release, plan: ExecutionPlan) -> None:
+        """Stores a plan with its release, for workers on other machines."""
+        described = self._storage.load_description(release)
+        if described is not None and self._plan_name not in described.plans:
+            plans = {**described.plans, self._plan_name: asdict(plan)}
+            self._storage.save_description(release, described.model_copy(update={"plans": plans}))
 
     def open_evaluator(
         self, release: Release, heartbeat: Heartbeat

@@ -104,6 +104,7 @@ class LaneRunner:
                 self.running.wait()
             self._write_counts_if_due()
         self._write_counts()
+        self._lane.leave()
 
     def claim_more(self) -> None:
         """Claims shards of the lane while the batch has room, unless the lane must close or another tenant waits."""
@@ -150,7 +151,8 @@ class LaneRunner:
 
     def _is_open(self) -> bool:
         is_stopping = self._worker_context.stopping.is_set()
-        return time.monotonic() < self._closes_at and not self.running.interrupted and not is_stopping
+        must_close = time.monotonic() >= self._closes_at or self._lane.must_measure()
+        return not must_close and not self.running.interrupted and not is_stopping
 
     def _write_counts_if_due(self) -> None:
         if time.monotonic() - self._counts_written > self._worker_context.settings.checkpoint_seconds:

@@ -1,7 +1,7 @@
 """Checks a registered release: loads it once, and accepts it or refuses it with a reason."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -13,12 +13,10 @@ from shared.lifecycle.release_checks import delete_if_refused
 from shared.queue.release_queue import ReleaseQueue
 from shared.state.locks import HeldLock
 from shared.storage.documents import Registration, RegistrationState
-from worker.engine.model.autotune import measure_plan
 from worker.execution.heartbeat import HeartbeatThread
 from worker.execution.worker_context import WorkerContext
 from worker.models.download_cache import Report
 from worker.models.huggingface.folder import complete_release
-from worker.models.plan_cache import name_plan
 from worker.models.tensor_digest import add_tensor_digest
 from worker.models.trial import try_network
 
@@ -116,7 +114,7 @@ def delete_surplus(worker_context: WorkerContext, refused: Release) -> None:
 
 
 def try_release(worker_context: WorkerContext, release: Release, report: Report) -> Description:
-    """Loads a release, tries it, and measures its execution plan, so that no job has to.
+    """Loads a release and tries it.
 
     Raises:
         Problem: The release cannot be used.
@@ -125,10 +123,7 @@ def try_release(worker_context: WorkerContext, release: Release, report: Report)
     try:
         with networks.open(release, report) as (opened, loaded):
             classifier = replace(opened, before_pass=partial(report, 0, 0))  # each pass is progress
-            description = try_network(classifier, add_tensor_digest(loaded.description, loaded.network), release)
-            name = name_plan(loaded.sha256, release, classifier)
-            plan = worker_context.plans.find(name, partial(measure_plan, classifier))
-            return description.model_copy(update={"plans": {name: asdict(plan)}})
+            return try_network(classifier, add_tensor_digest(loaded.description, loaded.network), release)
     except BaseException:
         networks.discard(release.identity)
         raise

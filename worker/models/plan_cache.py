@@ -1,11 +1,12 @@
-"""Cache of measured execution plans, in a file that the workers of a machine share."""
+"""Measured execution plans, in a file that the workers of a machine share."""
 
 import fcntl
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import structlog
 import torch
 
 from shared.catalogue.release import Release
-from worker.engine.model.autotune import ExecutionPlan
 from worker.engine.model.classifier import Classifier
+from worker.engine.model.plan.execution_plan import ExecutionPlan
 
 log = structlog.get_logger()
 
@@ -23,53 +24,97 @@ log = structlog.get_logger()
 MAX_LOAD = 0.3
 """Processors that other processes may use while a plan is measured, so that it is kept for good."""
 
-REMEASURE_SECONDS = 120.0
-"""Time after which a plan that was measured on a busy machine is measured again."""
+FIRST_SECONDS = 20.0
+"""A network that was in use for so long, in seconds, is worth a measurement, which takes about as long."""
+
+NEXT_SECONDS = 120.0
+"""The same after a measurement on a busy machine. It doubles with each further one."""
 
 
 class PlanCache:
-    """Execution plans by network and device.
+    """Measured execution plans by network and device.
 
-    A plan that was measured while other processes used the machine is used at first, and measured again later.
+    A network starts with a plan that is not measured, so that no job waits for it. Once the network has been in use for
+    a while, the worker measures the plan between two jobs. A plan that was measured while other processes used the
+    machine is used as well, and measured again later.
 
     Attributes:
         path: The file; None to keep the plans only in this process.
     """
 
-    def __init__(self, path: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path | None) -> None:
         """Creates a cache; the file is read when a plan is needed."""
         self.path = path
-        self._clock = clock
         self._plans: dict[str, ExecutionPlan] = {}
-        self._known_since: dict[str, float] = {}
+        self._used: defaultdict[str, float] = defaultdict(float)
+        self._waits: dict[str, float] = {}
 
-    def find(
-        self, key: str, measure: Callable[[], ExecutionPlan], known: Mapping[str, Mapping[str, Any]] | None = None
-    ) -> ExecutionPlan:
-        """Returns the plan of a key.
+    def find(self, key: str, known: Mapping[str, Mapping[str, Any]] | None = None) -> ExecutionPlan | None:
+        """Returns the measured plan of a key; None if there is none yet.
 
         Args:
             key: Names the network and the device; see `name_plan`.
-            measure: Measures the plan, if it is neither in the cache nor known, or was measured on a busy machine.
             known: Plans that another worker stored with the release, by key.
         """
-        if key not in self._plans:
-            self._plans |= self._read()
-        if key not in self._plans:
-            plan = _read_plan((known or {}).get(key))
-            self._plans[key] = self._store(key, _measure(key, measure) if plan is None else plan)
-        elif self._is_due(key):
-            self._plans |= self._read()
-            if self._plans[key].load > MAX_LOAD:
-                self._plans[key] = self._store(key, _measure(key, measure))
-            self._known_since[key] = self._clock()
-        self._known_since.setdefault(key, self._clock())
-        return self._plans[key]
+        if self._is_final(key):
+            return self._plans[key]
+        self._plans |= self._read()
+        plan = _read_plan((known or {}).get(key))
+        if key not in self._plans and plan is not None:
+            self._plans[key] = self._store(key, plan)
+        return self._plans.get(key)
 
-    def _is_due(self, key: str) -> bool:
-        """Whether a plan was measured on a busy machine, some time ago."""
-        since = self._known_since.get(key, self._clock())
-        return self._plans[key].load > MAX_LOAD and self._clock() - since >= REMEASURE_SECONDS
+    def note_use(self, key: str, seconds: float) -> None:
+        """Notes that a network was in use for so many seconds."""
+        self._used[key] += seconds
+
+    def is_due(self, key: str, seconds: float = 0.0) -> bool:
+        """Whether a plan is worth measuring.
+
+        Args:
+            key: Names the network and the device.
+            seconds: How long the network has been in use, besides what was noted.
+        """
+        first = NEXT_SECONDS if key in self._plans else FIRST_SECONDS
+        return not self._is_final(key) and self._used[key] + seconds >= self._waits.get(key, first)
+
+    def measure(self, key: str, measure: Callable[[], ExecutionPlan]) -> ExecutionPlan | None:
+        """Measures a plan, unless another process of this machine measures one at the moment.
+
+        The next measurement is due after a longer time, also if this one fails.
+
+        Returns:
+            The plan to use from now on, if there is one.
+        """
+        self._used[key] = 0
+        self._waits[key] = max(NEXT_SECONDS, 2 * self._waits.get(key, 0.0))
+        with self._measuring() as is_alone:
+            if is_alone and not self._is_final(key, self._read()):
+                plan = measure()
+                log.info("plan.measured", key=key, **asdict(plan))
+                self._plans[key] = self._store(key, plan)
+        return self.find(key)
+
+    @contextmanager
+    def _measuring(self) -> Iterator[bool]:
+        """Whether no other process of this machine measures a plan during the block."""
+        with ExitStack() as resources:
+            is_alone = True
+            try:
+                if self.path is not None:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    lock = resources.enter_context(self.path.with_suffix(".measuring").open("w"))
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                is_alone = False
+            except OSError as error:
+                log.warning("plans.unwritable", path=str(self.path), error=str(error))
+            yield is_alone
+
+    def _is_final(self, key: str, plans: Mapping[str, ExecutionPlan] | None = None) -> bool:
+        """Whether a plan was measured on a quiet machine."""
+        plan = (self._plans if plans is None else plans).get(key)
+        return plan is not None and plan.load <= MAX_LOAD
 
     def _read(self) -> dict[str, ExecutionPlan]:
         try:
@@ -101,12 +146,6 @@ class PlanCache:
             log.warning("plans.unwritable", path=str(self.path), error=str(error))
             return plan
         return plans[key]
-
-
-def _measure(key: str, measure: Callable[[], ExecutionPlan]) -> ExecutionPlan:
-    plan = measure()
-    log.info("plan.measured", key=key, **asdict(plan))
-    return plan
 
 
 def _choose(new: ExecutionPlan, stored: ExecutionPlan | None) -> ExecutionPlan:

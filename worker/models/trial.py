@@ -20,10 +20,10 @@ from worker.engine.attribution.gradient import gradient
 from worker.engine.attribution.guided_backprop import guided
 from worker.engine.filters import list_convolutions
 from worker.engine.gradients.relaxed import RelaxedGradient
-from worker.engine.model.autotune import BATCH_SIZES
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.layer_choice import list_layers
 from worker.engine.model.network_call import NetworkError, compute_gradients
+from worker.engine.model.plan.autotune import BATCH_SIZES
 from worker.engine.scores.outputs import agree
 from worker.models.architectures import unloadable
 from worker.models.loader import ModelCache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.engine.model.machine_load import MachineLoad, read_busy_seconds
+from worker.engine.model.plan.machine_load import MachineLoad, read_busy_seconds
 
 SPIN = "import time; end = time.monotonic() + 30\nwhile time.monotonic() < end: pass"
 

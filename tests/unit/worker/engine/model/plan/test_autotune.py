@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from tests.support.networks import Small, seeded
-from worker.engine.model.autotune import ExecutionPlan, apply_plan, measure_plan
 from worker.engine.model.classifier import in_precision, open_classifier
 from worker.engine.model.cuda_graph import Pass
+from worker.engine.model.plan.autotune import measure_plan
+from worker.engine.model.plan.execution_plan import ExecutionPlan, apply_plan
 
 SIZE = (16, 16)
 

@@ -8,20 +8,17 @@ CPU, and nearly always on a GPU. CUDA graphs help if a pass takes less time than
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import torch
-from torch import Tensor
 
 from worker.engine.model.classifier import Classifier, in_precision
 from worker.engine.model.cuda_graph import WARM_UP, Graphs, Record, record_on_cuda
-from worker.engine.model.machine_load import MachineLoad
 from worker.engine.model.microbatch import run_in_microbatches
 from worker.engine.model.network_call import NetworkError, compute_gradients
-
-Precision = Literal["float32", "bfloat16"]
+from worker.engine.model.plan.execution_plan import ExecutionPlan, Precision, apply_plan, draw_inputs, is_close
+from worker.engine.model.plan.machine_load import MachineLoad
 
 BATCH_SIZES = {"cpu": (4, 8, 16, 32), "cuda": (8, 32, 64, 128, 256)}
 """Batch sizes to measure, by type of device."""
@@ -43,38 +40,6 @@ CLEAR_RATIO = 4.0
 
 MAX_PAIR_SECONDS = 4.0
 """Plans are not measured again if that takes longer."""
-
-MAX_ERROR = 0.25
-"""Largest difference of the scores in bfloat16 from those in float32, relative, as a Euclidean norm."""
-
-
-@dataclass(frozen=True)
-class ExecutionPlan:
-    """How a network is run.
-
-    Attributes:
-        precision: Precision in which the network computes.
-        batch: Images per pass.
-        milliseconds: Measured time per image, forward and backward; 0 if it could not be measured.
-        graphs: Whether passes are recorded as CUDA graphs.
-        load: Processors that other processes used while it was measured, on average.
-    """
-
-    precision: Precision
-    batch: int
-    milliseconds: float
-    graphs: bool = False
-    load: float = 0.0
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision as a torch type."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-
-
-def apply_plan(classifier: Classifier, plan: ExecutionPlan) -> Classifier:
-    """Returns the classifier in the plan's precision, with CUDA graphs if the plan uses them."""
-    return replace(in_precision(classifier, plan.dtype), graphs=Graphs() if plan.graphs else None)
 
 
 def measure_plan(
@@ -171,10 +136,9 @@ def _choose_batch(meter: "_Meter", best: ExecutionPlan, sizes: Sequence[int]) ->
 
 @torch.no_grad()
 def _agrees(classifier: Classifier, dtype: torch.dtype) -> bool:
-    """Whether the scores in another precision are finite and about those of float32."""
-    inputs = _draw(classifier, 2)
-    exact, other = classifier.scores(inputs), in_precision(classifier, dtype).scores(inputs)
-    return bool(other.isfinite().all()) and float((other - exact).norm()) <= MAX_ERROR * float(exact.norm())
+    """Whether the scores in another precision are about those of float32."""
+    inputs = draw_inputs(classifier, 2)
+    return is_close(in_precision(classifier, dtype).scores(inputs), classifier.scores(inputs))
 
 
 class _Meter:
@@ -270,7 +234,7 @@ def _time_pass(
     If the first pass takes longer than `hopeless` seconds, its time is returned and no other is measured. Slow passes
     are measured less often.
     """
-    inputs = _draw(fast_classifier, rows.stop - rows.start).requires_grad_(backward)
+    inputs = draw_inputs(fast_classifier, rows.stop - rows.start).requires_grad_(backward)
     times: list[float] = []
     while len(times) < warm_up + 3 and not (times and times[0] > hopeless):
         started = _read(clock, fast_classifier.device)
@@ -282,12 +246,6 @@ def _time_pass(
         if len(times) > warm_up and sum(times) > MAX_MEASURE_SECONDS:
             break
     return min(times[warm_up:] or times)
-
-
-def _draw(classifier: Classifier, count: int) -> Tensor:
-    """Draws random normalized images (N, C, H, W)."""
-    inputs = torch.zeros(count, classifier.channels, *classifier.size, device=classifier.device)
-    return inputs.uniform_(-1, 1, generator=torch.Generator(classifier.device).manual_seed(0))
 
 
 def _read(clock: Callable[[], float], device: torch.device) -> float:
