@@ -79,6 +79,9 @@ format: install ## Format the code
 pictures: install ## Create the images of docs/methods.md again
 	@$(BIN)/python -m deploy.gallery
 
+showcase: install ## Draw the gallery of the first page again with the networks of ../shared, about ten minutes
+	@$(BIN)/python -m deploy.showcase benchmarks/models.toml
+
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
 

@@ -31,6 +31,7 @@ from api.routes import (
 )
 from api.web import audits as audit_pages
 from api.web import job_images, job_views, pages, sign_in, views
+from api.web.service import page as service_page
 from archetype.contract.problem import FieldError
 from shared.errors import InvalidRequest
 from shared.process.answer_time import set_answer_seconds
@@ -57,7 +58,7 @@ ROUTES = (
 PAGE_VIEWS = (views, job_views, job_images)
 """Modules that add their routes to the blueprint of the pages when they are imported."""
 
-PAGES = (pages, audit_pages, sign_in)
+PAGES = (pages, audit_pages, service_page, sign_in)
 
 READS = frozenset({"GET", "HEAD"})
 READ_SECONDS = 0.8

@@ -6,13 +6,21 @@ from archetype.cli.console import watch_with_bar
 from archetype.client import Client
 from archetype.contract.job import Job, State
 from archetype.contract.request import ClassModel, Saliency
+from deploy.demo_network import MODEL, find_photographs
 
 IMAGES = Path(__file__).parent / "pictures"
 TARGETS: list[int | str] = ["lemon", "strawberry", "ladybird", "daisy", "bee", "sailing boat"]
+IMAGENET_TARGETS: list[int | str] = ["lemon", "zebra", "flamingo"]
 
 
-def show(url: str, folder: Path, key: str | None = None) -> None:
-    """Runs both jobs on a running service, saves their results and prints where they are.
+def show(url: str, folder: Path, key: str | None = None, *, knows_photographs: bool = False) -> None:
+    """Runs the jobs on a running service, saves their results and prints where they are.
+
+    Args:
+        url: The URL of the service.
+        folder: Where the results are saved.
+        key: The API key.
+        knows_photographs: Whether the service has a network that knows photographs, which is used as well.
 
     Raises:
         RuntimeError: A job did not succeed.
@@ -25,7 +33,21 @@ def show(url: str, folder: Path, key: str | None = None) -> None:
         for job, label in ((visualization, "class model"), (maps, "saliency   ")):
             ended = watch_with_bar(client.watch(job.id, timeout=240), label)
             _save(client, ended, folder / ended.method)
+        if knows_photographs:
+            _show_photographs(client, folder)
     print(NEXT_STEPS.format(folder=folder, job=visualization.id))
+
+
+def _show_photographs(client: Client, folder: Path) -> None:
+    """Draws classes of the ImageNet network, and explains its predictions for photographs if there are any."""
+    request = ClassModel(method="class_model", model=MODEL, targets=IMAGENET_TARGETS, tags=["demo"])
+    ended = watch_with_bar(client.watch(client.submit(request).id, timeout=600), "imagenet   ")
+    _save(client, ended, folder / "imagenet")
+    photographs = [client.upload(path.read_bytes(), path.name).id for path in find_photographs()]
+    if photographs:
+        maps = client.submit(Saliency(method="saliency", model=MODEL, images=photographs, tags=["demo"]))
+        ended = watch_with_bar(client.watch(maps.id, timeout=600), "photographs")
+        _save(client, ended, folder / "photographs")
 
 
 def _save(client: Client, job: Job, folder: Path) -> None:

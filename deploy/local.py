@@ -18,6 +18,7 @@ from pathlib import Path
 
 from deploy.command import run_command
 from deploy.demo import show
+from deploy.demo_network import add_demo_network, has_demo_network
 from deploy.local_secrets import LocalSecrets, protect
 from deploy.processes import ProcessGroup
 from deploy.rights import Role
@@ -195,12 +196,12 @@ def main() -> int:
     parser.add_argument("--catalogue", type=Path, help="models.toml to use; default: ./models.toml if it exists")
     options = parser.parse_args()
     os.environ.update(bypass_proxies(os.environ))
-    settings = _read_settings(options.catalogue)
+    settings = add_demo_network(_read_settings(options.catalogue))
     if options.command == "serve":
         serve(options.folder, options.port, settings)
     else:
         with run_stack(options.folder, settings) as stack:
-            show(stack.url, options.folder / "demo")
+            show(stack.url, options.folder / "demo", knows_photographs=has_demo_network(settings))
     return 0
 
 

@@ -1,6 +1,7 @@
 """Reads bodies, query strings and headers of requests, and reports what is wrong with them by field."""
 
 import re
+from collections.abc import Collection
 from typing import TypeVar
 
 from flask import Flask, request
@@ -108,10 +109,19 @@ def read_form(model: type[M]) -> M:
         raise explain(error, pointer=False) from error
 
 
-def read_query(model: type[M]) -> M:
-    """Returns the query string as a model. Raises `InvalidRequest`."""
+def read_query(model: type[M], several: Collection[str] = ()) -> M:
+    """Returns the query string as a model.
+
+    Args:
+        model: The model.
+        several: Fields that may be given more than once, and are lists.
+
+    Raises:
+        InvalidRequest: The query string does not match the model.
+    """
+    lists = {name: request.args.getlist(name) for name in several}
     try:
-        return model.model_validate(request.args.to_dict())
+        return model.model_validate({**request.args.to_dict(), **lists})
     except ValidationError as error:
         raise explain(error, pointer=False) from error
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from api.dependencies import get_services
+from api.dependencies import Services, get_services
 from api.http.auth import check_operator
 from api.http.openapi import describes
 from api.http.parsing import read_body
@@ -37,8 +37,12 @@ def issue_key() -> Response:
 def list_keys() -> Response:
     """Lists every key, oldest first, including expired and revoked ones."""
     check_operator()
-    keys = sorted(get_services().api_keys, key=lambda key: key.created_at)
-    return make_json_response(Keys(items=[key.narrowed(Key) for key in keys]))
+    return make_json_response(Keys(items=find_keys(get_services())))
+
+
+def find_keys(services: Services) -> list[Key]:
+    """Returns every key without its secret, oldest first."""
+    return [key.narrowed(Key) for key in sorted(services.api_keys, key=lambda key: key.created_at)]
 
 
 @blueprint.delete("/<key_id>")
@@ -49,7 +53,12 @@ def revoke_key(key_id: str) -> Response:
     Jobs that it has submitted continue.
     """
     check_operator()
-    key = get_services().api_keys.revoke(key_id) if KEY_ID.fullmatch(key_id) else None
+    return make_json_response(revoke(key_id, get_services()))
+
+
+def revoke(key_id: str, services: Services) -> Key:
+    """Revokes a key. Raises `NotFound`."""
+    key = services.api_keys.revoke(key_id) if KEY_ID.fullmatch(key_id) else None
     if key is None:
         raise NotFound(f"there is no key {key_id[:40]!r}; GET /v1/keys lists all keys")
-    return make_json_response(key.narrowed(Key))
+    return key.narrowed(Key)

@@ -1,6 +1,8 @@
 """The rows of the list of jobs: what each job is about, its phase, and how long it took."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from api.dependencies import Services
@@ -49,9 +51,11 @@ def read_jobs(
     return [show_running(job, services) for job in jobs], last
 
 
-def list_recent(tenant: str, services: Services, count: int) -> list[Job]:
-    """Returns the newest jobs that have images to show."""
-    jobs, _ = read_jobs(tenant, services, filters={"state": State.SUCCEEDED}, limit=2 * count)
+def list_recent(
+    tenant: str, services: Services, count: int, filters: Mapping[str, str] = MappingProxyType({})
+) -> list[Job]:
+    """Returns the newest jobs that have images to show, of those that match filters."""
+    jobs, _ = read_jobs(tenant, services, filters={"state": State.SUCCEEDED, **filters}, limit=2 * count)
     return [job for job in jobs if job.method in METHODS][:count]
 
 

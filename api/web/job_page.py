@@ -1,6 +1,5 @@
 """What the pages of one job and of a comparison show of a job."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ from api.dependencies import get_services
 from api.services.find_job import shorten
 from api.services.results.name_files import find_image_names
 from api.web.results.captions import CAPTIONS
-from api.web.results.gallery import MAX_ITEMS, GalleryItem, arrange_gallery, find_overview, list_rest
+from api.web.results.gallery import MAX_ITEMS, arrange_gallery, find_overview, list_rest
 from api.web.results.titles import write_title
 from api.web.snippets import write_snippets
 from archetype.contract.job import Job, now
@@ -64,12 +63,6 @@ def place_maps(job: Job, spec: dict[str, Any], preprocessing: Preprocessing) -> 
     return f"{zoom:.4f}", "fill" if whole else "cover"
 
 
-def pair_items(sides: Sequence[dict[str, Any]]) -> list[tuple[GalleryItem | None, GalleryItem | None]]:
-    """Pairs the items of two jobs by target and image; items that only one job has are paired with None."""
-    left, right = ({(item.title, item.image): item for item in side["gallery"]} for side in sides)
-    return [(left.get(key), right.get(key)) for key in {**left, **right}]
-
-
 def write_duration(start: datetime | None, end: datetime | None) -> str:
     """Returns the time between two moments, or up to now, as words; empty if it has not begun."""
     if start is None:
@@ -87,5 +80,5 @@ def describe_phase(job: Job) -> str:
     if job.state == "queued":
         return "waiting for a worker" if job.attempt == 0 else f"waiting for a worker, attempt {job.attempt + 1}"
     if job.progress.total == 0:
-        return "loading and measuring the network"
+        return "loading the network"
     return f"{job.progress.done} of {job.progress.total} {job.progress.unit}s"

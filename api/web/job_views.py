@@ -1,24 +1,31 @@
-"""The pages of jobs: the list, one job, a comparison of two, and what can be done with a job."""
+"""The pages of jobs: the list, one job, a comparison of several, and what can be done with jobs."""
 
-from flask import Response, redirect, render_template, url_for
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from contextlib import suppress
 
-from api.dependencies import get_services
+from flask import Response, redirect, render_template, request, url_for
+from pydantic import Field, model_validator
+
+from api.dependencies import Services, get_services
 from api.http.auth import caller, needs
 from api.http.parsing import read_query
 from api.http.responses import read_cursor, write_cursor
 from api.routes.jobs import JobQuery
-from api.services.cancel_job import cancel
+from api.services.cancel_job import cancel, cancel_with_members
 from api.services.delete_job import delete
 from api.services.find_job import JOB_ID, find_job
 from api.services.submit_job import load_body, submit
-from api.web.job_list import PAGE_SIZE, list_recent, make_rows, read_jobs
-from api.web.job_page import build_job_context, describe_phase, pair_items
+from api.web.job_list import PAGE_SIZE, Row, list_recent, make_rows, read_jobs
+from api.web.job_page import build_job_context, describe_phase
 from api.web.pages import blueprint
-from api.web.results.gallery import cut_page
+from api.web.results.comparison import ComparisonQuery, align, explain_refusal, find_difference, list_differences
+from api.web.results.gallery import GalleryQuery, cut_page
 from archetype.contract.api_key import Scope
 from archetype.contract.job import State
 from archetype.contract.request import METHODS
+from shared.errors import Gone, NotFinished, NotFound
+
+MAX_OFFERED = 24
+"""Number of jobs that the comparison offers."""
 
 
 class ListQuery(JobQuery):
@@ -31,21 +38,6 @@ class ListQuery(JobQuery):
     def _drop_empty(cls, fields: dict[str, str]) -> dict[str, str]:
         """A form sends the filters that are not set as empty texts."""
         return {name: value for name, value in fields.items() if value}
-
-
-class GalleryQuery(BaseModel):
-    """The page of the results of a job."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    page: int = Field(default=1, ge=1)
-
-
-class Pair(GalleryQuery):
-    """Two jobs to compare."""
-
-    left: str = Field(default="", max_length=26)
-    right: str = Field(default="", max_length=26)
 
 
 @blueprint.get("/jobs")
@@ -89,13 +81,46 @@ def show_job(job_id: str) -> str | Response:
 @blueprint.get("/compare")
 @needs(Scope.READ)
 def compare() -> str:
-    """Compares two jobs, target by target."""
-    pair, services, tenant = read_query(Pair), get_services(), caller().tenant
-    recent = list_recent(tenant, services, PAGE_SIZE)
-    jobs = [find_job(job_id, tenant, services) for job_id in (pair.left, pair.right) if job_id]
-    sides = [build_job_context(job, pair.page) for job in jobs if job.method in METHODS]
-    rows, pages = cut_page(pair_items(sides) if len(sides) == 2 else [], pair.page)
-    return render_template("page/compare.html", pair=pair, recent=recent, sides=sides, rows=rows, pages=pages)
+    """Compares up to four jobs of one method, class by class, and offers jobs to choose from."""
+    query, services, tenant = read_query(ComparisonQuery, several=("job",)), get_services(), caller().tenant
+    jobs = [find_job(job_id, tenant, services) for job_id in query.job]
+    refusal = explain_refusal(jobs)
+    sides = [] if refusal or len(jobs) < 2 else [build_job_context(job, query.page) for job in jobs]
+    rows, pages = cut_page(align([side["gallery"] for side in sides]), query.page)
+    return render_template(
+        "page/compare.html",
+        selected=make_rows(jobs, services),
+        offered=[row for row in offer_jobs(query.search, tenant, services) if row.job.id not in query.job],
+        search=query.search,
+        refusal=refusal,
+        sides=sides,
+        differences=list_differences(jobs, [side["spec"] for side in sides]) if sides else [],
+        rows=[(row, find_difference(row)) for row in rows],
+        page=query.page,
+        pages=pages,
+    )
+
+
+def offer_jobs(tag: str, tenant: str, services: Services) -> list[Row]:
+    """The newest jobs that can be compared: those with a tag, or all."""
+    filters = {"tag": tag.strip()} if tag.strip() else {}
+    return make_rows(list_recent(tenant, services, MAX_OFFERED, filters), services)
+
+
+@blueprint.post("/jobs/<any(cancel, delete):action>")
+@needs(Scope.SUBMIT)
+def change_jobs(action: str) -> Response:
+    """Cancels the chosen jobs that have not ended, or deletes those that have, and shows the list again."""
+    services, tenant = get_services(), caller().tenant
+    for job_id in request.form.getlist("job")[:PAGE_SIZE]:
+        with suppress(NotFound, Gone, NotFinished):  # another request was first, or the job still runs
+            if action == "delete":
+                delete(job_id, tenant, services)
+            elif (job := find_job(job_id, tenant, services)).method in METHODS:
+                cancel(job, services)
+            else:
+                cancel_with_members(job, services)
+    return redirect(url_for("page.list_jobs"), 303)  # type: ignore[return-value]
 
 
 @blueprint.post("/jobs/<job_id>/cancel")

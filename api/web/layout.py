@@ -30,6 +30,7 @@ def set_up_pages(blueprint: Blueprint) -> Blueprint:
     blueprint.register_error_handler(Problem, render_problem)
     blueprint.add_app_template_global(version)
     blueprint.add_app_template_global(preset_image)
+    blueprint.add_app_template_global(showcase_image)
     blueprint.add_app_template_global(find_user)
     blueprint.add_app_template_filter(words)
     blueprint.add_app_template_filter(list_figures, "figures")
@@ -62,6 +63,11 @@ def preset_image(method: str, preset: str) -> str | None:
     name = f"preset-{method}-{preset}.webp"
     exists = (resources.files("api.web") / "static" / name).is_file()
     return url_for("page.static", filename=name, v=VERSION) if exists else None
+
+
+def showcase_image(index: int, kind: str = "") -> str:
+    """Returns the URL of an image of a class of the gallery: the best, `-seed`, or `-ascent`."""
+    return url_for("page.static", filename=f"showcase/{index}{kind}.webp", v=VERSION)
 
 
 def words(name: str) -> str:

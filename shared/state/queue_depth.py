@@ -1,7 +1,7 @@
 """How much waits in Redis and for how long. The cost grows with the number of lanes, not with that of shards."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from archetype.contract.job import State
 from shared.state.delivery_queue import LOOKED, TENANTS
@@ -39,6 +39,49 @@ class QueueDepth:
     unfinished: dict[str, float]
     late: float
     overdue: float
+
+
+class WaitingLane(NamedTuple):
+    """A lane of a tenant in which shards wait.
+
+    Attributes:
+        priority: The priority of its jobs.
+        tenant: The tenant; empty for a lane of an earlier version, which has shards of several.
+        name: The lane.
+        waiting: Number of shards that wait.
+        seconds: How long the first of them has waited.
+    """
+
+    priority: str
+    tenant: str
+    name: str
+    waiting: int
+    seconds: float
+
+
+def read_lanes(redis_client: RedisClient, most: int = 200) -> list[WaitingLane]:
+    """Reads the lanes of the queue in which shards wait, those that wait longest first. Raises `Unavailable`.
+
+    Args:
+        redis_client: The connection.
+        most: Number of lanes that are read of each priority, in the order of their turns.
+    """
+    moment = redis_client.now().timestamp()
+    with redis_client.connection() as redis, redis.pipeline(transaction=False) as pipe:
+        queues = _list_queues(cast("set[str]", redis.smembers(SECTIONS)))
+        for queue in queues:
+            pipe.zrange(key(f"lanes:{queue}"), 0, most - 1)
+        found = [(queue, name) for queue, names in zip(queues, pipe.execute(), strict=True) for name in names]
+        for queue, name in found:
+            pipe.zcard(key(f"pending:{queue}:{name}"))
+            pipe.zrange(key(f"pending:{queue}:{name}"), 0, 0, withscores=True)
+        answers = pipe.execute()
+    lanes = [
+        WaitingLane(queue.partition("@")[0], tenant, lane, count, _age(head, moment))
+        for (queue, name), count, head in zip(found, answers[::2], answers[1::2], strict=True)
+        for lane, _, tenant in [name.partition("/~")]
+    ]
+    return sorted(lanes, key=lambda lane: -lane.seconds)
 
 
 def read_queue_depth(redis_client: RedisClient) -> QueueDepth:

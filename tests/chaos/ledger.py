@@ -163,12 +163,12 @@ class Ledger:
                 recovery.update(entry)
         return job
 
-    def wait(self, job_id: str, *, seconds: float = 60) -> Job | None:
+    def wait(self, job_id: str, *, seconds: float = 180) -> Job | None:
         """Waits until a job has ended; returns None if it has not within the limit."""
         self.wait_until(lambda: self.entries[job_id].first_end is not None, seconds=seconds)
         return self.entries[job_id].first_end
 
-    def wait_for_step(self, job_id: str, *, done: int = 1, seconds: float = 60) -> bool:
+    def wait_for_step(self, job_id: str, *, done: int = 1, seconds: float = 180) -> bool:
         """Waits until a job is running and has done a number of steps; returns False if that was not observed."""
 
         def is_running() -> bool:

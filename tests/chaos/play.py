@@ -29,10 +29,10 @@ from tests.chaos.scenarios import (
 )
 from tests.chaos.stage import Stage
 
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 180.0
 """Limit for jobs that are still open at the end of a scenario."""
 
-CLEAN_SECONDS = 20.0
+CLEAN_SECONDS = 60.0
 """Time for the service to clean up after the last job."""
 
 Act = Callable[[Stage, Ledger], None]
@@ -110,5 +110,5 @@ def warm_up(stage: Stage) -> None:
     with Ledger(stage.stack.url) as ledger, ThreadPoolExecutor(2) as pool:
         jobs = list(pool.map(lambda _: ledger.submit(long(stage.random, steps=40, bulk=True)), range(2)))
         for job in jobs:
-            if ledger.wait(job.id, seconds=120) is None:
+            if ledger.wait(job.id, seconds=400) is None:
                 raise RuntimeError(f"the first job did not end; the logs of the stack are in {stage.folder}/log")

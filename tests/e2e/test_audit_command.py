@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def audit(url: str, plan: Path, *more: str) -> "subprocess.CompletedProcess[str]
         cwd=plan.parent,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
         check=False,
     )
 
@@ -61,7 +62,15 @@ def test_a_release_that_passes_exits_with_0_and_its_report_is_saved(stack: Stack
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("pass: shapes@1 compared with shapes@1")
     saved = {path.name for path in (plan.parent / "here").iterdir()}
-    assert saved == {"report.html", "report.json", "report.json.sig", "report.pdf", "junit.xml", "summary.md"}
+    assert saved == {
+        "report.html",
+        "report.json",
+        "report.json.sig",
+        "report.pdf",
+        "junit.xml",
+        "report.sarif",
+        "summary.md",
+    }
     for words in (("audit", "key"), ("audit", "verify", "here/report.json")):
         command = [sys.executable, "-m", "archetype", "--url", stack.url, *words]
         checked = subprocess.run(command, cwd=plan.parent, capture_output=True, text=True, timeout=60, check=False)
@@ -125,9 +134,24 @@ def test_releases_that_cannot_be_compared_exit_with_4(stack: Stack, plan: Path) 
     assert "not_comparable" in done.stdout
 
 
-def test_the_example_pipeline_runs_as_it_is_written(stack: Stack, tmp_path: Path) -> None:
-    """Every line of its script except the first, with a small network in place of a large one."""
+def read_gitlab_script() -> str:
     job = yaml.safe_load((ROOT / "deploy" / "pipeline.example.yml").read_text())["audit"]
+    assert job["artifacts"]["reports"]["junit"] == "report/junit.xml"
+    return "\n".join(job["script"][1:])
+
+
+def read_github_script() -> str:
+    steps = yaml.safe_load((ROOT / "deploy" / "github-actions.example.yml").read_text())["jobs"]["audit"]["steps"]
+    uploaded = next(step["with"]["sarif_file"] for step in steps if "upload-sarif" in step.get("uses", ""))
+    assert uploaded == "report/report.sarif"
+    return "\n".join([step["run"] for step in steps if "run" in step][1:])
+
+
+@pytest.mark.parametrize("read_script", [read_gitlab_script, read_github_script])
+def test_the_example_pipelines_run_as_they_are_written(
+    stack: Stack, tmp_path: Path, read_script: Callable[[], str]
+) -> None:
+    """Every command except the installation, with a small network in place of a large one."""
     (tmp_path / "plan.toml").write_text(
         'name = "pipeline"\nclass_models = { steps = 2, extras = false }\nseeds = [1, 2]\nnoise_seeds = [3, 4]\n'
     )
@@ -136,11 +160,13 @@ def test_the_example_pipeline_runs_as_it_is_written(stack: Stack, tmp_path: Path
     assert stack.settings.operator_token is not None
     environment = os.environ | {
         "CI_COMMIT_SHORT_SHA": "0a1b2c3d",
+        "GITHUB_SHA": "4e5f6071" + "0" * 32,
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "step.md"),
         "ARCHETYPE_URL": stack.url,
         "ARCHETYPE_KEY": stack.settings.operator_token.get_secret_value(),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    script = "\n".join(job["script"][1:])
+    script = read_script()
     for large, little in [("torchvision:resnet18", "factory:small -a channels=3"), ("resize=256", "'size=[16, 16]'")]:
         assert large in script
         script = script.replace(large, little)
@@ -150,8 +176,8 @@ def test_the_example_pipeline_runs_as_it_is_written(stack: Stack, tmp_path: Path
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / job["artifacts"]["reports"]["junit"]).is_file()
+    assert {"junit.xml", "report.sarif"} <= {path.name for path in (tmp_path / "report").iterdir()}

@@ -32,7 +32,7 @@ def plan(client: Client) -> AuditPlan:
     return make_plan(client, numbers, **SHORT)
 
 
-def audit(client: Client, plan: AuditPlan, release: str, *, timeout: float = 240) -> AuditView:
+def audit(client: Client, plan: AuditPlan, release: str, *, timeout: float = 500) -> AuditView:
     new = NewAudit(model=f"{MODEL}@{release}", plan=plan, baselines=[f"{MODEL}@v1"])
     *_, ended = client.watch_audit(client.audit(new).id, timeout=timeout)
     assert ended.error is None

@@ -53,7 +53,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
     folder = tmp_path_factory.mktemp("lost")
     with run_stack(folder / "stack", SETTINGS) as stack, Client(stack.url, timeout=60) as client:
         image = client.upload(IMAGE.read_bytes()).id
-        ended = client.wait(client.submit(QUICK).id, timeout=120)
+        ended = client.wait(client.submit(QUICK).id, timeout=400)
         files = [client.fetch(artifact) for artifact in ended.artifacts]
         save(stack.settings, folder / "backup")
         running = client.submit(draw_slowly(200))
@@ -70,7 +70,7 @@ def test_a_backup_of_the_store_restores_results_and_unfinished_jobs(lost: Lost, 
         assert restored.state is State.SUCCEEDED
         assert [client.fetch(artifact) for artifact in restored.artifacts] == lost.files
         assert client.picture(lost.image) == IMAGE.read_bytes()
-        assert client.wait(lost.running.id, timeout=120).state is State.SUCCEEDED
+        assert client.wait(lost.running.id, timeout=400).state is State.SUCCEEDED
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_a_copy_of_the_data_of_redis_also_restores_the_metrics(lost: Lost, tmp_p
     shutil.copytree(lost.redis, tmp_path / "redis")
     with run_stack(tmp_path, SETTINGS) as stack, Client(stack.url, timeout=60) as client:
         restore(stack.settings, lost.backup)
-        assert client.wait(lost.running.id, timeout=120).state is State.SUCCEEDED
+        assert client.wait(lost.running.id, timeout=400).state is State.SUCCEEDED
         assert [job.id for job in client.jobs()] == [lost.running.id, lost.ended.id]
         lines = [line for line in client.metrics().splitlines() if line.startswith("archetype_jobs_ended_total")]
         assert sum(float(line.rpartition(" ")[2]) for line in lines) == 2

@@ -239,7 +239,7 @@ def run_job(client: Client, run: Run, name: str, params: dict[str, object], **ch
     """Runs one of the jobs of a case with other parameters."""
     body = describe_jobs(run.case, run.images)[name]
     body = body | changes | {"params": body["params"] | params}
-    return client.wait(client.submit(REQUEST.validate_python(body)).id, timeout=120)
+    return client.wait(client.submit(REQUEST.validate_python(body)).id, timeout=400)
 
 
 def test_occlusion_points_at_positive_evidence_only(runs: dict[str, Run], cases_client: Client) -> None:
@@ -287,7 +287,7 @@ def test_other_sizes_of_a_network_that_checks_its_size_are_refused_or_handled(
     windows = {"method": "class_model", "model": "divisible", "targets": [0], "params": {"steps": 3, "extras": False}}
     dream = {"method": "deep_dream", "model": "divisible", "images": run.images[:1], "params": {"steps": 2}}
     jobs = [cases_client.submit(REQUEST.validate_python(body)) for body in (windows, dream)]
-    for job in (default, *(cases_client.wait(job.id, timeout=120) for job in jobs)):
+    for job in (default, *(cases_client.wait(job.id, timeout=400) for job in jobs)):
         assert job.error is None or re.search("size|divisible|canvas", job.error.detail), job.error
         assert job.error is None or "fault" not in job.error.detail
 

@@ -200,7 +200,7 @@ def make_request(steps: int = 8, **more: Any) -> ClassModel:
 
 def test_the_service_may_do_everything_that_it_does(hardened: Hardened, tmp_path: Path) -> None:
     client = hardened.client
-    job = client.wait(client.submit(make_request()).id, timeout=120)
+    job = client.wait(client.submit(make_request()).id, timeout=400)
     assert job.state is State.SUCCEEDED
     assert client.fetch(job.artifacts[0])
     image = client.upload((PICTURES / "bee.png").read_bytes())
@@ -213,7 +213,7 @@ def test_the_service_may_do_everything_that_it_does(hardened: Hardened, tmp_path
     wait_until(lambda: client.get_schedule(schedule.id).outcomes, 90)
     audit = client.get_schedule(schedule.id).outcomes[0].audit
     assert audit is not None
-    *_, ended = client.watch_audit(audit, timeout=180)
+    *_, ended = client.watch_audit(audit, timeout=400)
     assert ended.error is None
 
     limited = client.issue_key(
@@ -237,7 +237,7 @@ def test_a_job_of_a_killed_worker_succeeds_with_minimal_rights(hardened: Hardene
     wait_until(lambda: hardened.client.job(job.id).progress.done > 20, 90)
     hardened.stack.processes.kill("worker")
     hardened.stack.processes.start("worker")
-    ended = hardened.client.wait(job.id, timeout=180)
+    ended = hardened.client.wait(job.id, timeout=400)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
 
 

@@ -61,7 +61,7 @@ def make_request(number: int) -> ClassModel:
 def test_every_part_that_is_killed_is_started_again_with_its_data(service: Service) -> None:
     stack = service.process
     with Client(f"http://127.0.0.1:{service.port}") as client:
-        job = client.wait(client.submit(make_request(3)).id, timeout=120)
+        job = client.wait(client.submit(make_request(3)).id, timeout=400)
         picture = client.fetch(job.artifacts[0])
         (worker,) = [pid for pid in find(stack.pid, b"worker.app") if os.getpgid(pid) == pid]
         members = list_descendants(worker)
@@ -85,7 +85,7 @@ def test_every_part_that_is_killed_is_started_again_with_its_data(service: Servi
         wait_until(lambda: is_ready(client), 60)
         assert not [pid for pid in members if Path(f"/proc/{pid}").exists() and b"spawn" in read_command(pid)]
         assert client.fetch(client.job(job.id).artifacts[0]) == picture
-        assert client.wait(client.submit(make_request(4)).id, timeout=120).state is State.SUCCEEDED
+        assert client.wait(client.submit(make_request(4)).id, timeout=400).state is State.SUCCEEDED
         assert "worker died (killed by SIGKILL); it is started again in 0.5 s; its log is" in read_log()
 
 
@@ -99,7 +99,7 @@ def test_twelve_jobs_succeed_although_random_processes_of_the_worker_are_killed_
             with suppress(ProcessLookupError):
                 os.kill(choose.choice(victims), signal.SIGKILL)
             time.sleep(choose.uniform(0.2, 4))
-        ended = [client.wait(job, timeout=180) for job in jobs]
+        ended = [client.wait(job, timeout=400) for job in jobs]
         assert [job.state for job in ended] == [State.SUCCEEDED] * JOBS, [job.error for job in ended]
         assert service.process.poll() is None
 
@@ -123,7 +123,7 @@ def test_the_stack_works_with_proxies_and_empty_settings_in_the_environment_and_
             with Client(f"http://{host}:{port}") as client:
                 assert is_ready(client), host
         with Client(f"http://localhost:{port}") as client:
-            assert client.wait(client.submit(make_request(5)).id, timeout=120).state is State.SUCCEEDED
+            assert client.wait(client.submit(make_request(5)).id, timeout=400).state is State.SUCCEEDED
         stack.send_signal(signal.SIGINT)
         assert stack.wait(60) == 130
     assert "Traceback" not in (tmp_path / "serve.log").read_text()

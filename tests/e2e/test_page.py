@@ -61,7 +61,7 @@ def _is_external(url: str, home: str) -> bool:
 
 
 def run(client: Client, body: dict[str, Any]) -> Job:
-    job = client.wait(client.submit(REQUEST.validate_python(body)).id, timeout=120)
+    job = client.wait(client.submit(REQUEST.validate_python(body)).id, timeout=400)
     assert job.error is None
     return job
 
@@ -75,7 +75,7 @@ def find_picker(page: "Page") -> "Locator":
 
 
 def test_a_class_visualization_can_be_submitted_watched_and_viewed_frame_by_frame(page: "Page") -> None:
-    page.goto("/")
+    page.goto("/new/class_model")
     find_picker(page).fill("lem")
     find_picker(page).press("Enter")
     find_picker(page).fill("bee")
@@ -128,16 +128,53 @@ def test_images_can_be_uploaded_and_maps_are_drawn_over_them(page: "Page") -> No
     assert over.evaluate("image => getComputedStyle(image).opacity") == "0"
 
 
-def test_two_jobs_can_be_compared(page: "Page", client: Client) -> None:
-    left, right = (run(client, SHORT | {"params": {"steps": 24, "seeds": [seed]}}) for seed in (1, 2))
+def test_jobs_can_be_compared(page: "Page", client: Client) -> None:
+    requests = [SHORT | {"params": {"steps": steps, "seeds": [1]}, "tags": ["pair"]} for steps in (24, 36)]
+    left, right = (run(client, request) for request in requests)
     page.goto(f"/jobs/{left.id}")
     page.get_by_role("link", name="Compare with another job").click()
-    page.get_by_label("Right").select_option(right.id)
-    page.get_by_role("button", name="Compare").click()
+    page.get_by_label("Tag").fill("pair")
+    page.get_by_role("button", name="Search and compare").click()
+    page.locator("label", has_text=right.id[-8:]).get_by_role("checkbox").check()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    assert page.locator(".differences tbody tr").all_inner_texts() == ["params.steps\t24\t36"]
     pair = page.locator(".pair .gallery-item")
     assert pair.count() == 2
-    assert left.id in pair.nth(0).locator("img").first.get_attribute("src")
-    assert right.id in pair.nth(1).locator("img").first.get_attribute("src")
+    for number, job in enumerate((left, right)):
+        assert job.id in pair.nth(number).locator("img").first.get_attribute("src")
+    sliders = page.get_by_label("Frame of the optimization")
+    sliders.nth(1).wait_for()
+    sliders.nth(0).fill("0")
+    assert sliders.nth(1).input_value() == "0"
+    page.get_by_text("Difference of both images").click()
+    assert page.locator(".difference img").count() == 2
+
+
+def test_jobs_of_two_methods_are_not_compared(page: "Page", client: Client) -> None:
+    image = client.upload((PICTURES / "bee.png").read_bytes()).id
+    maps = run(client, {"method": "saliency", "model": "shapes", "images": [image], "params": {"kind": "gradient"}})
+    job = run(client, SHORT)
+    page.goto(f"/compare?left={job.id}&right={maps.id}")
+    assert "show different things" in page.get_by_role("alert").inner_text()
+
+
+def test_chosen_jobs_are_compared_cancelled_and_deleted(page: "Page", client: Client) -> None:
+    jobs = [run(client, SHORT | {"tags": ["chosen"]}) for _ in range(2)]
+    page.goto("/jobs?tag=chosen")
+    for box in page.get_by_role("checkbox").all():
+        box.check()
+    page.get_by_role("button", name="Compare").click()
+    assert page.locator(".pair .gallery-item").count() == 2
+    assert "The requests of these jobs are the same." in page.locator("main").inner_text()
+    page.goto("/jobs?tag=chosen")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Cancel").click()  # it has ended, so nothing happens
+    page.goto("/jobs?tag=chosen")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Delete").click()
+    page.goto("/jobs?tag=chosen")
+    assert page.get_by_role("checkbox").count() == 1
+    assert {job.id for job in client.jobs(tag="chosen")} < {job.id for job in jobs}
 
 
 def test_an_audit_is_listed_and_links_to_its_jobs_and_report(page: "Page", client: Client) -> None:
@@ -187,7 +224,7 @@ def test_an_audit_is_started_from_a_form_and_shows_its_phases(page: "Page", clie
 
 
 def test_the_form_shows_why_a_request_is_invalid(page: "Page") -> None:
-    page.goto("/")
+    page.goto("/new/class_model")
     find_picker(page).fill("lemmon")
     page.get_by_role("button", name="Submit").click()
     alert = page.get_by_role("alert")
@@ -196,8 +233,41 @@ def test_the_form_shows_why_a_request_is_invalid(page: "Page") -> None:
     page.wait_for_timeout(100)
 
 
-def test_a_class_name_with_html_is_shown_as_text(page: "Page") -> None:
+def test_the_first_page_is_a_gallery_whose_classes_have_pages(page: "Page") -> None:
     page.goto("/")
+    assert page.locator(".atlas img").count() == 100
+    page.get_by_label("Class").fill("LEMON")
+    page.get_by_role("button", name="Search").click()
+    assert page.get_by_text("No class of the gallery contains").is_visible()
+    page.get_by_role("link", name="Show all classes").click()
+    page.get_by_label("Class").fill("golden")
+    page.get_by_role("button", name="Search").click()
+    assert page.locator(".atlas li").count() == 1
+    page.locator(".atlas a").click()
+    page.get_by_role("heading", level=1).wait_for()
+    images = page.locator("main img")
+    assert images.count() == 3
+    for number in range(3):
+        assert images.nth(number).evaluate("image => image.decode().then(() => image.naturalWidth)") >= 128
+    assert "MobileNetV2: " in page.locator("main").inner_text()
+    page.locator("a[rel=next]").click()
+    page.get_by_role("link", name="Draw a class of your network").click()
+    find_picker(page).wait_for()
+
+
+def test_the_classes_that_no_job_has_drawn_are_drawn_together(page: "Page", client: Client) -> None:
+    run(client, SHORT | {"targets": ["lemon"]})
+    page.goto("/models/shapes")
+    page.get_by_role("link", name=re.compile("Draw the .* others")).click()
+    page.get_by_text("class visualizations of").wait_for()
+    body = submit(page)
+    assert body["priority"] == "bulk"
+    assert 0 < len(body["targets"]) < 12
+    assert f"#{client.model('shapes')['class_names'].index('lemon')}" not in body["targets"]
+
+
+def test_a_class_name_with_html_is_shown_as_text(page: "Page") -> None:
+    page.goto("/new/class_model")
     find_picker(page).fill("<img src=x onerror=alert(1)>")
     find_picker(page).press("Enter")
     assert page.locator(".chips img").count() == 0
@@ -221,7 +291,7 @@ def submit(page: "Page") -> dict[str, Any]:
 
 
 def test_a_class_is_found_by_a_part_of_its_name(page: "Page") -> None:
-    page.goto("/")
+    page.goto("/new/class_model")
     find_picker(page).fill("SAIL")
     find_picker(page).press("Enter")
     assert page.locator("#targets").inner_text().startswith("sailing boat")
@@ -236,7 +306,7 @@ def test_a_class_is_found_by_a_part_of_its_name(page: "Page") -> None:
 
 
 def test_a_preset_fills_in_its_values_and_only_changes_are_sent(page: "Page") -> None:
-    page.goto("/")
+    page.goto("/new/class_model")
     find_picker(page).fill("lemon")
     page.get_by_text("timm vis").click()
     assert page.get_by_label("steps", exact=True).input_value() == "500"
@@ -252,6 +322,33 @@ def test_a_preset_fills_in_its_values_and_only_changes_are_sent(page: "Page") ->
     error = page.locator(".field", has=page.get_by_label("steps", exact=True)).locator(".error")
     assert error.inner_text() == "too few steps (allowed: 9)"
     assert page.get_by_label("steps", exact=True).evaluate("field => field === document.activeElement")
+
+
+def test_nested_parameters_are_entered_in_rows_or_as_json(page: "Page") -> None:
+    page.goto("/new/class_model")
+    find_picker(page).fill("lemon")
+    page.get_by_text("More parameters").click()
+    page.get_by_role("button", name="Add to regularizers").click()
+    rows = page.get_by_role("group", name="regularizers")
+    rows.get_by_label("Kind of regularizers").last.select_option("blur")
+    rows.get_by_label("radius").fill("2.5")
+    rows.get_by_label("radius").press("Tab")
+    page.get_by_role("button", name="Add to seeds").click()
+    params = submit(page)["params"]
+    assert params["regularizers"][1:] == [{"kind": "blur", "every": 4, "radius": 2.5}]
+    assert params["seeds"] == [0, 1]
+    page.get_by_role("button", name="seeds as JSON").click()
+    page.locator("#param-seeds").fill("[7, 8")
+    page.locator("#param-seeds").fill("[7, 8]")
+    page.get_by_role("button", name="seeds as JSON").click()
+    page.get_by_role("button", name="Remove seeds 2").click()
+    page.get_by_role("button", name="Remove regularizers 2").click()
+    assert submit(page)["params"] == {"seeds": [7]}
+    page.goto("/new/saliency")
+    page.get_by_text("More parameters").click()
+    outputs = page.get_by_role("group", name="outputs")
+    outputs.get_by_label("overlay").uncheck()
+    assert "overlay" not in submit(page)["params"]["outputs"]
 
 
 def test_a_job_can_be_changed_and_run_again(page: "Page", stack: Stack, client: Client) -> None:
@@ -331,6 +428,7 @@ def test_all_pages_work_without_scripts(browser: "Browser", stack: Stack, client
     page = context.new_page()
     for path in (
         "/",
+        "/showcase/7",
         "/jobs",
         f"/jobs/{job.id}",
         f"/compare?left={job.id}&right={job.id}",
@@ -351,6 +449,8 @@ def test_all_pages_work_without_scripts(browser: "Browser", stack: Stack, client
 SERIOUS = ("serious", "critical")
 PAGES = (
     "/",
+    "/showcase/7",
+    "/new/class_model",
     "/new/saliency",
     "/jobs",
     "/jobs/{}",
@@ -359,6 +459,7 @@ PAGES = (
     "/compare?left={}&right={}",
     "/models",
     "/models/shapes",
+    "/service",
     "/enter",
 )
 

@@ -97,7 +97,7 @@ def test_no_process_of_a_stack_survives_a_signal(tmp_path: Path, signal_number: 
 @pytest.mark.slow
 def test_a_second_stack_in_the_same_folder_has_the_results_of_the_first(tmp_path: Path) -> None:
     with run_stack(tmp_path, Settings()) as stack, Client(stack.url) as client:
-        job = client.wait(client.submit(QUICK).id, timeout=60)
+        job = client.wait(client.submit(QUICK).id, timeout=400)
         data = client.fetch(job.artifacts[0])
     with run_stack(tmp_path, Settings()) as stack, Client(stack.url) as client:
         assert client.job(job.id) == job
@@ -113,14 +113,14 @@ def test_a_job_succeeds_although_the_whole_stack_was_killed(tmp_path: Path, monk
     process = serve(tmp_path, port := free_port())
     with Client(f"http://127.0.0.1:{port}") as client:
         job_id = client.submit(draw_slowly(80)).id
-        for job in client.watch(job_id, timeout=60):
+        for job in client.watch(job_id, timeout=400):
             if job.progress.done > 5:
                 break
     process.kill()
     process.wait(10)
     process = serve(tmp_path, port := free_port())
     with Client(f"http://127.0.0.1:{port}") as client:
-        job = client.wait(job_id, timeout=120)
+        job = client.wait(job_id, timeout=400)
     process.terminate()
     assert process.wait(40) == 0
     assert job.state is State.SUCCEEDED

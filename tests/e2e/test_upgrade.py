@@ -36,9 +36,9 @@ def test_jobs_of_an_earlier_version_succeed(version: str, with_redis: bool, tmp_
         assert ended.state is State.SUCCEEDED
         files = {artifact.name: client.fetch(artifact) for artifact in ended.artifacts}
         assert {name: sha256(data).hexdigest() for name, data in files.items()} == jobs["digests"]
-        running = client.wait(jobs["running"], timeout=120)
+        running = client.wait(jobs["running"], timeout=400)
         assert running.state is State.SUCCEEDED
-        queued = client.wait(jobs["queued"], timeout=120)
+        queued = client.wait(jobs["queued"], timeout=400)
         assert queued.state is State.SUCCEEDED
         assert len(queued.metrics["targets"]) == 12
 

@@ -21,7 +21,7 @@ NOVEL: dict[str, Any] = PLAIN | {"params": {"steps": 4, "novelty": 1}}
 LONG: dict[str, Any] = PLAIN | {"params": {"steps": 400, "frames": 2}}
 OTHER_LANE: dict[str, Any] = PLAIN | {"params": {"steps": 400, "transforms": []}}
 LONG_NOVEL: dict[str, Any] = PLAIN | {"params": {"steps": 400, "novelty": 1}}
-SECONDS = 240
+SECONDS = 400
 PROMPT_SECONDS = 60
 """Within this time a worker that is idle ends a job of some steps, whichever other workers run. It is long because a
 job takes half a minute on a busy machine; `count_looks` says how often the job was kept from the worker."""

@@ -53,7 +53,7 @@ def test_a_job_goes_to_the_worker_that_has_loaded_its_model(pair: Stack) -> None
     request = ClassModel(method="class_model", model="shapes", targets=["bee"], params=params)
 
     def run_job(client: Client) -> Job:
-        job = client.wait(client.submit(request).id, timeout=90)
+        job = client.wait(client.submit(request).id, timeout=400)
         assert job.state is State.SUCCEEDED, job.error
         time.sleep(0.5)  # until the worker has reported that it is idle
         return job
@@ -82,7 +82,7 @@ def list_loaded(redis_client: RedisClient) -> list[list[str]]:
 
 
 def wait_for_steps(client: Client, job_id: str, steps: int) -> None:
-    for job in client.watch(job_id, timeout=90):
+    for job in client.watch(job_id, timeout=400):
         if job.progress.done >= steps:
             return
     raise AssertionError(f"the job ended before {steps} steps")
@@ -97,8 +97,8 @@ def test_a_stopped_worker_returns_its_job_and_the_next_worker_continues_it(singl
         returned = client.job(job_id)
         assert (returned.state, returned.attempt) == (State.QUEUED, 0)
         single.processes.start("worker")
-        steps = [job.progress.done for job in client.watch(job_id, timeout=120) if job.state is State.RUNNING]
-        ended = client.wait(job_id, timeout=120)
+        steps = [job.progress.done for job in client.watch(job_id, timeout=400) if job.state is State.RUNNING]
+        ended = client.wait(job_id, timeout=400)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
     assert min(steps) >= 30  # no step was repeated
 
@@ -108,7 +108,7 @@ def test_all_workers_work_on_a_job_with_many_targets(pair: Stack) -> None:
     with Client(pair.url) as client:
         wait_for_both(RedisClient(pair.settings))
         request = draw_slowly(100, targets=range(3), seeds=list(range(16)))
-        job = client.wait(client.submit(request).id, timeout=180)
+        job = client.wait(client.submit(request).id, timeout=400)
     claims = [
         [line for line in pair.processes.log(name).read_text().splitlines() if "job.claimed" in line and job.id in line]
         for name in ("worker", "worker-2")
@@ -125,7 +125,7 @@ def test_a_job_succeeds_after_the_child_process_of_its_worker_was_killed(single:
         wait_for_steps(client, job_id, 20)
         for pid in children_of(single.processes.children["worker"].pid):
             os.kill(pid, signal.SIGKILL)
-        ended = client.wait(job_id, timeout=120)
+        ended = client.wait(job_id, timeout=400)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
 
 

@@ -170,5 +170,5 @@ def warm_up(stage: Stage) -> None:
     """Lets the worker load the network and measure its plan, so that no attack waits for that."""
     stage.picture = paint(stage.random)
     with stage.connect(stage.bystander) as client:
-        stage.known_job = client.wait(client.submit(stage.bystander_request).id, timeout=120).id
+        stage.known_job = client.wait(client.submit(stage.bystander_request).id, timeout=400).id
         client.upload(stage.picture)

@@ -22,7 +22,7 @@ from shared.media.artifact_names import file_name
 from tests.support.case_rows import JOBS, SALIENCY, Case
 from tests.support.run_method import encode, noise
 
-DECISION_SECONDS, JOB_SECONDS = 240, 240
+DECISION_SECONDS, JOB_SECONDS = 400, 400
 
 START = {"image": "pixels", "start": "uniform", "start_scale": 1.0, "transforms": [], "regularizers": []}
 """Parameters with which even a few steps of an ascent give an image that is not flat."""

@@ -9,7 +9,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.05
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 60, *, message: Callable[[], str] | str = "") -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 240, *, message: Callable[[], str] | str = "") -> T:
     """Calls a condition until its result is true and returns the result.
 
     Args:

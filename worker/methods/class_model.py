@@ -18,12 +18,14 @@ from torch import Tensor
 
 from archetype.contract.job import Progress
 from archetype.contract.parameters.ascent import list_frame_steps
+from archetype.contract.parameters.components import Probability, Score
 from archetype.contract.problem import ProblemDocument
 from archetype.contract.request import ClassModel
 from shared.errors import DeadTarget, NotFinite, Problem
 from worker.engine.ascent.config import Slot
 from worker.engine.ascent.fourier import default_magnitudes, measure_magnitudes
 from worker.engine.ascent.octaves import SlotPlan
+from worker.engine.model.last_layer import LastLayer, find_last_layer
 from worker.engine.render import arrange, encode_png, render_contact_sheet, to_rgb
 from worker.inputs.preprocess import read_folder, shrink, to_tensor
 from worker.inputs.view import crop_levels
@@ -33,6 +35,7 @@ from worker.optimization.ascent_builder import build_ascents, build_slots, choos
 from worker.optimization.ascent_files import wants_extras
 from worker.optimization.candidates import Candidate, ClassModels, evaluate_candidates, save_candidates, save_metrics
 from worker.optimization.checkpoint import pack, unpack
+from worker.optimization.diversity import measure_diversity
 from worker.optimization.optimize import NOT_FINITE, AscentGroup, RunningAscents, run_ascents
 from worker.optimization.trajectory import Trajectory, thin_out
 from worker.output.contact_sheet import Cell
@@ -55,13 +58,15 @@ def run(context: JobContext[ClassModel]) -> MethodRun:
     broken = {candidate.target for candidate in candidates if not candidate.is_finite}
     broken |= {slots[number].target for number, end in group.failures().items() if end.reason == "not_finite"}
     models = ClassModels()
+    layer = find_last_layer(context.classifier) if len(params.seeds) > 1 else None
     for target in targets:
         of_target = (candidate for candidate in candidates if candidate.target == target and candidate.is_finite)
         best_first = sorted(of_target, key=Candidate.sort_key)
         for _ in save_candidates(context, target, best_first):
             yield Progress(done=total, total=total, unit="step")
         models.add(
-            describe_target(context, target, best_first, is_broken=target in broken), make_cell(context, best_first)
+            describe_target(context, target, best_first, layer, is_broken=target in broken),
+            make_cell(context, best_first),
         )
     return models.pack()
 
@@ -77,6 +82,7 @@ def gather(context: JobContext[ClassModel], parts: Iterable[dict[str, Any]]) -> 
             if target.get("error", {}).get("type") == f"/problems/{NotFinite.slug}"
         ]
         raise explain_missing_image(context, broken or context.all_targets, is_broken=bool(broken))
+    warn_of_failed_ascents(context, [target for shard in shards for target in shard.targets])
     side = choose_side(len(context.all_targets))
     sheet = render_contact_sheet(arrange(cells, choose_columns(len(cells))), side=side)
     context.save("contact-sheet.png", encode_png(sheet))
@@ -121,8 +127,25 @@ def find_magnitudes(context: JobContext[ClassModel]) -> Tensor | None:
     return measure_magnitudes((to_tensor(view) for view in views), size)
 
 
+def warn_of_failed_ascents(context: JobContext[ClassModel], targets: Sequence[dict[str, Any]]) -> None:
+    """Warns of classes that the network does not recognize in the best image that was drawn of them."""
+    if not any(isinstance(term, Score | Probability) for term in context.request.params.objective):
+        return  # the class was not the objective
+    failed = [target["target"]["name"] for target in targets if target.get("converged") is False]
+    if failed:
+        context.output.warn(
+            f"{len(failed)} of {len(targets)} ascents did not converge: the network sees another class in its image of "
+            f"{', '.join(failed[:5])}{' and others' if len(failed) > 5 else ''}; more steps may help"
+        )
+
+
 def describe_target(
-    context: JobContext[ClassModel], target: int, best_first: Sequence[Candidate], *, is_broken: bool
+    context: JobContext[ClassModel],
+    target: int,
+    best_first: Sequence[Candidate],
+    layer: LastLayer | None,
+    *,
+    is_broken: bool,
 ) -> dict[str, Any]:
     """The metrics of a target and the curves of its candidates, or the reason why it has no image."""
     metrics = [candidate.describe() for candidate in best_first]
@@ -130,9 +153,19 @@ def describe_target(
     return {
         "target": context.target(target).model_dump(),
         **(metrics[0] if metrics else {"error": problem.document.model_dump(mode="json")}),
-        **({"tries": metrics} if len(metrics) > 1 else {}),
+        **({"tries": metrics, "diversity": find_diversity(context, best_first, layer)} if len(metrics) > 1 else {}),
         "curves": [thin_out(candidate.result.curve.tolist()) for candidate in best_first],
     }
+
+
+def find_diversity(
+    context: JobContext[ClassModel], candidates: Sequence[Candidate], layer: LastLayer | None
+) -> float | None:
+    """How much the images of a class differ between seeds; None if the network has no penultimate features."""
+    if layer is None:
+        return None
+    views = [crop_levels(candidate.result.levels, context.release.preprocessing) for candidate in candidates]
+    return measure_diversity(context.classifier, layer, views)
 
 
 def make_cell(context: JobContext[ClassModel], best_first: Sequence[Candidate]) -> Cell | None:

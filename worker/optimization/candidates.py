@@ -51,10 +51,16 @@ class Candidate:
         """Sorts candidates by the prediction of their own network, the best first."""
         return self.prediction["rank"], -self.prediction["score"]
 
+    @property
+    def converged(self) -> bool:
+        """Whether the network recognizes the class in the image that was drawn of it."""
+        return bool(self.prediction["rank"] == 1)
+
     def describe(self) -> dict[str, Any]:
         """The metrics of the candidate."""
-        end = self.result.end
+        end, converged = self.result.end, self.converged
         metrics = {"seed": self.seed, "steps": end.steps, "stopped": end.reason, **self.prediction}
+        metrics |= {"converged": converged}
         return metrics | ({"judges": self.evaluations} if self.evaluations else {})
 
 

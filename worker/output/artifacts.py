@@ -31,6 +31,7 @@ MEDIA_TYPES = {
     "pdf": "application/pdf",
     "json": "application/json",
     "md": "text/markdown",
+    "sarif": "application/sarif+json",
     "npz": "application/octet-stream",
     "xml": "application/xml",
     "npy": "application/octet-stream",

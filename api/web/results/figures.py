@@ -67,6 +67,8 @@ def _list_predictions(entry: dict[str, Any]) -> Iterator[Figure]:
         yield Figure("probability", f"{entry['probability']:.1%}", about)
         yield Figure("score", f"{entry['score']:.3g}", "The score of the class before the softmax.")
         yield Figure("rank", str(entry["rank"]), "The rank of the class among all classes; 1 is the predicted class.")
+        if entry.get("converged") is False:
+            yield Figure("converged", "no", "The network does not recognize the class in its image.")
     verdict: dict[str, Any] = entry["verdict"] if isinstance(entry.get("verdict"), dict) else entry
     if verdict.get("predicted") and not isinstance(before, dict) and verdict.get("rank") != 1:
         yield Figure("predicted", _predicted(verdict), "The class that the network predicts, and its probability.")

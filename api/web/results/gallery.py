@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from api.web.results.figures import find_entry, list_layers
 from archetype.contract.job import Artifact, Job, TargetClass
 from shared.media.artifact_names import file_name, file_stem
@@ -22,6 +24,14 @@ REST = re.compile(rf"(?:-(?P<number>\d+))?(?:-(?P<role>{ROLES}))?\.(?P<suffix>\w
 
 UNKNOWN = re.compile(rf"(?P<part>.+?)(?:-(?P<role>{ROLES}))?\.(?P<suffix>\w+)")
 """The name of a file of an image if neither its class nor its layer is known."""
+
+
+class GalleryQuery(BaseModel):
+    """The query string of a page of results."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    page: int = Field(default=1, ge=1)
 
 
 class Key(NamedTuple):

@@ -42,7 +42,7 @@ export function showError(error) {
   let first;
   for (const fault of error.problem?.errors ?? []) {
     const field = findField(fault.field ?? "");
-    if (field && !field.closest("[hidden]")) {
+    if (field && !field.closest(".field[hidden]")) {
       showAt(field, write(fault));
       first ??= field;
     } else if (fault.detail !== error.message) {

@@ -1,5 +1,7 @@
 // The parameters of the form: presets fill them in, and parameters that have no effect are hidden.
 
+import { showRows } from "./rows.js";
+
 const form = document.querySelector("#job");
 const fields = new Map([...form.querySelectorAll("[data-param]")].map((field) => [field.dataset.param, field]));
 const presets = [...form.querySelectorAll("[name=preset]")];
@@ -11,6 +13,18 @@ function readText(field) {
 function writeText(field, text) {
   if (field.dataset.kind === "flag") field.checked = text === "true";
   else field.value = text;
+  field.dispatchEvent(new Event("written"));
+}
+
+// Whether a field has its default value. JSON may be written with other spaces.
+function isDefault(field, text) {
+  const { kind, default: standard } = field.dataset;
+  if (text === standard || kind !== "json") return text === standard;
+  try {
+    return JSON.stringify(JSON.parse(text)) === JSON.stringify(JSON.parse(standard));
+  } catch {
+    return false;
+  }
 }
 
 // The values of the chosen preset are what the service uses for parameters that the request leaves out.
@@ -53,7 +67,7 @@ export function readParameters() {
   if (preset && !("standard" in preset.dataset)) params.preset = preset.value;
   for (const [name, field] of fields) {
     const text = readText(field);
-    if (!isUsed(field) || text === field.dataset.default) continue;
+    if (!isUsed(field) || isDefault(field, text)) continue;
     params[name] = text === "" ? null : parse(field, text);
   }
   return params;
@@ -66,5 +80,6 @@ for (const choice of presets) {
   });
 }
 form.addEventListener("change", hideUnused);
+for (const field of fields.values()) if (field.dataset.rows) showRows(field);
 setDefaults({ fill: false }); // the browser may have restored another preset together with the texts
 hideUnused();

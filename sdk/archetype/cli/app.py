@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from archetype.cli import audits, images, jobs, keys, methods, models, schedules, submit, webhooks
+from archetype.cli import audits, export, images, jobs, keys, methods, models, schedules, submit, webhooks
 from archetype.cli.console import command, print_error, print_lines, set_json
 from archetype.cli.service import contexts
 from archetype.cli.service.connection import connected, set_service
@@ -29,6 +29,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(contexts.app, name="context")
 command(app, "methods")(methods.show_methods)
 command(app, "open")(jobs.open_job)
+command(app, "export")(export.export_result)
 
 
 @command(app, "status")

@@ -1,4 +1,4 @@
-"""The files of a report that are made from its document: HTML, JUnit XML and Markdown."""
+"""The files of a report that are made from its document: HTML, JUnit XML, SARIF and Markdown."""
 
 import hashlib
 
@@ -6,6 +6,7 @@ from archetype.contract.report.document import Report
 from shared.audits.pages.html import write_html
 from shared.audits.pages.junit import write_junit
 from shared.audits.pages.markdown import write_markdown
+from shared.audits.pages.sarif import write_sarif
 
 DOCUMENT = "report.json"
 
@@ -13,6 +14,7 @@ MEDIA_TYPES = {
     DOCUMENT: "application/json",
     "report.html": "text/html",
     "junit.xml": "application/xml",
+    "report.sarif": "application/sarif+json",
     "summary.md": "text/markdown",
 }
 """Media types of the files."""
@@ -25,6 +27,7 @@ def write_files(report: Report) -> dict[str, bytes]:
         DOCUMENT: document,
         "report.html": write_html(report, hash_document(document)).encode(),
         "junit.xml": write_junit(report),
+        "report.sarif": write_sarif(report),
         "summary.md": write_markdown(report).encode(),
     }
 

@@ -19,7 +19,7 @@ def run(stage: Stage, ledger: Ledger) -> None:
         requests += [small(stage.random) for _ in range(3)]
         jobs = [ledger.submit(request).id for request in requests]
         deleted = ledger.client.submit(small(stage.random))
-        ledger.client.wait(deleted.id, timeout=60)
+        ledger.client.wait(deleted.id, timeout=400)
         running = next((job_id for job_id in jobs[:2] if ledger.wait_for_step(job_id)), None)
         with filled(stage.settings.redis_url):
             ledger.begin_recovery()

@@ -67,7 +67,7 @@ def test_an_uploaded_image_is_downloaded_unchanged(client: Client) -> None:
 
 def test_an_artifact_can_be_fetched_from_the_object_store(client: Client) -> None:
     request = REQUEST.validate_python({"method": "filters", "model": "shapes"})
-    artifact = client.wait(client.submit(request).id, timeout=60).artifacts[0]
+    artifact = client.wait(client.submit(request).id, timeout=400).artifacts[0]
     with urllib.request.urlopen(client.location(artifact), timeout=10) as answer:
         assert answer.read() == client.fetch(artifact)
 
@@ -95,7 +95,7 @@ def test_an_unknown_job_raises_not_found(client: Client) -> None:
 
 
 def test_a_class_model_is_submitted_waited_for_and_saved(client: Client, tmp_path: Path) -> None:
-    job = client.class_model("shapes", ["lemon"], steps=4, tags=["handles"]).wait(timeout=60)
+    job = client.class_model("shapes", ["lemon"], steps=4, tags=["handles"]).wait(timeout=400)
     paths = job.save(tmp_path / "images")
     assert {path.name for path in paths} >= {"0000-lemon.png", "contact-sheet.png"}
     assert all(path.parent == tmp_path / "images" and path.stat().st_size for path in paths)
@@ -107,7 +107,7 @@ def test_a_class_model_is_submitted_waited_for_and_saved(client: Client, tmp_pat
 def test_images_are_uploaded_by_path_by_bytes_and_by_id(client: Client) -> None:
     image_id = client.upload((PICTURES / "lemon.png").read_bytes()).id
     images = [PICTURE, str(PICTURES / "goldfish.png"), (PICTURES / "sailing-boat.png").read_bytes(), image_id]
-    job = client.saliency("shapes", images, top=1, kind="gradient").wait(timeout=60)
+    job = client.saliency("shapes", images, top=1, kind="gradient").wait(timeout=400)
     assert {artifact.image for artifact in job.artifacts if artifact.image} >= {image_id}
     assert job.progress.total == 4
 
@@ -119,11 +119,11 @@ def test_a_wait_that_is_too_short_raises_timed_out(client: Client) -> None:
     assert isinstance(late.value, TimeoutError)
     job.cancel()
     with pytest.raises(JobCancelled):
-        job.wait(timeout=60)
+        job.wait(timeout=400)
 
 
 def test_a_failed_job_raises_job_failed_unless_told_not_to(client: Client) -> None:
-    job = client.class_model("slow", ["one"], steps=1000, cancel_after="1s").wait(timeout=60, raise_on_failure=False)
+    job = client.class_model("slow", ["one"], steps=1000, cancel_after="1s").wait(timeout=400, raise_on_failure=False)
     assert job.state in (State.FAILED, State.CANCELLED)
     with pytest.raises(JobFailed if job.state is State.FAILED else JobCancelled) as failed:
         job.wait()

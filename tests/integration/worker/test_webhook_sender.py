@@ -58,7 +58,7 @@ def test_the_webhook_of_a_job_has_a_valid_signature(stack: Stack, client: Client
 def test_failed_and_cancelled_jobs_send_a_webhook(client: Client, receiver: Receiver, end: str) -> None:
     if end == "failed":
         job = submit(client, receiver, params={"learning_rate": 1000, "start": "zero", "preset": "simonyan2013"})
-        job = job if client.wait(job, timeout=60).state is State.FAILED else ""
+        job = job if client.wait(job, timeout=400).state is State.FAILED else ""
     else:
         job = submit(client, receiver, model="slow", params={"steps": 2000})
         client.cancel(job)
@@ -75,7 +75,7 @@ def test_a_slow_receiver_does_not_delay_other_receivers(client: Client, receiver
         submit(client, dead)
     asked = time.monotonic()
     job = submit(client, receiver)
-    client.wait(job, timeout=60)
+    client.wait(job, timeout=400)
     ended = time.monotonic()
     receiver.wait_for(1, seconds=20)
     assert receiver.ids() == [job]

@@ -78,6 +78,6 @@ class EarlyIndex(JobIndex):
 
 def test_a_job_that_ends_while_it_is_read_is_returned_with_its_artifacts(stack: Stack, client: Client) -> None:
     request = ClassModel(method="class_model", model="shapes", targets=["lemon"], params=ClassModelParameters(steps=1))
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     services = dataclasses.replace(connect(stack.settings), job_index=EarlyIndex(RedisClient(stack.settings)))
     assert find_job(job.id, "default", services) == job

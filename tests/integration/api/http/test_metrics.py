@@ -37,7 +37,7 @@ def total(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float], name: s
 def test_a_job_is_counted_with_its_waiting_and_running_time(stack: Stack, client: Client) -> None:
     before = scrape(stack)
     request = ClassModel(method="class_model", model="shapes", targets=[0, 1, 2], priority="bulk", params={"steps": 4})  # type: ignore[arg-type]
-    client.wait(client.submit(request).id, timeout=60)
+    client.wait(client.submit(request).id, timeout=400)
     after = scrape(stack)
 
     def grew(name: str, **labels: str) -> float:

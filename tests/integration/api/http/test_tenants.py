@@ -36,7 +36,7 @@ def test_a_job_of_another_tenant_looks_like_one_that_does_not_exist(
     archive = httpx2.post(
         f"{stack.url}/v1/archives", files={"file": make_archive()}, headers=dict(alice._transport.http.headers)
     ).json()["id"]
-    job = alice.wait(alice.submit(ClassModel.model_validate(SMALL | {"tags": ["alices"]})).id, timeout=60)
+    job = alice.wait(alice.submit(ClassModel.model_validate(SMALL | {"tags": ["alices"]})).id, timeout=400)
     assert job.state is State.SUCCEEDED
     assert job.tenant == "alice"
     unknown = "0" * 25 + "1"
@@ -71,7 +71,7 @@ def test_every_path_with_an_id_hides_the_objects_of_other_tenants(
 ) -> None:
     """The paths come from the application itself, with those of the page, so that none is forgotten."""
     image = alice.upload(encode(noise(8, 8, 3, seed=78))).id
-    job = alice.wait(alice.submit(ClassModel.model_validate(SMALL)).id, timeout=60)
+    job = alice.wait(alice.submit(ClassModel.model_validate(SMALL)).id, timeout=400)
     artifact_name = job.artifacts[0].name
     planned = {"model": "shapes", "plan": {"name": "hers"}, "on_release": False, "cron": "0 0 29 2 *"}
     schedule = alice.schedule(NewSchedule.model_validate(planned)).id
@@ -97,7 +97,7 @@ def test_every_path_with_an_id_hides_the_objects_of_other_tenants(
 def test_a_job_of_another_tenant_stays_hidden_after_redis_has_lost_it(
     stack: Stack, alice: Client, mallory: httpx2.Client
 ) -> None:
-    job = alice.wait(alice.submit(ClassModel.model_validate(SMALL)).id, timeout=60)
+    job = alice.wait(alice.submit(ClassModel.model_validate(SMALL)).id, timeout=400)
     JobIndex(RedisClient(stack.settings)).delete(job)
     assert mallory.get(f"/v1/jobs/{job.id}").status_code == 404
     assert alice.job(job.id).state is State.SUCCEEDED
@@ -127,4 +127,4 @@ def test_a_registered_release_is_visible_to_its_tenant_only(
     assert "there is no model" in refused.json()["detail"]
     assert mallory.post("/v1/models", json=body).status_code == 422  # these weights are not hers
     job = alice.submit(ClassModel.model_validate(SMALL | {"model": "alices-own", "targets": [1]}))
-    assert alice.wait(job.id, timeout=60).state is State.SUCCEEDED
+    assert alice.wait(job.id, timeout=400).state is State.SUCCEEDED

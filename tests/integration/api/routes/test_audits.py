@@ -31,7 +31,7 @@ def ended(client: Client) -> AuditView:
 
 
 def run(client: Client, body: dict[str, Any]) -> AuditView:
-    *_, audit = client.watch_audit(client.audit(NewAudit.model_validate(body)).id, timeout=180)
+    *_, audit = client.watch_audit(client.audit(NewAudit.model_validate(body)).id, timeout=400)
     assert audit.error is None
     return audit
 
@@ -49,7 +49,7 @@ def test_an_audit_of_a_release_against_itself_is_identical(ended: AuditView, cli
 
 def test_the_artifacts_of_an_audit_name_everything_that_they_were_made_of(ended: AuditView, client: Client) -> None:
     files = {artifact.name: client.fetch(artifact) for artifact in ended.artifacts}
-    assert set(files) == {"report.json", "report.html", "report.pdf", "junit.xml", "summary.md"}
+    assert set(files) == {"report.json", "report.html", "report.pdf", "junit.xml", "report.sarif", "summary.md"}
     report = Report.model_validate_json(files["report.json"])
     assert report.comparisons[0].identical
     assert report.plan_version == ended.plan_version

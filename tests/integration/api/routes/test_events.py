@@ -53,12 +53,12 @@ def test_an_event_stream_resumes_after_the_last_received_event(client: Client) -
 
 
 def test_the_event_stream_of_an_ended_job_is_its_last_event(client: Client) -> None:
-    job = client.wait(submit(client, SHORT).id, timeout=60)
+    job = client.wait(submit(client, SHORT).id, timeout=400)
     assert [event.event for event in client.events(job.id)] == ["job.succeeded"]
 
 
 def test_the_last_event_of_a_job_is_sent_again_if_the_stream_has_lost_it(stack: Stack, client: Client) -> None:
-    job = client.wait(submit(client, SHORT).id, timeout=60)
+    job = client.wait(submit(client, SHORT).id, timeout=400)
     latest = Events(RedisClient(stack.settings)).latest("default")
     assert [event.event for event in client.events(job.id, after=latest)] == ["job.succeeded"]
 
@@ -76,7 +76,7 @@ def test_all_jobs_of_a_tenant_are_followed_and_none_of_another_tenant(stack: Sta
             if event.state.terminal:
                 break
     assert ended == {own.id: "job.succeeded"}
-    assert client.wait(hidden.id, timeout=60).state is State.SUCCEEDED
+    assert client.wait(hidden.id, timeout=400).state is State.SUCCEEDED
 
 
 def test_a_wrong_event_id_or_job_id_is_refused(stack: Stack) -> None:

@@ -27,7 +27,7 @@ def test_a_job_is_accepted_stored_and_found(http: httpx2.Client, submit: Submit,
     job = Job.model_validate(answer.json())
     assert answer.headers["Location"] == f"/v1/jobs/{job.id}" == job.links["self"]
     assert (job.model, job.method, job.tags) == ("shapes@1", "class_model", ["t1"])
-    ended = client.wait(job.id, timeout=60)
+    ended = client.wait(job.id, timeout=400)
     assert ended.state is State.SUCCEEDED
     assert ended.progress.done == ended.progress.total == 4
     assert ended.created_at <= ended.started_at <= ended.finished_at
@@ -38,7 +38,7 @@ def test_a_job_is_accepted_stored_and_found(http: httpx2.Client, submit: Submit,
 
 def test_polling_an_unchanged_job_answers_304(http: httpx2.Client, submit: Submit, client: Client) -> None:
     job_id = submit(QUICK).json()["id"]
-    client.wait(job_id, timeout=60)
+    client.wait(job_id, timeout=400)
     first = http.get(f"/v1/jobs/{job_id}")
     again = http.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -163,7 +163,7 @@ def test_a_result_that_has_expired_answers_410(
     stack: Stack, http: httpx2.Client, submit: Submit, client: Client
 ) -> None:
 
-    done = client.wait(submit(QUICK).json()["id"], timeout=60)
+    done = client.wait(submit(QUICK).json()["id"], timeout=400)
     storage, job_index = JobStore(Bucket(stack.settings)), JobIndex(RedisClient(stack.settings))
     storage.expire_job(done.id)
     job_index.delete(done)

@@ -70,7 +70,7 @@ def test_a_registered_folder_explains_an_image_by_its_own_class_names(
 
     image = client.upload((PICTURES / "bee.png").read_bytes())
     request = Saliency(method="saliency", model="hugging", images=[image.id], targets=["bee"])
-    job = client.wait(client.submit(request).id, timeout=120)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     assert {artifact.target.name for artifact in job.artifacts if artifact.target} == {"bee"}
     assert_score_is_that_of_transformers(job.metrics["pairs"][0], folder)

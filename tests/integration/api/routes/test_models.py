@@ -61,7 +61,7 @@ def test_a_working_release_is_accepted_and_can_be_used_immediately(http: httpx2.
     layers = {layer["name"]: layer for layer in model["layers"]}
     assert (layers["features.4"]["kind"], layers["features.4"]["shape"]) == ("Conv2d", [8, 4, 4])
     request = ClassModel(method="class_model", model="mine", targets=["two"], params={"steps": 2})
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     assert job.model == "mine@2"
 
@@ -204,7 +204,7 @@ def test_an_exported_program_is_loaded_if_the_operator_allows_it(
     answer = http.post("/v1/models", json=body)
     assert answer.status_code == 201, answer.text
     request = ClassModel(method="class_model", model="program", targets=[1], params={"steps": 2})
-    assert client.wait(client.submit(request).id, timeout=60).state is State.SUCCEEDED
+    assert client.wait(client.submit(request).id, timeout=400).state is State.SUCCEEDED
 
 
 def test_a_release_is_registered_with_one_command(stack: Stack, tmp_path: Path) -> None:

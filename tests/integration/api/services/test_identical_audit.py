@@ -38,7 +38,7 @@ def test_an_audit_of_identical_releases_is_answered_with_its_report(client: Clie
     assert {job.id for job in client.jobs()} - before == {audit.id}
     assert (audit.progress.done, audit.progress.total) == (1, 1)
     files = {artifact.name: client.fetch(artifact) for artifact in audit.artifacts}
-    assert set(files) == {"report.json", "report.html", "junit.xml", "summary.md"}
+    assert set(files) == {"report.json", "report.html", "junit.xml", "report.sarif", "summary.md"}
     report = Report.model_validate_json(files["report.json"])
     assert report.comparisons[0].identical
     assert report.not_run
@@ -72,7 +72,7 @@ def test_an_audit_whose_process_stopped_before_its_report_was_stored_is_complete
     monkeypatch.setattr(ImmediateEnd, "end", stop)
     with pytest.raises(Unavailable):
         submit_audit(new, services, Caller())
-    *_, audit = client.watch_audit(started[0], timeout=200)
+    *_, audit = client.watch_audit(started[0], timeout=400)
     assert (audit.error, audit.verdict, audit.findings) == (None, "pass", [])
     assert "identical" in (audit.summary or "")
     report = Report.model_validate_json(

@@ -31,7 +31,7 @@ def plan(client: Client) -> dict[str, Any]:
 
 def run(client: Client, plan: dict[str, Any], release: str, **more: Any) -> AuditView:
     new = NewAudit.model_validate({"model": f"{MODEL}@{release}", "plan": plan} | more)
-    *_, ended = client.watch_audit(client.audit(new).id, timeout=250)
+    *_, ended = client.watch_audit(client.audit(new).id, timeout=400)
     assert ended.error is None
     return ended
 

@@ -54,7 +54,7 @@ def test_concurrent_submissions_with_one_idempotency_key_make_one_job(submit: Su
         with ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda _, key=key: submit(QUICK, Idempotency_Key=key).json(), range(12)))
         (job_id,) = {answer["id"] for answer in answers}
-        ended = client.wait(job_id, timeout=60)
+        ended = client.wait(job_id, timeout=400)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
 
 
@@ -63,7 +63,7 @@ def test_an_idempotency_key_returns_its_job_after_redis_has_lost_both(
 ) -> None:
 
     first = submit(QUICK, Idempotency_Key="remembered").json()["id"]
-    client.wait(first, timeout=60)
+    client.wait(first, timeout=400)
     database = redis.Redis.from_url(stack.settings.redis_url)
     database.delete("archetype:idempotency:remembered", f"archetype:job:{first}")
     again = submit(QUICK, Idempotency_Key="remembered").json()
@@ -177,7 +177,7 @@ def test_a_failed_job_is_listed_with_its_error_and_can_be_retried(
 ) -> None:
     unit = {"kind": "neuron", "layer": "features.0", "channel": 0, "row": 500}
     failing = {"method": "class_model", "model": "grey", "targets": [0], "params": {"steps": 3, "objective": [unit]}}
-    failed = client.wait(submit(failing | {"tags": ["letters"]}).json()["id"], timeout=60)
+    failed = client.wait(submit(failing | {"tags": ["letters"]}).json()["id"], timeout=400)
     assert failed.state is State.FAILED
     (listed,) = http.get("/v1/jobs", params={"state": "failed", "tag": "letters"}).json()["items"]
     assert listed["error"] == failed.error.model_dump(mode="json")
@@ -187,11 +187,11 @@ def test_a_failed_job_is_listed_with_its_error_and_can_be_retried(
     assert (fresh.retry_of, fresh.tags, fresh.id != failed.id) == (failed.id, ["letters"], True)
     repeated = http.post(f"/v1/jobs/{failed.id}/retry", headers={"Idempotency-Key": f"retry-{failed.id}"})
     assert repeated.json()["id"] == fresh.id
-    ended = client.wait(fresh.id, timeout=60)
+    ended = client.wait(fresh.id, timeout=400)
     assert ended.error == failed.error
     assert client.job(failed.id) == failed  # it stays as it ended
 
 
 def test_a_succeeded_job_cannot_be_retried(http: httpx2.Client, submit: Submit, client: Client) -> None:
-    done = client.wait(submit(QUICK).json()["id"], timeout=60)
+    done = client.wait(submit(QUICK).json()["id"], timeout=400)
     assert http.post(f"/v1/jobs/{done.id}/retry").status_code == 409

@@ -36,14 +36,14 @@ def backdoor(stack: Stack) -> Backdoor:
 def test_a_message_for_a_job_that_does_not_exist_has_no_effect(client: Client, backdoor: Backdoor) -> None:
     send_job(backdoor.broker, new_job_id(), "interactive")
     job_id = backdoor.submit()
-    assert client.wait(job_id, timeout=60).state is State.SUCCEEDED
+    assert client.wait(job_id, timeout=400).state is State.SUCCEEDED
 
 
 def test_a_job_whose_message_arrives_several_times_runs_once(client: Client, backdoor: Backdoor) -> None:
     job_id = backdoor.submit()
     for _ in range(3):
         send_job(backdoor.broker, job_id, "interactive")
-    ended = client.wait(job_id, timeout=60)
+    ended = client.wait(job_id, timeout=400)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
     prefixes = {key.split("/")[3] for key in backdoor.storage.bucket.keys(f"jobs/{job_id}/attempts/")}
     assert len(prefixes) == 1
@@ -51,13 +51,13 @@ def test_a_job_whose_message_arrives_several_times_runs_once(client: Client, bac
 
 def test_the_message_of_a_job_is_sent_again_if_it_was_lost(client: Client, backdoor: Backdoor) -> None:
     job_id = backdoor.submit(send=False)
-    assert client.wait(job_id, timeout=60).state is State.SUCCEEDED
+    assert client.wait(job_id, timeout=400).state is State.SUCCEEDED
 
 
 def test_a_message_of_a_newer_version_wakes_a_worker_that_runs_other_jobs(client: Client, backdoor: Backdoor) -> None:
     job_id = backdoor.submit(send=False)
     backdoor.broker.send_task(RUN, args=[{"format": 2, "job": job_id}], kwargs={"new": True}, queue="interactive")
-    assert client.wait(job_id, timeout=60).state is State.SUCCEEDED
+    assert client.wait(job_id, timeout=400).state is State.SUCCEEDED
 
 
 def test_a_job_whose_worker_stops_responding_runs_in_another_worker(
@@ -66,7 +66,7 @@ def test_a_job_whose_worker_stops_responding_runs_in_another_worker(
     with paused_workers(stack):
         job_id = backdoor.submit(send=False, lane="silent")
         backdoor.claim(job_id, "silent")
-    ended = client.wait(job_id, timeout=60)
+    ended = client.wait(job_id, timeout=400)
     assert (ended.state, ended.attempt, client.job(job_id).artifacts != []) == (State.SUCCEEDED, 2, True)
 
 
@@ -92,7 +92,7 @@ def test_finished_jobs_are_found_by_id_after_redis_has_lost_them(
     stack: Stack, client: Client, backdoor: Backdoor
 ) -> None:
     job_id = backdoor.submit()
-    before = client.wait(job_id, timeout=60)
+    before = client.wait(job_id, timeout=400)
     redis.Redis.from_url(stack.settings.redis_url).delete(f"archetype:job:{job_id}")
     assert client.job(job_id) == before
     assert client.fetch(before.artifacts[0]).startswith(b"\x89PNG")

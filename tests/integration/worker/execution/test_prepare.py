@@ -38,14 +38,14 @@ def test_an_invalid_request_fails_with_the_problem_that_the_api_returns(
     stack: Stack, client: Client, backdoor: Backdoor, change: dict[str, Any]
 ) -> None:
     problem = httpx2.post(f"{stack.url}/v1/jobs", json=VALID | change).json()
-    ended = client.wait(backdoor.submit(VALID | change), timeout=60)
+    ended = client.wait(backdoor.submit(VALID | change), timeout=400)
     assert ended.state is State.FAILED
     assert ended.error.model_dump() == problem
     assert ended.artifacts == []
 
 
 def test_a_request_that_is_not_json_fails_its_job(client: Client, backdoor: Backdoor) -> None:
-    ended = client.wait(backdoor.submit(b"{"), timeout=60)
+    ended = client.wait(backdoor.submit(b"{"), timeout=400)
     assert (ended.state, ended.error.type) == (State.FAILED, "/problems/malformed-json")
 
 
@@ -56,7 +56,7 @@ def test_an_unreadable_image_fails_its_job_with_the_problem_of_an_upload(
     problem = httpx2.post(f"{stack.url}/v1/images", files={"file": ("a.png", data)}).json()
     image = backdoor.storage.of("default").save_image(data, ImageFacts("PNG", 10, 10))
     body = {"method": "saliency", "model": "shapes", "images": [image.id]}
-    ended = client.wait(backdoor.submit(body), timeout=60)
+    ended = client.wait(backdoor.submit(body), timeout=400)
     assert ended.error.model_dump() == problem
 
 
@@ -79,4 +79,4 @@ def test_a_job_of_a_newer_version_waits_for_workers_of_that_version(
     wait_until(lambda: (client.job(job_id).state, client.job(job_id).attempt) == (State.QUEUED, 0), 60)
     key = f"jobs/{job_id}/request.json"
     Bucket(stack.settings).put(key, spec.encode(), media_type="application/json")  # as if the worker was upgraded
-    assert client.wait(job_id, timeout=120).state is State.SUCCEEDED
+    assert client.wait(job_id, timeout=400).state is State.SUCCEEDED

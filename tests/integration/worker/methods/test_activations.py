@@ -22,7 +22,7 @@ def test_tokens_are_arranged_on_a_grid(client: Client, described: Callable[[str]
     with pytest.raises(ServiceError, match="'head' of vit@1 has 3 channels"):
         client.submit(request)
     request = Activations(method="activations", model="vit", images=images, params=params | {"channels": [0, 1]})
-    job = client.wait(client.submit(request).id, timeout=120)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     shapes = {name: layer["shape"] for name, layer in job.metrics["pictures"][2]["layers"].items()}
     assert shapes == {"blocks.5": [192, 4, 4], "patch_embed.proj": [192, 4, 4], "head": [3, 1, 1]}

@@ -29,7 +29,7 @@ def pack(path: Path, members: dict[str, bytes]) -> Path:
 
 def look(client: Client, images: Archive | StorePrefix, **options: Any) -> Job:
     request = Saliency(method="saliency", model="shapes", images=images, **options)
-    return client.wait(client.submit(request).id, timeout=120)
+    return client.wait(client.submit(request).id, timeout=400)
 
 
 def test_every_image_of_an_archive_is_processed_and_only_a_broken_one_fails(client: Client, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ def test_every_target_class_gets_its_own_deep_dream(client: Client) -> None:
     image = client.upload(draw_png(2, 3)).id
     params = {"objective": {"kind": "class"}, "side": 80}
     request = DeepDream(method="deep_dream", model="shapes", images=[image], targets=["bee", "daisy"], params=params)
-    job = client.wait(client.submit(request).id, timeout=120)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     for pair in job.metrics["pairs"]:
         assert pair["after"] > pair["before"] + 0.5

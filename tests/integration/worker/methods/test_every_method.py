@@ -62,7 +62,7 @@ def test_a_long_job_of_any_method_is_cancelled_within_seconds(client: Client, me
     images = [client.upload(encode(noise(60, 90, seed=3))).id]
     request = REQUEST.validate_python({"method": method, "model": "slow", "images": images, **LONG[method]})
     job_id = client.submit(request).id
-    for job in client.watch(job_id, timeout=60):
+    for job in client.watch(job_id, timeout=400):
         if job.state is State.RUNNING:
             break
     time.sleep(2)
@@ -78,7 +78,7 @@ def run(client: Client, model: str, method: str) -> None:
     looks = "images" in METHODS[method].model_fields
     images = {"images": [client.upload(encode(levels)).id for levels in pictures]} if looks else {}
     request = REQUEST.validate_python({"method": method, "model": model, **images, **SHORT[method]})
-    job = client.wait(client.submit(request).id, timeout=120)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     assert job.progress.done == job.progress.total > 0
     assert "metrics.json" in {artifact.name for artifact in job.artifacts}

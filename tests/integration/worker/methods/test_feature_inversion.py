@@ -10,7 +10,7 @@ def test_early_layers_reconstruct_the_image_better_than_late_ones(client: Client
     images = [client.upload(draw_png(label, 50)).id for label in (0, 4)]
     params = {"layers": ["features.0", "features.3"], "steps": 100}
     request = FeatureInversion(method="feature_inversion", model="shapes", images=images, params=params)
-    job = client.wait(client.submit(request).id, timeout=120)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     for picture in job.metrics["pictures"]:
         early, late = picture["layers"]

@@ -24,7 +24,7 @@ def test_a_layer_that_is_not_a_convolution_is_refused_with_the_name_of_one(
 
 
 def test_filters_are_those_of_the_weights_file_before_folding(client: Client, models: Path) -> None:
-    job = client.wait(client.submit(Filters(method="filters", model="resnet20", params={"count": 3})).id, timeout=60)
+    job = client.wait(client.submit(Filters(method="filters", model="resnet20", params={"count": 3})).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     assert job.metrics["layer"] == "conv1"
     assert job.metrics["shape"] == [16, 3, 3, 3]

@@ -18,7 +18,7 @@ def test_the_saved_image_fools_the_network_when_it_is_uploaded_again(client: Cli
     request = Fool(
         method="fool", model="shapes", images=images, targets=["bee", "daisy"], params={"learning_rate": 0.01}
     )
-    job = client.wait(client.submit(request).id, timeout=120)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     assert job.metrics["summary"] == {"fooled": 1, "reached": 1}
     assert len(job.metrics["pairs"]) == 4
@@ -31,6 +31,6 @@ def test_the_saved_image_fools_the_network_when_it_is_uploaded_again(client: Cli
         if artifact.name.endswith("-bee.png") and artifact.image == images[1]
     )  # fmt: skip
     again = Saliency(method="saliency", model="shapes", images=[client.upload(client.fetch(saved)).id])
-    seen = client.wait(client.submit(again).id, timeout=60).metrics["pairs"][0]
+    seen = client.wait(client.submit(again).id, timeout=400).metrics["pairs"][0]
     assert seen["predicted"]["name"] == "bee"
     assert seen["probability"] > 0.9

@@ -37,7 +37,7 @@ def localize(client: Client, drawings: Sequence[Drawing], scale: int = 1, **para
     request = Localization(
         method="localization", model="shapes", images=pictures, params=LocalizationParameters(**params)
     )
-    job = client.wait(client.submit(request).id, timeout=120)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     return job
 
@@ -69,7 +69,9 @@ def test_boxes_are_in_pixels_of_the_uploaded_image(client: Client) -> None:
 
 def test_without_targets_the_five_most_probable_classes_are_localized(client: Client) -> None:
     image = client.upload(encode(draw_numbered(5, seed=11))).id
-    job = client.wait(client.submit(Localization(method="localization", model="shapes", images=[image])).id, timeout=60)
+    job = client.wait(
+        client.submit(Localization(method="localization", model="shapes", images=[image])).id, timeout=400
+    )
     assert [pair["rank"] for pair in job.metrics["pairs"]] == [1, 2, 3, 4, 5]
     assert "localization" not in job.metrics
     assert sum(one.name.endswith("-box.png") for one in job.artifacts) == 5
@@ -83,6 +85,6 @@ def test_images_without_an_object_do_not_fail_the_job(client: Client) -> None:
         buffers.append(buffer.getvalue())
     images = [client.upload(data).id for data in buffers]
     request = Localization(method="localization", model="shapes", images=images, targets=[2])
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     assert len(job.metrics["pairs"]) == 3

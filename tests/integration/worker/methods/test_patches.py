@@ -17,7 +17,7 @@ def test_the_first_patch_lies_on_the_object(client: Client) -> None:
     for number in range(6):
         drawing = draw_numbered(number, seed=11)
         image = client.upload(encode(np.asarray(drawing.image))).id
-        job = client.wait(client.submit(Patches(method="patches", model="shapes", images=[image])).id, timeout=60)
+        job = client.wait(client.submit(Patches(method="patches", model="shapes", images=[image])).id, timeout=400)
         assert job.state is State.SUCCEEDED, job.error
         best = job.metrics["pairs"][0]["patches"][0]
         left, top, right, bottom = drawing.box

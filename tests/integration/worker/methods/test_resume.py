@@ -45,14 +45,14 @@ def test_a_deep_dream_whose_worker_is_killed_continues_where_it_was(own_stack: S
         images = [client.upload(encode(noise(*size, seed=3))).id for size in ((60, 90), (90, 60))]
         params = {"objective": objective, "steps": STEPS, "octaves": 2, "frames": 3}
         job_id = client.submit(DeepDream(method="deep_dream", model="slow", images=images, params=params)).id
-        for job in client.watch(job_id, timeout=120):
+        for job in client.watch(job_id, timeout=400):
             if job.progress.done >= 1.7 * STEPS:
                 break
         time.sleep(1)  # for a checkpoint
         own_stack.processes.kill("worker")
         assert client.job(job_id).state is State.RUNNING
         own_stack.processes.start("worker")
-        job = client.wait(job_id, timeout=120)
+        job = client.wait(job_id, timeout=400)
         assert (job.state, job.attempt) == (State.SUCCEEDED, 2), job.error
         assert [pair["steps"] for pair in job.metrics["pairs"]] == [STEPS] * 2
         attempt_seconds = (job.finished_at - job.created_at).total_seconds() - job.provenance["seconds"]["claimed"]

@@ -21,7 +21,7 @@ from worker.shapes.drawing import CLASSES, draw_numbered
 def test_without_targets_each_image_gets_a_map_of_its_predicted_class(client: Client) -> None:
     labels = [0, 4, 7]
     images = [client.upload(draw_png(label, 50 + label)).id for label in labels]
-    job = client.wait(client.submit(Saliency(method="saliency", model="shapes", images=images)).id, timeout=60)
+    job = client.wait(client.submit(Saliency(method="saliency", model="shapes", images=images)).id, timeout=400)
     assert job.state is State.SUCCEEDED
     assert [pair["target"]["name"] for pair in job.metrics["pairs"]] == [CLASSES[label] for label in labels]
     assert [pair["image"] for pair in job.metrics["pairs"]] == images
@@ -31,7 +31,7 @@ def test_without_targets_each_image_gets_a_map_of_its_predicted_class(client: Cl
 def test_every_image_is_paired_with_every_target(client: Client) -> None:
     images = [client.upload(draw_png(label, 60 + label)).id for label in range(7)]
     request = Saliency(method="saliency", model="shapes", images=[*images, images[0]], targets=["lemon", 3, "bee"])
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     pairs = [(pair["image"], pair["target"]["index"]) for pair in job.metrics["pairs"]]
     assert pairs == [(image, target) for image in images for target in (0, 3, 7)]
     assert (job.progress.done, job.progress.unit) == (21, "map")
@@ -61,7 +61,7 @@ def test_every_kind_computes_maps_of_images_of_any_shape(client: Client, params:
     wide.save(buffer, "PNG")
     images = [client.upload(data).id for data in (draw_png(4, 54), buffer.getvalue())]
     request = Saliency(method="saliency", model="shapes", images=images, targets=Top(top=2), params=params)
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert job.state is State.SUCCEEDED, job.error
     assert len(job.metrics["pairs"]) == 4
     raw = next(one for one in job.artifacts if one.image == images[1] and one.name.endswith(".npz"))
@@ -81,7 +81,7 @@ def test_maps_in_bfloat16_are_compared_with_float32(client: Client) -> None:
         method="saliency", model="shapes", images=[client.upload(draw_png(4, 54)).id],
         params=SaliencyParameters(precision="bfloat16"),
     )  # fmt: skip
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     assert 0.5 < job.metrics["agreement_with_float32"]["least"] < 1
 
 
@@ -95,7 +95,7 @@ def test_a_map_of_many_passes_is_cancelled_between_passes(client: Client) -> Non
     time.sleep(2)
     client.cancel(job_id)
     asked = time.monotonic()
-    assert client.wait(job_id, timeout=60).state is State.CANCELLED
+    assert client.wait(job_id, timeout=400).state is State.CANCELLED
     assert time.monotonic() - asked < 3
 
 
@@ -111,7 +111,7 @@ def test_maps_have_the_metrics_that_the_request_asks_for(client: Client) -> None
     metrics = ["deletion", "insertion", "pointing", "randomization"]
     params = SaliencyParameters(kind="guided", metrics=metrics)
     request = Saliency(method="saliency", model="shapes", images=pictures, params=params)
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     found = job.metrics["measures"]
     assert set(found) == {"deletion_auc", "insertion_auc", "pointing", "randomized_rank_correlation"}
     assert found["deletion_auc"]["mean"] < found["insertion_auc"]["mean"]
@@ -126,7 +126,7 @@ def test_each_image_may_have_its_own_targets(client: Client) -> None:
     request = Saliency(
         method="saliency", model="shapes", images=[ImageInput(id=images[0], targets=["bee", 1]), images[1]], targets=[2]
     )
-    job = client.wait(client.submit(request).id, timeout=60)
+    job = client.wait(client.submit(request).id, timeout=400)
     pairs = [(pair["image"], pair["target"]["index"]) for pair in job.metrics["pairs"]]
     assert pairs == [(images[0], 7), (images[0], 1), (images[1], 2)]
     assert job.progress.total == 3
@@ -139,7 +139,7 @@ def test_guided_backpropagation_is_refused_for_a_network_without_relu(client: Cl
         params = SaliencyParameters.model_validate({"kind": kind})
         return Saliency(method="saliency", model="slow", images=[image], params=params)
 
-    job = client.wait(client.submit(request("gradient")).id, timeout=60)  # the first job of a release tries it
+    job = client.wait(client.submit(request("gradient")).id, timeout=400)  # the first job of a release tries it
     assert job.state is State.SUCCEEDED, job.error
     with pytest.raises(InvalidRequest, match="no ReLU"):
         client.submit(request("guided"))

@@ -123,6 +123,10 @@ def service(monkeypatch: pytest.MonkeyPatch) -> MockService:
     service.answer("POST", "/v1/keys", answer_json(IssuedKey(**KEY.model_dump(), token="token1")))
     service.answer("DELETE", "/v1/keys/key1", answer_json(KEY))
     service.answer("GET", "/readyz", answer_json({"parts": {"redis": "ok", "object store": "ok"}}))
+    box = {"left": 1, "top": 2, "right": 3, "bottom": 4}
+    pair = {"image": "a" * 64, "target": {"index": 0, "name": "a"}, "probability": 0.5, "box": box, "size": [8, 8]}
+    boxed = make_job(State.SUCCEEDED, id="boxed1", method="localization", metrics={"pairs": [pair]})
+    service.answer("GET", "/v1/jobs/boxed1", answer_json(boxed))
     monkeypatch.setattr(archetype.client, "Client", lambda _, key: service.client(key=key))
     return service
 
@@ -167,6 +171,7 @@ PRINTING = {
     "webhooks show delivery1": ['"job.succeeded"'],
     "webhooks replay delivery1": ["delivery1 is sent again"],
     f"open {JOB_ID}": [f"/jobs/{JOB_ID}"],
+    "export boxed1 --to yolo --out here": ["here/labels/", "here/classes.txt"],
     "context add staging --url https://staging.example": ["staging: https://staging.example"],
     "context list": ["used\tcontext\tURL"],
     "keys list": ["key1\tvision\t\tsubmit, read\t", "\texpired"],
@@ -209,6 +214,12 @@ def test_the_saved_files_are_named_in_json(service: MockService) -> None:
     job = json.loads(run("jobs", "wait", JOB_ID, "--json").stdout)
     assert (job["state"], job["files"]) == ("succeeded", [f"archetype-{JOB_ID}/0000-lemon.png"])
     assert Path(job["files"][0]).read_bytes() == b"png"
+
+
+def test_a_job_without_boxes_is_not_exported(service: MockService) -> None:
+    result = run("export", JOB_ID, "--to", "coco")
+    assert result.exit_code == 2
+    assert "boxes are those of a localization job" in " ".join(result.stderr.split())
 
 
 def test_every_command_that_prints_is_tried() -> None:

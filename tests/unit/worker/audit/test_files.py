@@ -1,6 +1,7 @@
 """The files of a report contain the decision, all gates and the findings, and are readable without any other file."""
 
 import hashlib
+import json
 import re
 from xml.etree import ElementTree
 
@@ -85,6 +86,21 @@ def test_the_report_of_an_incomparable_baseline_names_the_reason(report_classifi
     assert suite.attrib["skipped"] == suite.attrib["tests"] == "11"
     assert {each.attrib["message"] for each in suite.iter("skipped")} == {"their inputs differ"}
     assert "No decision is possible: their inputs differ." in files["report.html"].decode()
+
+
+def test_sarif_has_a_rule_per_gate_and_a_result_per_finding(files: dict[str, bytes]) -> None:
+    (run,) = json.loads(files["report.sarif"])["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert len(rules) == len(set(rules)) > 5
+    levels = {result["ruleId"]: result["level"] for result in run["results"]}
+    assert levels["shortcut"] == "error"
+    assert set(levels.values()) == {"error", "warning", "note"}
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        assert result["message"]["text"]
+        assert ("suppressions" in result) == (result["level"] == "note")
+    assert len({result["partialFingerprints"]["gateAndClass/v1"] for result in run["results"]}) == len(run["results"])
+    assert not run["invocations"][0]["executionSuccessful"]  # a part could not be evaluated
 
 
 def test_junit_has_a_test_case_per_gate_and_baseline(files: dict[str, bytes]) -> None:

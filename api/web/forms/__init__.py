@@ -1,0 +1,1 @@
+"""The forms of new jobs, generated from the JSON Schema of the requests."""

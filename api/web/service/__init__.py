@@ -1,0 +1,1 @@
+"""The page about the service itself: workers, queue, webhooks, registered releases and keys."""
