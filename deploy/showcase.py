@@ -68,7 +68,8 @@ def group_files(job: Job) -> dict[int, list[Artifact]]:
 
 def read_images(client: Client, index: int, files: list[Artifact]) -> list[tuple[str, Image.Image]]:
     """The images of a class: the best, the other seed, and the steps of the ascent beside each other."""
-    best, other = [Image.open(io.BytesIO(client.fetch(file))) for file in files if file.name.endswith(".png")][:2]
+    results = [file for file in files if file.name.endswith(".png") and not file.name.endswith("-curve.png")]
+    best, other = [Image.open(io.BytesIO(client.fetch(file))) for file in results]
     animation = next(file for file in files if file.media_type == "image/webp")
     frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(Image.open(io.BytesIO(client.fetch(animation))))]
     strip = Image.new("RGB", (FRAME_SIDE * len(frames), FRAME_SIDE))

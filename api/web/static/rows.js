@@ -10,7 +10,7 @@ export function showRows(field) {
   const toggle = createElement("button", { type: "button", className: "quiet", textContent: "JSON", ariaPressed: "false" });
   toggle.ariaLabel = `${words(field.dataset.param)} as JSON`;
   field.before(rows);
-  field.after(toggle);
+  field.closest(".field").querySelector("label").after(toggle);
   field.hidden = true;
 
   const write = (value) => {
