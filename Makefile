@@ -82,6 +82,9 @@ pictures: install ## Create the images of docs/methods.md again
 showcase: install ## Draw the gallery of the first page again with the networks of ../shared, about ten minutes
 	@$(BIN)/python -m deploy.showcase benchmarks/models.toml
 
+shots: install ## Take screenshots of every page at three widths, in var/shots
+	@$(BIN)/python -m tools.docs.shots
+
 train: install ## Train the built-in network again, about seven minutes on two cores
 	$(BIN)/python -m worker.shapes.train
 

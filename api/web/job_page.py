@@ -75,10 +75,17 @@ def write_duration(start: datetime | None, end: datetime | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def describe_phase(job: Job) -> str:
-    """Returns what a job that has not ended does at the moment, in a few words."""
+def describe_phase(job: Job, ahead: int | None = None) -> str:
+    """Returns what a job that has not ended does at the moment, in a few words.
+
+    Args:
+        job: The job.
+        ahead: Number of shards that workers start before its own; None if it is not known.
+    """
     if job.state == "queued":
-        return "waiting for a worker" if job.attempt == 0 else f"waiting for a worker, attempt {job.attempt + 1}"
+        attempt = f", attempt {job.attempt + 1}" if job.attempt else ""
+        others = "1 shard" if ahead == 1 else f"{ahead} shards"
+        return f"waiting for a worker{attempt}" + (f", after {others} of your earlier jobs" if ahead else "")
     if job.progress.total == 0:
         return "loading the network"
     return f"{job.progress.done} of {job.progress.total} {job.progress.unit}s"

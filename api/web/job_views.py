@@ -1,6 +1,7 @@
 """The pages of jobs: the list, one job, a comparison of several, and what can be done with jobs."""
 
 from contextlib import suppress
+from typing import Any
 
 from flask import Response, redirect, render_template, request, url_for
 from pydantic import Field, model_validator
@@ -20,9 +21,10 @@ from api.web.pages import blueprint
 from api.web.results.comparison import ComparisonQuery, align, explain_refusal, find_difference, list_differences
 from api.web.results.gallery import GalleryQuery, cut_page
 from archetype.contract.api_key import Scope
-from archetype.contract.job import State
+from archetype.contract.job import Job, State
 from archetype.contract.request import METHODS
-from shared.errors import Gone, NotFinished, NotFound
+from shared.errors import Gone, NotFinished, NotFound, Unavailable
+from shared.state.queue_depth import count_ahead
 
 MAX_OFFERED = 24
 """Number of jobs that the comparison offers."""
@@ -74,8 +76,18 @@ def show_job(job_id: str) -> str | Response:
     page = read_query(GalleryQuery).page
     context = build_job_context(job, page)
     gallery, pages = cut_page(context["gallery"], page)
-    context |= {"gallery": gallery, "page": page, "pages": pages, "phase": describe_phase(job)}
+    phase = describe_phase(job, find_ahead(job, context["spec"]))
+    context |= {"gallery": gallery, "page": page, "pages": pages, "phase": phase}
     return render_template("page/job.html", **context, side=context)
+
+
+def find_ahead(job: Job, spec: dict[str, Any]) -> int | None:
+    """Number of shards that workers start before those of a queued job; None if it is not known."""
+    if job.state is not State.QUEUED:
+        return None
+    with suppress(Unavailable):  # the page works without
+        return count_ahead(get_services().redis_client, job.id, spec["priority"])
+    return None
 
 
 @blueprint.get("/compare")

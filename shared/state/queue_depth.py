@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 from archetype.contract.job import State
 from shared.state.delivery_queue import LOOKED, TENANTS
 from shared.state.job_ids import created_at
-from shared.state.keys import key, key_of_job, key_of_state
+from shared.state.keys import key, key_of_job, key_of_shard, key_of_state
 from shared.state.redis_client import RedisClient
 
 PRIORITIES = ("interactive", "bulk")
@@ -82,6 +82,18 @@ def read_lanes(redis_client: RedisClient, most: int = 200) -> list[WaitingLane]:
         for lane, _, tenant in [name.partition("/~")]
     ]
     return sorted(lanes, key=lambda lane: -lane.seconds)
+
+
+def count_ahead(redis_client: RedisClient, job_id: str, priority: str) -> int | None:
+    """Number of shards of the tenant's lane that are claimed before the first shard of a job. Raises `Unavailable`.
+
+    Returns:
+        None if the first shard does not wait in the lane.
+    """
+    first = f"{job_id}:0"
+    with redis_client.connection() as redis:
+        lane = cast("str | None", redis.hget(key_of_shard(first), "lane"))
+        return None if lane is None else cast("int | None", redis.zrank(key(f"pending:{priority}:{lane}"), first))
 
 
 def read_queue_depth(redis_client: RedisClient) -> QueueDepth:

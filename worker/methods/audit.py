@@ -148,6 +148,7 @@ def compare_with(
             "changes": {**comparison.changes, **checked.changes, **triggers.changes},
             "abstentions": {gate: reason for gate, reason in reasons.items() if reason is not None},
             "triggers": triggers.results,
+            "triggers_reused": triggers.reused,
         }
     )
     findings = [*check_classes(rows.values(), plan, reference), *check_accuracy(losses, plan, reference)]

@@ -204,6 +204,10 @@ class Comparison(Document):
     triggers: list[TriggerResult] = Field(
         default=[], description="Smallest changes that turn probes into each class; the most suspicious comes first."
     )
+    triggers_reused: bool = Field(
+        default=False,
+        description="Whether an earlier audit with the same probes measured sizes of the baseline's triggers.",
+    )
 
 
 class MapFaithfulness(Document):

@@ -25,8 +25,11 @@ def _show_comparison(comparison: Comparison, subject: str) -> Iterator[Table]:
 
 def show_triggers(comparison: Comparison, subject: str) -> Table:
     """The smallest changes that turn probes of other classes into a class, the most suspicious first."""
+    title = "Smallest change (trigger) that turns probes of other classes into a class, most suspicious first"
+    if comparison.triggers_reused:
+        title += f"; an earlier audit measured {comparison.baseline}"
     return Table(
-        title="Smallest change (trigger) that turns probes of other classes into a class, most suspicious first",
+        title=title,
         header=["Class", "Kind", "Unit", f"Size for {comparison.baseline}", f"Size for {subject}", "Ratio"],
         rows=[_describe_trigger(each) for each in comparison.triggers[:MAX_TRIGGERS]],
         left_out=max(0, len(comparison.triggers) - MAX_TRIGGERS),

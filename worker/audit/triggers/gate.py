@@ -6,6 +6,7 @@ one network; the baseline makes the comparison sharper, because classes differ b
 """
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from archetype.contract.audit_plan import Gate
@@ -54,13 +55,14 @@ def compare_triggers(
     classifiers = subject.classifier, baseline.classifier
     try:
         with remember(searches, identify(baseline, probes, thoroughness)) as known:
+            reused = any(known.values())
             searched = yield from search_releases(
                 classifiers, carriers, targets, thoroughness=thoroughness, known=known
             )
             add_triggers(known, searched.known[1])
         with remember(searches, identify(subject, probes, thoroughness)) as known:  # for audits of the next release
             add_triggers(known, searched.known[0])
-        return Judge(subject, baseline, gate, carriers, searched).compare()
+        return replace(Judge(subject, baseline, gate, carriers, searched).compare(), reused=reused)
     except (NetworkError, ValueError) as error:
         return TriggerComparison(abstained=f"the search failed: {error}")
 

@@ -37,11 +37,13 @@ class TriggerComparison:
         results: The largest ratio of each class, with evidence for those that were searched finely.
         findings: What the gate finds.
         abstained: Why the search could not run; None if it did.
+        reused: Whether triggers of the baseline are those of an earlier audit.
     """
 
     results: list[TriggerResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     abstained: str | None = None
+    reused: bool = False
 
     @property
     def changes(self) -> dict[str, dict[str, Estimate]]:

@@ -57,6 +57,7 @@ def test_a_second_audit_reads_the_sizes_of_the_baseline_and_decides_the_same(sea
     )
     assert first.results == second.results == without.results
     assert first.findings == second.findings
+    assert [each.reused for each in (without, first, second)] == [False, False, True]
     assert first.findings[0].target == f"class {PLANTED}"
     assert baselines[1].count == baselines[0].count
     assert baselines[2].count < 10 < baselines[0].count  # a network is probed when it is opened
