@@ -22,6 +22,7 @@ from archetype.contract.job import Artifact, Artifacts, Job, Jobs, Progress, Sta
 from archetype.contract.model import Capability, Layer, Preprocessing
 from archetype.contract.parameters.inputs import TrueBox
 from archetype.contract.problem import ProblemDocument
+from archetype.contract.protocols.explain import ExplainResponse, Explanation, Prediction
 from archetype.contract.registration import NewRelease, RegisteredRelease, Registrations
 from archetype.contract.report.decision import Decision, NewDecision
 from archetype.contract.report.signature import Signature, SigningKey
@@ -150,6 +151,7 @@ NEW_DECISION = NewDecision(
     expires=date(2027, 2, 28),
     report_sha256=DIGEST,
 )
+EXPLAIN_REQUEST = {"instances": [[[0, 255]], [[255, 0]]], "parameters": {"kind": "gradient"}}
 DECISION = Decision(**dict(NEW_DECISION), id=JOB, by=KEY_ID, at=WHEN)
 SIGNATURE = Signature(key=DIGEST, signature=b64encode(bytes(64)).decode(), report_sha256=DIGEST)
 SIGNING_KEY = SigningKey(key=DIGEST, public_key="-----BEGIN PUBLIC KEY-----\n…\n-----END PUBLIC KEY-----\n")
@@ -228,6 +230,13 @@ RESPONSES: list[BaseModel] = [
             AtlasEntry(target=TargetClass(index=0, name="lemon"), job=JOB, href=ARTIFACT.href, probability=0.99),
         ],
         complete=True,
+    ),
+    ExplainResponse(
+        predictions=[Prediction(index=0, name="lemon", probability=0.98)],
+        explanations=[
+            Explanation(target=TargetClass(index=0, name="lemon"), kind="gradient", map=[[0.01, 0.2], [0.04, 0.0]])
+        ],
+        job=JOB,
     ),
     Registration(entry=build_release(NEW_RELEASE, ["apple", "lemon", "pear"], None), registered_at=WHEN, attempt=0),
     Health(status="ok", parts={"redis": "ok", "object store": "ok"}),

@@ -7,6 +7,7 @@ from api.http.example_documents import (
     CURSOR,
     DIGEST,
     EVENT,
+    EXPLAIN_REQUEST,
     JOB,
     KEY_ID,
     NEW_AUDIT,
@@ -21,6 +22,7 @@ from api.routes.mlflow import RegistryEvent
 from archetype.contract.api_key import NewKey
 from archetype.contract.audit import NewAudit
 from archetype.contract.problem import FieldError
+from archetype.contract.protocols.explain import ExplainRequest
 from archetype.contract.registration import NewRelease
 from archetype.contract.report.decision import NewDecision
 from archetype.contract.request import METHODS, REQUEST, ImageRequest, Request
@@ -132,6 +134,7 @@ def build_examples() -> Examples:
                 "with one probe": NEW_AUDIT.model_dump(mode="json", exclude_unset=True),
                 "once more": AUDIT_AGAIN.model_dump(mode="json", exclude_unset=True),
             },
+            ExplainRequest: {"two pictures of two pixels": EXPLAIN_REQUEST},
             NewDecision: {"a waiver": NEW_DECISION.model_dump(mode="json")},
             NewSchedule: {"on new releases and at night": NEW_SCHEDULE.model_dump(mode="json", exclude_unset=True)},
             NewAnnouncement: {"by name and release": {"model": "fruit@2026-11-21"}},

@@ -33,6 +33,10 @@ MAX_RELEASE_BYTES = 10_000_000
 RELEASE_LIMITS = JsonLimits(elements=150_000)
 """A release may have a hundred thousand class names."""
 
+MAX_EXPLAIN_BYTES = 20_000_000
+EXPLAIN_LIMITS = JsonLimits(elements=400_000)
+"""Two images of 224 × 224 pixels as numbers, or many in base64."""
+
 
 def limit_bodies(app: Flask) -> None:
     """Limits all bodies to those of small forms; `read_json` and `read_file` allow more."""
@@ -92,10 +96,10 @@ def read_file(content: str, *, max_bytes: int | None = None) -> FileStorage:
     return file
 
 
-def read_body(model: type[M]) -> M:
+def read_body(model: type[M], limits: JsonLimits = JSON_LIMITS, *, max_bytes: int = MAX_JSON_BYTES) -> M:
     """Returns the body as a model. Raises `InvalidRequest`, and the problems of `read_json`."""
     try:
-        return model.model_validate(read_json())
+        return model.model_validate(read_json(limits, max_bytes=max_bytes))
     except ValidationError as error:
         raise explain(error) from error
 

@@ -4,6 +4,7 @@ with Client("http://127.0.0.1:8080") as client:
     client.class_model("shapes", ["lemon"]).wait().save("pictures")
 """
 
+import base64
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from archetype.contract.api_key import IssuedKey, Key, Keys, NewKey
 from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
 from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs, State
+from archetype.contract.protocols.explain import ExplainResponse
 from archetype.contract.registration import NewRelease, RegisteredRelease, Registrations
 from archetype.contract.report.decision import Decision, NewDecision
 from archetype.contract.report.signature import Signature, SigningKey
@@ -318,6 +320,27 @@ class Client(MethodCalls):
     def atlas(self, name: str) -> dict[str, Any]:
         """Return the newest image of every class of a model that your jobs have drawn."""
         return self._transport.read_fields("GET", f"/v1/models/{name}/atlas")
+
+    def explain(self, model: str, images: Sequence[bytes], *, seconds: int = 30, **parameters: Any) -> ExplainResponse:
+        """Return the predicted class of each image and its saliency map, in one request.
+
+        Args:
+            model: `name` or `name@release`.
+            images: Image files, at most 16.
+            seconds: How long to wait.
+            parameters: Parameters of the method `saliency`, such as `kind`.
+
+        Raises:
+            ServiceError: The images cannot be explained, or not in time.
+        """
+        instances = [{"b64": base64.b64encode(image).decode()} for image in images]
+        return self._transport.read(
+            ExplainResponse,
+            "POST",
+            f"/v1/models/{model}:explain",
+            json={"instances": instances, "parameters": parameters},
+            headers={"Prefer": f"wait={seconds}"},
+        )
 
     def upload_weights(self, path: Path) -> str:
         """Upload weights (operators). The id that is returned can be used in `register`.

@@ -138,6 +138,10 @@ def probes() -> dict[str, list[Call]]:
             *(Call(f"/v1/models/{name}/atlas", status=404) for name in named_models()),
             Call("/v1/models/shapes/atlas", status=200),
         ],
+        "post /v1/models/{reference}:explain": [
+            Call(f"/v1/models/{name}:explain", {"instances": [[[0, 255], [255, 0]]]}, status=422)
+            for name in named_models()
+        ],
         "post /v1/registry/mlflow": [Call("/v1/registry/mlflow", {"entity": "model_version", "action": "created",
                                           "data": {"name": "<model>", "version": "1"}}, status=401)],
         "post /v1/releases": [Call("/v1/releases", {"model": name}, status=422) for name in named_models()],

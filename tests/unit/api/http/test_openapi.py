@@ -41,6 +41,7 @@ CALLS = {
     "/v1/models/{model}/trend": {"get"},
     "/v1/models/{reference}": {"get"},
     "/v1/models/{reference}/atlas": {"get"},
+    "/v1/models/{reference}:explain": {"post"},
     "/v1/registry/mlflow": {"post"},
     "/v1/registrations": {"get"},
     "/v1/releases": {"post"},

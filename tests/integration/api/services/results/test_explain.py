@@ -1,0 +1,88 @@
+"""The explain protocol of KServe: predictions and maps in one request."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from archetype.client import Client
+from archetype.contract.request import Saliency
+from tests.support.run_method import encode, noise
+
+PICTURES = Path("deploy/pictures")
+URL = "/v1/models/shapes:explain"
+
+
+def ask(http: httpx2.Client, instances: list[Any], url: str = URL, **body: Any) -> httpx2.Response:
+    return http.post(url, json={"instances": instances, **body}, headers={"Prefer": "wait=60"}, timeout=120)
+
+
+def pack(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def test_an_explanation_is_the_map_of_a_saliency_job(client: Client, http: httpx2.Client) -> None:
+    bee, lemon = ((PICTURES / name).read_bytes() for name in ("bee.png", "lemon.png"))
+    kind = {"kind": "gradient_x_input"}
+    answer = ask(http, [pack(bee), {"image": pack(lemon)}, {"image_bytes": pack(bee)}], parameters=kind).json()
+    assert [each["name"] for each in answer["predictions"]] == ["bee", "lemon", "bee"]
+    assert [each["target"]["name"] for each in answer["explanations"]] == ["bee", "lemon", "bee"]
+    assert answer["explanations"][0] == answer["explanations"][2]
+    image = client.upload(bee).id
+    request = Saliency.model_validate(
+        {"method": "saliency", "model": "shapes", "images": [image], "params": kind | {"outputs": ["raw"]}}
+    )
+    job = client.wait(client.submit(request).id, timeout=400)
+    artifact = next(artifact for artifact in job.artifacts if artifact.name.endswith(".npz"))
+    view = np.load(io.BytesIO(client.fetch(artifact)))["view"]
+    np.testing.assert_allclose(np.array(answer["explanations"][0]["map"]), view, rtol=1e-5, atol=1e-12)
+    assert client.job(answer["job"]).tags == ["explain"]
+
+
+def test_rows_of_pixels_are_images(http: httpx2.Client) -> None:
+    levels = noise(28, 28, 3, seed=5)
+    rows, file = ask(http, [levels.tolist()]).json(), ask(http, [pack(encode(levels))]).json()
+    assert rows["predictions"] == file["predictions"]
+    assert rows["explanations"] == file["explanations"]
+
+
+def test_the_client_explains_images(client: Client) -> None:
+    answer = client.explain("shapes", [(PICTURES / "bee.png").read_bytes()], kind="gradient", seconds=60)
+    assert answer.predictions[0].name == "bee"
+    assert answer.explanations[0].kind == "gradient"
+
+
+@pytest.mark.parametrize(
+    ("instances", "words"),
+    [
+        ([], "at least 1 item"),
+        ([{"b64": "no base64!"}], "an instance is not an image"),
+        ([{"b64": base64.b64encode(b"no image").decode()}], "image"),
+        ([[[0, 256]]], "from 0 to 255"),
+        ([[[[0, 1], [2, 3]]]], "shape"),
+        ([[[0], [1, 2]]], "an instance is not an image"),
+        (["text"], ""),
+    ],
+)
+def test_instances_that_are_no_images_are_refused(http: httpx2.Client, instances: list[Any], words: str) -> None:
+    answer = ask(http, instances)
+    assert answer.status_code == 422, answer.text
+    assert words in answer.text
+
+
+def test_unknown_models_and_parameters_are_refused(http: httpx2.Client) -> None:
+    assert ask(http, [[[0, 1]]], "/v1/models/none:explain").status_code == 422
+    refused = ask(http, [[[0, 1]]], parameters={"kind": "magic"})
+    assert refused.status_code == 422
+    assert "/parameters/kind" in refused.text
+
+
+def test_an_explanation_that_takes_too_long_is_refused_with_the_job(http: httpx2.Client) -> None:
+    body = {"instances": [[[0, 255]]], "parameters": {"kind": "smoothgrad", "samples": 200}}
+    answer = http.post("/v1/models/slow:explain", json=body, headers={"Prefer": "wait=1"}, timeout=60)
+    assert answer.status_code == 503, answer.text
+    assert "did not end within 1 s; job 0" in answer.json()["detail"]
