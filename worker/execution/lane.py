@@ -26,6 +26,9 @@ from worker.models.trial import try_network
 
 log = structlog.get_logger()
 
+MEASURE_SECONDS = 120.0
+"""A measurement of an execution plan that takes longer is given up: jobs may wait."""
+
 
 class Lane:
     """The network of a lane and its batch executors. The first job opens it; it closes when the worker leaves.
@@ -101,13 +104,24 @@ class Lane:
             return
         self._executors.clear()  # their memory is needed
         try:
-            plan = self._plans.measure(self._plan_name, partial(measure_plan, self.classifier))
+            plan = self._plans.measure(self._plan_name, partial(measure_plan, self._limit(MEASURE_SECONDS)))
             if plan is not None and plan.load <= MAX_LOAD:
                 self._store_plan(self._release, plan)
         except Interrupted:
-            return
+            log.info("plan.interrupted", model=self._release.reference)
         except Exception as error:  # the jobs have ended, with the plan that the network started with
             log.warning("plan.unmeasured", model=self._release.reference, error=f"{type(error).__name__}: {error}")
+
+    def _limit(self, seconds: float) -> Classifier:
+        """The network, which raises `Interrupted` before a pass that would begin after so many seconds."""
+        ends_at = time.monotonic() + seconds
+
+        def check() -> None:
+            self._check_interrupted()
+            if time.monotonic() > ends_at:
+                raise Interrupted
+
+        return replace(self.classifier, before_pass=check)
 
     def _store_plan(self, release: Release, plan: ExecutionPlan) -> None:
         """Stores a plan with its release, for workers on other machines."""

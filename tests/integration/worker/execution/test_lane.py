@@ -86,6 +86,19 @@ def test_a_worker_that_must_stop_ends_its_measurement(
     assert lanes.stopping.is_set()
 
 
+def test_a_measurement_that_takes_too_long_is_given_up(
+    lanes: LaneWorkplace, run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(classifier: Classifier) -> ExecutionPlan:
+        classifier.before_pass()
+        return pytest.fail("the measurement went on")
+
+    replace_measurement(monkeypatch, measure)
+    monkeypatch.setattr("worker.models.plan_cache.FIRST_SECONDS", 0.0)
+    monkeypatch.setattr("worker.execution.lane.MEASURE_SECONDS", -1.0)
+    assert [find_batch(lanes, run()), find_batch(lanes, run())] == [8, 8]
+
+
 def test_a_network_whose_plan_cannot_be_measured_keeps_its_first_plan(
     lanes: LaneWorkplace, run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
