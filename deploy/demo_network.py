@@ -28,7 +28,7 @@ Probe = Callable[[str], None]
 
 
 def reach(url: str) -> None:
-    """Asks for the headers of a file. Raises `httpx2.HTTPError`."""
+    """Asks for the headers of a file. Raises `httpx2.HTTPError`, or another error if there is a proxy."""
     httpx2.head(url, timeout=PROBE_SECONDS, follow_redirects=True).raise_for_status()
 
 
@@ -44,7 +44,7 @@ def add_demo_network(settings: Settings, probe: Probe = reach) -> Settings:
     if cache.find(source) is None:
         try:
             probe(URL)
-        except httpx2.HTTPError as error:
+        except Exception as error:  # a proxy that httpx does not support, for example: the service works without
             print(NO_NETWORK.format(reason=type(error).__name__), flush=True)
             return settings
     return settings.model_copy(update={"catalogue": CATALOGUE})

@@ -26,7 +26,7 @@ CONTENT_SECURITY_POLICY = (
 
 INLINE = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff", "application/json"}
-    | {"text/plain", "text/markdown"}
+    | {"application/sarif+json", "text/plain", "text/markdown"}
 )
 """Media types that a browser shows and never executes."""
 

@@ -236,11 +236,11 @@ def test_the_form_shows_why_a_request_is_invalid(page: "Page") -> None:
 def test_the_first_page_is_a_gallery_whose_classes_have_pages(page: "Page") -> None:
     page.goto("/")
     assert page.locator(".atlas img").count() == 100
-    page.get_by_label("Class").fill("LEMON")
+    page.get_by_role("searchbox", name="Class").fill("LEMON")
     page.get_by_role("button", name="Search").click()
     assert page.get_by_text("No class of the gallery contains").is_visible()
     page.get_by_role("link", name="Show all classes").click()
-    page.get_by_label("Class").fill("golden")
+    page.get_by_role("searchbox", name="Class").fill("golden")
     page.get_by_role("button", name="Search").click()
     assert page.locator(".atlas li").count() == 1
     page.locator(".atlas a").click()

@@ -23,17 +23,18 @@ def test_the_network_is_used_if_its_weights_can_be_reached(tmp_path: Path, capsy
     assert has_demo_network(settings)
 
 
+@pytest.mark.parametrize("error", [httpx2.ConnectError("no route"), ImportError("SOCKS needs socksio"), OSError("no")])
 def test_without_a_connection_the_built_in_network_is_used_and_a_line_says_why(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def fail(_url: str) -> None:
-        raise httpx2.ConnectError("no route")
+        raise error
 
     settings = add_demo_network(make_settings(tmp_path), fail)
     assert not has_demo_network(settings)
     said = capsys.readouterr().out
     assert said.count("\n") == 1
-    assert "cannot be downloaded (ConnectError); the built-in network is used." in said
+    assert f"cannot be downloaded ({type(error).__name__}); the built-in network is used." in said
 
 
 def test_weights_in_the_cache_need_no_connection(tmp_path: Path) -> None:
