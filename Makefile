@@ -77,10 +77,10 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 
 pictures: install ## Create the images of docs/methods.md again
-	@$(BIN)/python -m deploy.gallery
+	@$(BIN)/python -m deploy.demos.gallery
 
 showcase: install ## Draw the gallery of the first page again with the networks of ../shared, about ten minutes
-	@$(BIN)/python -m deploy.showcase benchmarks/models.toml
+	@$(BIN)/python -m deploy.demos.showcase benchmarks/models.toml
 
 shots: install ## Take screenshots of every page at three widths, in var/shots
 	@$(BIN)/python -m tools.docs.shots

@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 
 from deploy.command import run_command
-from deploy.demo import show
-from deploy.demo_network import add_demo_network, has_demo_network
+from deploy.demos.demo import show
+from deploy.demos.demo_network import add_demo_network, has_demo_network
 from deploy.local_secrets import LocalSecrets, protect
 from deploy.processes import ProcessGroup
 from deploy.rights import Role

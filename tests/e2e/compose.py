@@ -20,7 +20,7 @@ from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.job import Job, State
 from archetype.contract.parameters.class_model import ClassModelParameters
 from archetype.contract.request import ClassModel
-from deploy.demo import show
+from deploy.demos.demo import show
 from deploy.local import free_port
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_until

@@ -10,7 +10,7 @@ import pytest
 
 from archetype.contract.request import METHODS
 from archetype.version import VERSION
-from deploy.gallery import REQUESTS
+from deploy.demos.gallery import REQUESTS
 from tests.support.paths import ROOT
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archetype import Client
-from deploy.demo import IMAGES
+from deploy.demos.demo import IMAGES
 from deploy.local import run_stack
 from shared.settings import Settings
 

@@ -1,6 +1,6 @@
 """The gallery of the first page: what a well-known network has learned, as images that are shipped with the service.
 
-`python -m deploy.showcase` draws it.
+`python -m deploy.demos.showcase` draws it.
 """
 
 from functools import cache

@@ -1,6 +1,6 @@
 """Generates the example images: of each method for the documentation, of the presets of each method for the web page.
 
-python -m deploy.gallery    starts the service, runs the jobs, saves the images in docs/ and api/web/static, stops it
+python -m deploy.demos.gallery    starts the service, runs the jobs, saves the images in docs/ and api/web/static
 """
 
 import io
@@ -17,12 +17,12 @@ from archetype.client import Client
 from archetype.contract.job import Artifact, Job, State
 from archetype.contract.request import METHODS, REQUEST, ImageRequest
 from deploy.command import run_command
-from deploy.demo import IMAGES
+from deploy.demos.demo import IMAGES
 from deploy.local import run_stack
 from shared.settings import Settings
 
-FOLDER = Path(__file__).parents[1] / "docs" / "methods"
-PRESETS = Path(__file__).parents[1] / "api" / "web" / "static"
+FOLDER = Path(__file__).parents[2] / "docs" / "methods"
+PRESETS = Path(__file__).parents[2] / "api" / "web" / "static"
 WIDTH, SIDE = 640, 192
 
 REQUESTS: dict[str, dict[str, Any]] = {

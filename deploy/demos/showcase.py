@@ -1,6 +1,6 @@
 """Draws the gallery of the first page: what SqueezeNet has learned of every tenth class of ImageNet.
 
-python -m deploy.showcase CATALOGUE    starts the service, draws the classes, saves them in api/web/static/showcase
+python -m deploy.demos.showcase CATALOGUE    draws the classes and saves them in api/web/static/showcase
 
 The catalogue must have the models `squeezenet` and `mobilenetv2`, as benchmarks/models.toml has them.
 """

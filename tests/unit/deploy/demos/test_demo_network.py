@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from deploy.demo_network import CATALOGUE, MODEL, URL, add_demo_network, find_photographs, has_demo_network
+from deploy.demos.demo_network import CATALOGUE, MODEL, URL, add_demo_network, find_photographs, has_demo_network
 from shared.catalogue.catalogue import load_catalogue
 from shared.settings import Settings
 from worker.models.download_cache import DownloadCache, Source

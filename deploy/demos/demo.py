@@ -6,9 +6,9 @@ from archetype.cli.console import watch_with_bar
 from archetype.client import Client
 from archetype.contract.job import Job, State
 from archetype.contract.request import ClassModel, Saliency
-from deploy.demo_network import MODEL, find_photographs
+from deploy.demos.demo_network import MODEL, find_photographs
 
-IMAGES = Path(__file__).parent / "pictures"
+IMAGES = Path(__file__).parents[1] / "pictures"
 TARGETS: list[int | str] = ["lemon", "strawberry", "ladybird", "daisy", "bee", "sailing boat"]
 IMAGENET_TARGETS: list[int | str] = ["lemon", "zebra", "flamingo"]
 
