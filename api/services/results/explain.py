@@ -4,6 +4,7 @@ import base64
 import binascii
 import io
 from collections.abc import Sequence
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def explain(
         Problem: The request is not accepted, the job fails, or it does not end in time.
     """
     files = [_read(instance, number) for number, instance in enumerate(request.instances)]
-    images = [store_image(io.BytesIO(file), caller, services).id for file in files]
+    images = [_store(file, caller, services) for file in files]
     job = submit(_make_body(model, images, request), services, caller, idempotency_key=None, seconds=seconds)
     ended = wait_for(job, services, seconds)
     if not ended.state.terminal or ended.state is State.CANCELLED:
@@ -54,6 +55,14 @@ def explain(
         raise StoredProblem(ended.error)
     manifest = find_manifest(job.id, caller.tenant, services)
     return _answer(ended, images, manifest, request.parameters.kind, services)
+
+
+def _store(data: bytes, caller: Caller, services: Services) -> str:
+    """Stores an image and returns its id. The decoder, another process, gets it as a file."""
+    with TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        return store_image(file, caller, services).id
 
 
 def _make_body(model: str, images: Sequence[str], request: ExplainRequest) -> dict[str, Any]:
