@@ -171,6 +171,7 @@ def test_chosen_jobs_are_compared_cancelled_and_deleted(page: "Page", client: Cl
     page.get_by_role("button", name="Cancel").click()  # it has ended, so nothing happens
     page.goto("/jobs?tag=chosen")
     page.get_by_role("checkbox").first.check()
+    page.get_by_text("Delete chosen jobs").click()
     page.get_by_role("button", name="Delete").click()
     page.goto("/jobs?tag=chosen")
     assert page.get_by_role("checkbox").count() == 1

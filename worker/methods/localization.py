@@ -106,8 +106,7 @@ def save_pair(
     if "raw" in outputs:
         context.save(f"{stem}.npz", pack_map(pair, evidence.values), target=target, image=image)
     edges = None if box is None else {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
-    size = {"size": list(pair.view.size)}
-    metrics = {**pair.describe(target), "box": edges, **size, **evidence.describe()}
+    metrics = {**pair.describe(target), "box": edges, "size": list(pair.view.size), **evidence.describe()}
     context.save(f"{stem}.json", dump_json(metrics, indent=1).encode(), target=target, image=image)
     label = context.label(pair.target, pair.prediction["probability"])
     results.show(pair, pair.preview, [(heat_map, label), (drawn, NO_EVIDENCE if evidence.is_empty else "object")])

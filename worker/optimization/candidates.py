@@ -58,9 +58,9 @@ class Candidate:
 
     def describe(self) -> dict[str, Any]:
         """The metrics of the candidate."""
-        end, converged = self.result.end, self.converged
+        end = self.result.end
         metrics = {"seed": self.seed, "steps": end.steps, "stopped": end.reason, **self.prediction}
-        metrics |= {"converged": converged}
+        metrics["converged"] = self.converged
         return metrics | ({"judges": self.evaluations} if self.evaluations else {})
 
 

@@ -16,7 +16,7 @@ from api.services.follow_job import wait_for
 from api.services.store_uploads import store_image
 from api.services.submit_job import submit
 from archetype.contract.job import Job, State
-from archetype.contract.problem import FieldError
+from archetype.contract.problem import FieldError, ProblemDocument
 from archetype.contract.protocols.explain import EncodedImage, ExplainRequest, ExplainResponse, Explanation, Prediction
 from shared.errors import InvalidRequest, StoredProblem, Unavailable
 from shared.storage.api_keys import Caller
@@ -82,10 +82,10 @@ def _answer(job: Job, images: Sequence[str], manifest: Manifest, kind: str, serv
     """Collects the prediction and the map of each instance.
 
     Raises:
-        StoredProblem: An instance has no map.
+        StoredProblem: An instance has no map, because the network gives NaN for it, for example.
     """
     for failed in job.metrics.get("failed", []):
-        raise Unavailable(failed["error"]["detail"])
+        raise StoredProblem(ProblemDocument.model_validate(failed["error"]))
     pairs = {pair["image"]: pair for pair in job.metrics["pairs"]}
     maps = {
         artifact.image: _read_map(services.storage.bucket.get(manifest.keys[artifact.name]))

@@ -13,8 +13,6 @@ from archetype.contract.strict_json import dump_json
 MAX_JOBS = 4
 """Number of jobs that are compared at once."""
 
-Selected = list[str]
-
 NOT_COMPARED = ("method", "images", "archive", "prefix", "tags", "webhook", "deadline")
 """Fields of a request that do not explain differences between results."""
 
@@ -22,7 +20,7 @@ NOT_COMPARED = ("method", "images", "archive", "prefix", "tags", "webhook", "dea
 class ComparisonQuery(GalleryQuery):
     """The query string of the comparison: the jobs, and which jobs are offered."""
 
-    job: Selected = Field(default=[], max_length=MAX_JOBS)
+    job: list[str] = Field(default=[], max_length=MAX_JOBS)
     search: str = Field(default="", max_length=200, description="A tag of the jobs that are offered.")
 
     @model_validator(mode="before")

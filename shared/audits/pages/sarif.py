@@ -46,7 +46,7 @@ def _name(gate: str) -> str:
 
 
 def _describe(finding: Finding, rule: int, subject: str) -> dict[str, Any]:
-    """A result. Its fingerprint is the same for the same finding in a later audit, which is then not a new one."""
+    """A result. The same finding in a later audit with the same baseline has the same fingerprint, and is not new."""
     text = f"{finding.reason} {finding.action}" if finding.action else finding.reason
     waived = {"suppressions": [{"kind": "external", "justification": text}]} if finding.severity == "waived" else {}
     return {

@@ -37,6 +37,12 @@ def replace_measurement(monkeypatch: pytest.MonkeyPatch, measure: Callable[[Clas
     monkeypatch.setattr("worker.execution.lane.measure_plan", measure)
 
 
+@pytest.fixture
+def due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every plan worth measuring after any use."""
+    monkeypatch.setattr("worker.models.plan_cache.FIRST_SECONDS", 0.0)
+
+
 def find_batch(lanes: LaneWorkplace, job_id: str) -> int:
     provenance = lanes.result(job_id).provenance
     assert provenance is not None
@@ -50,6 +56,7 @@ def test_a_job_does_not_wait_for_a_measurement(
     assert [find_batch(lanes, run()), find_batch(lanes, run())] == [8, 8]
 
 
+@pytest.mark.usefixtures("due_at_once")
 def test_the_plan_of_a_network_in_use_is_measured_after_the_jobs_and_stored_with_the_release(
     lanes: LaneWorkplace, run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,7 +67,6 @@ def test_the_plan_of_a_network_in_use_is_measured_after_the_jobs_and_stored_with
         return MEASURED
 
     replace_measurement(monkeypatch, measure)
-    monkeypatch.setattr("worker.models.plan_cache.FIRST_SECONDS", 0.0)
     assert [find_batch(lanes, run()), find_batch(lanes, run())] == [8, 4]
     assert ended == [0]
     described = lanes.storage.load_description(lanes.catalogue.find("grey"))
@@ -72,6 +78,7 @@ def test_the_plan_of_a_network_in_use_is_measured_after_the_jobs_and_stored_with
     assert find_batch(lanes, other) == 4
 
 
+@pytest.mark.usefixtures("due_at_once")
 def test_a_worker_that_must_stop_ends_its_measurement(
     lanes: LaneWorkplace, run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,11 +88,11 @@ def test_a_worker_that_must_stop_ends_its_measurement(
         return pytest.fail("the measurement went on")
 
     replace_measurement(monkeypatch, stop_and_measure)
-    monkeypatch.setattr("worker.models.plan_cache.FIRST_SECONDS", 0.0)
     run()
     assert lanes.stopping.is_set()
 
 
+@pytest.mark.usefixtures("due_at_once")
 def test_a_measurement_that_takes_too_long_is_given_up(
     lanes: LaneWorkplace, run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,11 +101,11 @@ def test_a_measurement_that_takes_too_long_is_given_up(
         return pytest.fail("the measurement went on")
 
     replace_measurement(monkeypatch, measure)
-    monkeypatch.setattr("worker.models.plan_cache.FIRST_SECONDS", 0.0)
     monkeypatch.setattr("worker.execution.lane.MEASURE_SECONDS", -1.0)
     assert [find_batch(lanes, run()), find_batch(lanes, run())] == [8, 8]
 
 
+@pytest.mark.usefixtures("due_at_once")
 def test_a_network_whose_plan_cannot_be_measured_keeps_its_first_plan(
     lanes: LaneWorkplace, run: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +116,5 @@ def test_a_network_whose_plan_cannot_be_measured_keeps_its_first_plan(
         raise RuntimeError("out of memory")
 
     replace_measurement(monkeypatch, fail)
-    monkeypatch.setattr("worker.models.plan_cache.FIRST_SECONDS", 0.0)
     assert [find_batch(lanes, run()), find_batch(lanes, run())] == [8, 8]
     assert len(measured) == 1
