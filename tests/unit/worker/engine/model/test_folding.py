@@ -11,6 +11,7 @@ from torch.nn.utils import parametrizations, prune
 from tests.support.families import build_torchvision
 from tests.support.networks import Functional, Small, seeded, with_statistics
 from worker.engine.model.folding import fold_batch_norms
+from worker.engine.model.torchvision_import import import_torchvision
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,77 @@ def test_batch_norms_of_torchvision_are_folded_without_changing_the_scores(name:
     assert [name for name, _ in folded.network.named_modules()] == names
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.network.modules())
     assert torch.equal(network(inputs), before)  # the original is unchanged
+
+
+class SamePadding(nn.Conv2d):
+    """A convolution that pads its inputs itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(functional.pad(x, (0, 1, 0, 1)), self.weight, self.bias)
+
+
+class Standardized(nn.Conv2d):
+    """A convolution that computes with another weight than its own (Qiao et al. 2019, arXiv 1903.10520)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight / self.weight.norm(), self.bias)
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """A batch norm that ends in an activation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), nn.ReLU6(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(x)))
+
+
+class NormAndScale(NormAndActivation):
+    """A batch norm that does something after it that none of its modules does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("convolution", "norm", "expected"),
+    [
+        (SamePadding, nn.BatchNorm2d, True),
+        (nn.Conv2d, NormAndActivation, True),
+        (SamePadding, NormAndActivation, True),
+        (Standardized, nn.BatchNorm2d, False),
+        (nn.Conv2d, NormAndScale, False),
+    ],
+)
+def test_subclasses_are_folded_if_they_compute_the_same(convolution, norm, expected) -> None:
+    network = with_statistics(nn.Sequential(convolution(3, 4, 2), norm(4), nn.Flatten(1), nn.LazyLinear(2)))
+    inputs = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    before, names = network(inputs).detach(), [name for name, _ in network.named_modules()]
+    folded = fold_batch_norms(network)
+    assert (folded is not None) is expected
+    if folded is not None:
+        assert torch.allclose(folded.network(inputs), before, atol=1e-5)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.network.modules())
+        assert [name for name, _ in folded.network.named_modules()] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "count"),
+    [("mobilenetv2_100", {"pad_type": "same"}, 52), ("resnet18", {}, 20), ("regnetx_002", {}, 44)],
+)
+def test_batch_norms_of_timm_are_folded_without_changing_the_scores(name: str, arguments: dict, count: int) -> None:
+    import_torchvision()
+    timm = pytest.importorskip("timm")
+    network = with_statistics(timm.create_model(name, num_classes=10, **arguments))
+    inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    before = network(inputs).detach()
+    folded = fold_batch_norms(network)
+    assert folded is not None
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) == count
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.network.modules())
+    assert (folded.network(inputs) - before).abs().max() <= 1e-4 * before.abs().max()
 
 
 def test_weights_that_are_not_folded_are_shared() -> None:
