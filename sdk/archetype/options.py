@@ -104,7 +104,8 @@ class SaliencyOptions(JobOptions, total=False):
     cells: int
     target_minus: int | str | None
     precision: Literal["float32", "bfloat16"]
-    outputs: Sequence[Literal["heat_map", "overlay", "raw"]]
+    outputs: Sequence[Literal["heat_map", "overlay", "figure", "raw"]]
+    color_limit: float | None
     metrics: Sequence[Literal["deletion", "insertion", "pointing", "randomization"]]
 
 

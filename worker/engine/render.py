@@ -1,4 +1,4 @@
-"""Renders tensors, saliency maps, curves, boxes and contact sheets as 8-bit RGB images, and encodes them as PNG."""
+"""Renders tensors, curves, boxes and contact sheets as 8-bit RGB images, and encodes them as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -124,67 +124,6 @@ def render_traces(traces: Mapping[str, Sequence[float]], width: int = 320, heigh
     return np.asarray(image)
 
 
-def scale_map(values: NDArray[np.floating], quantile: float = 0.99) -> NDArray[np.float32]:
-    """Scales a saliency map (H, W) to −1..1 and clips it.
-
-    Args:
-        values: The map (H, W); finite.
-        quantile: The quantile of the magnitudes that becomes 1; below 1, so that a single bright pixel does not darken
-            the rest.
-
-    Returns:
-        (H, W) in −1..1; zeros if all values are zero.
-
-    Raises:
-        ValueError: A value is NaN or infinite.
-    """
-    magnitudes = np.abs(values)
-    top = float(np.quantile(magnitudes, quantile)) or float(magnitudes.max())
-    if not np.isfinite(magnitudes).all():
-        raise ValueError("a map with values that are NaN or infinite cannot be rendered")
-    if top <= 0:
-        return np.zeros(values.shape, np.float32)
-    scaled: NDArray[np.float32] = np.clip(values / top, -1, 1).astype(np.float32)
-    return scaled
-
-
-def render_heat_map(values: NDArray[np.float32]) -> RGBImage:
-    """Renders a saliency map (H, W): (H, W, 3).
-
-    Positive values are colored from black over red to pale yellow, negative values from black over teal to pale cyan.
-    """
-    scaled = scale_map(values)
-    levels = (np.abs(scaled) * 255).astype(np.uint8)
-    against = _make_teal_colors()[levels]  # (H, W, 3)
-    return np.where(scaled[..., None] < 0, against, _reverse_channels(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)))
-
-
-def _make_teal_colors() -> RGBImage:
-    """The colors of negative values by level (256, 3), without red at low levels: weak evidence is purple or teal."""
-    strength = np.linspace(0, 1, 256)
-    colors = np.stack([np.clip(2.5 * strength - 1.5, 0, 1) * 200, strength * 235, strength**0.9 * 255], 1)
-    return np.rint(colors).astype(np.uint8)
-
-
-def render_overlay(pixels: RGBImage, values: NDArray[np.float32], strength: float = 0.85) -> RGBImage:
-    """Renders a saliency map over its image: colored where the map is large, gray elsewhere.
-
-    Args:
-        pixels: The image (H, W, 3).
-        values: The map (H, W); negative values have colors of their own.
-        strength: Opacity of the map at its maximum, 0 to 1.
-
-    Returns:
-        (H, W, 3).
-    """
-    blurred = np.asarray(cv2.GaussianBlur(values, (0, 0), sigmaX=max(1.0, values.shape[0] / 100)), np.float32)
-    weight = np.abs(scale_map(blurred))[..., None] * strength  # (H, W, 1)
-    gray = _to_gray(pixels) * 0.7 + 40
-    mixed = gray * (1 - weight) + render_heat_map(blurred) * weight
-    clipped: RGBImage = np.clip(mixed, 0, 255).astype(np.uint8)
-    return clipped
-
-
 def render_object(
     pixels: RGBImage, mask: NDArray[np.bool_], found: Sequence[Edges] = (), true: Sequence[Edges] = ()
 ) -> RGBImage:
@@ -199,7 +138,7 @@ def render_object(
     Returns:
         (H, W, 3).
     """
-    image = Image.fromarray(np.where(mask[..., None], pixels, _to_gray(pixels) * 0.45).astype(np.uint8))
+    image = Image.fromarray(np.where(mask[..., None], pixels, to_gray(pixels) * 0.45).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     thickness = max(1, round(max(image.size) / 160))
     for boxes, color in ((true, TRUE), (found, FOUND)):
@@ -269,7 +208,7 @@ def render_contact_sheet(cells: Sequence[Sequence[tuple[RGBImage, str]]], side: 
     for y, row in enumerate(cells):
         for x, (pixels, label) in enumerate(row):
             left, top = GAP + x * (side + GAP), GAP + y * (height + GAP)
-            sheet.paste(_fit(pixels, side), (left, top))
+            sheet.paste(fit_square(pixels, side), (left, top))
             text, font = fit_text(label, side)
             draw.text((left + side / 2, top + side + LABEL_HEIGHT / 2), text, INK, font, anchor="mm")
     return np.asarray(sheet)
@@ -286,12 +225,12 @@ def _inner_edges(box: Edges) -> Edges:
     return left, top, max(left, right - 1), max(top, bottom - 1)
 
 
-def _to_gray(pixels: RGBImage) -> RGBImage:
+def to_gray(pixels: RGBImage) -> RGBImage:
     """The luminance in three channels: (H, W, 3)."""
     return np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
 
-def _fit(pixels: RGBImage, side: int) -> Image.Image:
+def fit_square(pixels: RGBImage, side: int) -> Image.Image:
     """The whole image, centered in a square; a small one is enlarged by interpolation."""
     image = Image.fromarray(pixels)
     scale = side / max(image.size)
@@ -299,7 +238,3 @@ def _fit(pixels: RGBImage, side: int) -> Image.Image:
     square = Image.new("RGB", (side, side), PAPER)
     square.paste(image.resize(size, Image.Resampling.BICUBIC), ((side - size[0]) // 2, (side - size[1]) // 2))
     return square
-
-
-def _reverse_channels(pixels: "cv2.typing.MatLike") -> RGBImage:
-    return np.ascontiguousarray(pixels[..., ::-1]).astype(np.uint8)

@@ -20,13 +20,15 @@ from archetype.contract.parameters.localization import LocalizationParameters
 from archetype.contract.request import Localization
 from archetype.contract.strict_json import dump_json
 from shared.media.artifact_names import file_stem
+from worker.attribution.color_scale import choose_scale, draw_map
 from worker.attribution.evidence import MapEvidence
 from worker.attribution.localization_metrics import describe_errors
 from worker.attribution.map_job import MapJob, gather_maps
 from worker.attribution.saliency_maps import pack_map
 from worker.engine.attribution.boxes import Box, Mask, largest_component, tight_box
 from worker.engine.attribution.graph_cut import GraphCut, segment_object
-from worker.engine.render import encode_png, render_heat_map, render_object, render_overlay
+from worker.engine.heat_map import render_heat_map, render_overlay
+from worker.engine.render import encode_png, render_object
 from worker.inputs.pairs import Pair
 from worker.job.cobatch import MethodRun
 from worker.job.context import JobContext
@@ -97,18 +99,22 @@ def save_pair(
     stem = f"{image[:12]}-{file_stem(target)}"
     drawn = draw_object(pair, mask)
     placed = pair.view.place_map(evidence.drawn, (mask.shape[0], mask.shape[1]))
-    heat_map = render_heat_map(placed)
+    label, score = context.label(pair.target, pair.prediction["probability"]), pair.prediction["score"]
+    scale = choose_scale(context.request.params, evidence, score)
+    heat_map = render_heat_map(placed, scale.limit)
     images = {"box": drawn, "mask": enlarge_mask(mask, pair.view.size)}
     images |= {"heat-map": heat_map} if "heat_map" in outputs else {}
-    images |= {"overlay": render_overlay(pair.preview, placed)} if "overlay" in outputs else {}
+    images |= {"overlay": render_overlay(pair.preview, placed, scale.limit)} if "overlay" in outputs else {}
+    if "figure" in outputs:
+        images["figure"] = draw_map(pair.preview, placed, scale, label=label, kind=context.request.params.kind)
     for name, pixels in images.items():
         context.save(f"{stem}-{name}.png", encode_png(pixels), target=target, image=image)
     if "raw" in outputs:
         context.save(f"{stem}.npz", pack_map(pair, evidence.values), target=target, image=image)
     edges = None if box is None else {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
-    metrics = {**pair.describe(target), "box": edges, "size": list(pair.view.size), **evidence.describe()}
+    found = {"box": edges, "size": list(pair.view.size)}
+    metrics = {**pair.describe(target), **found, **evidence.describe(), **scale.describe()}
     context.save(f"{stem}.json", dump_json(metrics, indent=1).encode(), target=target, image=image)
-    label = context.label(pair.target, pair.prediction["probability"])
     results.show(pair, pair.preview, [(heat_map, label), (drawn, NO_EVIDENCE if evidence.is_empty else "object")])
     return metrics
 

@@ -26,7 +26,8 @@ from shared.media.artifact_names import file_stem
 from worker.attribution.evidence import describe_sides
 from worker.engine.attribution.perturbation.occlusion import find_falls
 from worker.engine.attribution.perturbation.patches import average_squares, cover, place_squares
-from worker.engine.render import encode_png, flatten_channels, render_boxes, render_heat_map, to_rgb
+from worker.engine.heat_map import render_heat_map
+from worker.engine.render import encode_png, flatten_channels, render_boxes, to_rgb
 from worker.inputs.pairs import Pair, Pairs, ScoreExecutor
 from worker.inputs.preprocess import to_tensor
 from worker.inputs.view import ViewWithImage, apply_view_mode, open_with_image

@@ -20,10 +20,12 @@ from torch import Tensor
 from archetype.contract.request import Saliency
 from archetype.contract.strict_json import replace_non_finite
 from shared.media.artifact_names import file_stem
+from worker.attribution.color_scale import choose_scale, draw_map
 from worker.attribution.evidence import MapEvidence
 from worker.attribution.map_job import MapJob, gather_maps
 from worker.attribution.saliency_maps import choose_map, map_pairs, pack_map
-from worker.engine.render import encode_png, flatten_channels, render_heat_map, render_overlay
+from worker.engine.heat_map import render_heat_map, render_overlay
+from worker.engine.render import encode_png, flatten_channels
 from worker.inputs.pairs import Pair
 from worker.job.cobatch import MethodRun
 from worker.job.context import JobContext
@@ -68,18 +70,25 @@ def describe_agreement(results: JobResults) -> dict[str, Any]:
 def save_pair(context: JobContext[Saliency], results: PairResults, pair: Pair, evidence: MapEvidence) -> dict[str, Any]:
     """Saves the files of a pair and its map, adds its cells to the contact sheet, and returns its metrics."""
     target, image, outputs = context.target(pair.target), pair.image.id, context.request.params.outputs
-    shown = flatten_channels(pair.view.levels)
-    heat_map, overlay = render_heat_map(evidence.drawn), render_overlay(shown, evidence.drawn)
-    stem = f"{image[:12]}-{file_stem(target)}"
+    shown, score = flatten_channels(pair.view.levels), pair.prediction["score"]
+    scale = choose_scale(context.request.params, evidence, score)
+    heat_map = render_heat_map(evidence.drawn, scale.limit)
+    overlay = render_overlay(shown, evidence.drawn, scale.limit)
+    label, stem = context.label(pair.target, pair.prediction["probability"]), f"{image[:12]}-{file_stem(target)}"
     if "heat_map" in outputs:
         context.save(f"{stem}-heat-map.png", encode_png(heat_map), target=target, image=image)
     if "overlay" in outputs:
         context.save(f"{stem}-overlay.png", encode_png(overlay), target=target, image=image)
+    if "figure" in outputs:
+        figure = draw_map(shown, evidence.drawn, scale, label=label, kind=context.request.params.kind)
+        context.save(f"{stem}-figure.png", encode_png(figure), target=target, image=image)
     if "raw" in outputs:
         context.save(f"{stem}.npz", pack_map(pair, evidence.values), target=target, image=image)
-    label = context.label(pair.target, pair.prediction["probability"])
-    results.show(pair, shown, [(heat_map, label), (overlay, NO_EVIDENCE if evidence.is_empty else "overlay")])
-    return pair.describe(target)
+    note = NO_EVIDENCE if evidence.is_empty else "no effect" if scale.is_negligible else "overlay"
+    results.show(pair, shown, [(heat_map, label), (overlay, note)])
+    if scale.is_negligible:
+        context.output.warn(f"the map of class {target.name} for picture {pair.name} {scale.explain_negligible(score)}")
+    return pair.describe(target) | scale.describe()
 
 
 def correlate(maps: Tensor, others: Tensor) -> list[float]:

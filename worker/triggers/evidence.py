@@ -9,8 +9,9 @@ from torch import Tensor
 
 from archetype.contract.parameters.saliency import SaliencyParameters
 from worker.attribution.saliency_maps import choose_map
+from worker.engine.heat_map import render_overlay
 from worker.engine.model.classifier import Classifier
-from worker.engine.render import RGBImage, flatten_channels, render_contact_sheet, render_overlay
+from worker.engine.render import RGBImage, flatten_channels, render_contact_sheet
 from worker.engine.triggers.carriers import Carriers
 from worker.engine.triggers.describe import describe
 from worker.engine.triggers.family import DRAWS, Family

@@ -18,7 +18,7 @@ MAX_ITEMS = 200
 """Number of items of the gallery on a page."""
 
 OVERVIEWS = ("contact-sheet.png", "filters.png")
-ROLES = r"heat-map|overlay|curve|box|mask|difference|marked|side-by-side|patch-\d+|step-\d+"
+ROLES = r"heat-map|overlay|figure|curve|box|mask|difference|marked|side-by-side|patch-\d+|step-\d+"
 REST = re.compile(rf"(?:-(?P<number>\d+))?(?:-(?P<role>{ROLES}))?\.(?P<suffix>\w+)")
 """What follows the class or the layer in the name of a file: the number of the candidate, the role, the suffix."""
 

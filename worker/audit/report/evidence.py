@@ -8,7 +8,8 @@ from worker.audit.compare import ClassRow, Side
 from worker.audit.report.material import Case, Material
 from worker.audit.report.pictures import IMAGE_SIDE, MARK_SIDE, embed
 from worker.audit.shortcut import Mark
-from worker.engine.render import flatten_channels, render_overlay
+from worker.engine.heat_map import render_overlay
+from worker.engine.render import flatten_channels
 from worker.inputs.preprocess import Levels
 from worker.job.member_results import ProbePrediction
 

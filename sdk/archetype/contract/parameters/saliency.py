@@ -23,7 +23,7 @@ Kind = Literal[
     "rise",
     "kernel_shap",
 ]
-Output = Literal["heat_map", "overlay", "raw"]
+Output = Literal["heat_map", "overlay", "figure", "raw"]
 Metric = Literal["deletion", "insertion", "pointing", "randomization"]
 
 BATCH_PARAMETERS = frozenset(
@@ -65,7 +65,7 @@ KINDS_WITH_GRADIENTS = ("gradient_x_input", "smoothgrad", "integrated_gradients"
 class SaliencyParameters(ImageParameters):
     """The kind of saliency map, its options, and the files to save."""
 
-    ADDED: ClassVar[frozenset[str]] = frozenset({"baseline", "masks", "cells", "target_minus"})
+    ADDED: ClassVar[frozenset[str]] = frozenset({"baseline", "masks", "cells", "target_minus", "color_limit"})
     RENAMED: ClassVar[Mapping[str, str]] = {"slope": "gradient", "measures": "metrics"}
     APPLIES: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "gradient": ("kind", KINDS_WITH_GRADIENTS),
@@ -168,7 +168,15 @@ class SaliencyParameters(ImageParameters):
     outputs: list[Output] = Field(
         default=["heat_map", "overlay", "raw"],
         max_length=16,
-        description="Files to save for each map: a `heat_map`, an `overlay` on the image, and the `raw` values (NPZ).",
+        description="Files to save for each map: a `heat_map`, an `overlay` on the image, a `figure` of image, map and "
+        "overlay with a color bar, and the `raw` values (NPZ).",
+    )
+    color_limit: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description="Magnitude with the brightest color, the same for all maps of the job, so that they can be "
+        "compared; if null, the 99 % quantile of each map. The metrics of a pair give its unit (`scale`).",
     )
     metrics: list[Metric] = Field(
         default=[],

@@ -54,6 +54,18 @@ KINDS = [
 ]  # fmt: skip
 
 
+def test_a_figure_has_a_color_bar_and_the_metrics_give_its_unit(client: Client) -> None:
+    image = client.upload(draw_png(4, 54)).id
+    params = {"kind": "occlusion", "square": 40, "stride": 40, "outputs": ["figure"], "color_limit": 7.5}
+    request = Saliency(method="saliency", model="shapes", images=[image], targets=["lemon"], params=params)
+    job = client.wait(client.submit(request).id, timeout=400)
+    assert job.state is State.SUCCEEDED, job.error
+    (pair,) = job.metrics["pairs"]
+    assert pair["scale"].items() >= {"limit": 7.5, "unit": "score", "has_sign": True}.items()
+    (figure,) = [artifact for artifact in job.artifacts if artifact.name.endswith("-figure.png")]
+    assert Image.open(io.BytesIO(client.fetch(figure))).size == (688, 294)
+
+
 @pytest.mark.parametrize("params", KINDS, ids=lambda params: "-".join(map(str, params.values())))
 def test_every_kind_computes_maps_of_images_of_any_shape(client: Client, params: dict[str, Any]) -> None:
     wide = Image.open(io.BytesIO(draw_png(0, 3))).resize((160, 90))

@@ -12,8 +12,6 @@ from worker.engine.render import (
     encode_png,
     render_contact_sheet,
     render_curve,
-    render_heat_map,
-    render_overlay,
     to_rgb,
     to_uint8,
 )
@@ -27,37 +25,6 @@ def test_pixels_are_clipped_and_rounded() -> None:
 def test_a_png_contains_the_encoded_pixels() -> None:
     pixels = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode_png(pixels)))), pixels)
-
-
-def test_a_heat_map_is_bright_where_the_map_is_large() -> None:
-    values = np.zeros((20, 20), np.float32)
-    values[5:8, 12:15] = 3
-    colors = render_heat_map(values).sum(2)
-    assert colors[6, 13] > colors[0, 0] + 200
-
-
-def test_positive_and_negative_values_of_any_strength_have_colors_of_their_own() -> None:
-    values = np.linspace(-1, 1, 511, dtype=np.float32).reshape(7, 73)
-    colors = render_heat_map(values).astype(int)
-    red_minus_green = colors[..., 0] - colors[..., 1]
-    assert (red_minus_green[values > 0.02] >= -4).all()  # pale yellow
-    assert (red_minus_green[values < -0.02] <= -5).all()
-    blank = render_overlay(np.full((7, 73, 3), 90, np.uint8), values * 0)
-    assert (render_overlay(np.full((7, 73, 3), 90, np.uint8), np.minimum(values, 0)) != blank).any()
-
-
-@pytest.mark.parametrize("fault", [np.nan, np.inf])
-def test_a_map_that_is_not_finite_is_never_rendered(fault: float) -> None:
-    values = np.zeros((9, 11), np.float32)
-    values[3, 4] = fault
-    with pytest.raises(ValueError, match="cannot be rendered"):
-        render_heat_map(values)
-
-
-@pytest.mark.parametrize("fill", [0.0, 1.0])
-def test_an_overlay_of_a_constant_map_is_rendered_without_dividing_by_zero(fill: float) -> None:
-    values = np.full((9, 11), fill, np.float32)
-    assert render_overlay(np.full((9, 11, 3), 90, np.uint8), values).shape == (9, 11, 3)
 
 
 def test_a_contact_sheet_shows_every_cell() -> None:
