@@ -28,7 +28,7 @@ from worker.engine.ascent.initial import Normal, start_zero
 from worker.engine.ascent.loop import ascend
 from worker.engine.ascent.optimizers import Adam
 from worker.engine.ascent.parameterization import BoundedPixels
-from worker.engine.ascent.regularizers import l2
+from worker.engine.ascent.regularizers.image import l2
 from worker.engine.ascent.transforms import Chain, Window
 from worker.engine.gradients.relaxed import RelaxedGradient
 from worker.engine.model.classifier import Classifier, open_classifier

@@ -1,7 +1,12 @@
-"""Requests of the scenarios: jobs of the built-in network, each with one file per target."""
+"""Requests of the scenarios: jobs with one file per target.
+
+Short jobs are of the built-in network. Longer ones are of a network that waits, so that they take the same time on
+every machine, and as long if several run.
+"""
 
 import io
 from random import Random
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,6 +14,7 @@ from PIL import Image
 from archetype.contract.parameters.class_model import ClassModelParameters
 from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.request import ClassModel, Saliency
+from tests.support.slow_network import NOT_FLAT
 
 NAMES = ("lemon", "strawberry", "watermelon", "ladybird", "goldfish", "daisy", "bee", "die", "sailing boat")
 
@@ -25,7 +31,7 @@ def small(random: Random, *tags: str, model: str = "shapes") -> ClassModel:
 
 def long(random: Random, *tags: str, steps: int = 150, bulk: bool = False) -> ClassModel:
     """A job of some seconds, so that a fault can hit it while it runs."""
-    return _draw(random.sample(NAMES, 3), steps=steps, tags=tags, bulk=bulk)
+    return _draw(random.sample(NAMES, 3), steps=steps, tags=tags, bulk=bulk, model="wait", **NOT_FLAT)
 
 
 def medium(random: Random, *tags: str) -> ClassModel:
@@ -54,7 +60,7 @@ def explain_many(random: Random, images: list[str], *tags: str) -> Saliency:
     """Saliency maps of some seconds, in several shards."""
     return Saliency(
         method="saliency",
-        model="shapes",
+        model="wait",
         targets=random.sample(NAMES, 4),
         images=images,
         tags=list(tags),
@@ -71,7 +77,13 @@ def paint(random: Random) -> bytes:
 
 
 def _draw(
-    targets: list[str], *, steps: int, tags: tuple[str, ...] = (), model: str = "shapes", bulk: bool = False
+    targets: list[str],
+    *,
+    steps: int,
+    tags: tuple[str, ...] = (),
+    model: str = "shapes",
+    bulk: bool = False,
+    **params: Any,
 ) -> ClassModel:
     return ClassModel(
         method="class_model",
@@ -79,5 +91,5 @@ def _draw(
         targets=list(targets),
         priority="bulk" if bulk else "interactive",
         tags=list(tags),
-        params=ClassModelParameters(steps=steps, extras=False),
+        params=ClassModelParameters(steps=steps, extras=False, **params),
     )

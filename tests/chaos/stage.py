@@ -203,7 +203,7 @@ def open_stage(
         settings = Settings(
             s3_endpoint=proxy.url,
             catalogue=catalogue,
-            factories={name: f"tests.chaos.networks:{name}" for name in BAD},
+            factories={name: f"tests.chaos.networks:{name}" for name in (*BAD, "wait")},
             cache=folder / "cache",
             **quick,
         )

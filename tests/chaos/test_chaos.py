@@ -21,13 +21,13 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], list[Row]]]:
-    """Runs the scenarios with their own stack in parallel with the others."""
+    """Runs the scenarios with their own stack in another process."""
     with played_apart(tmp_path_factory.mktemp("apart") / "stage", APART, seed=SEED, short=True) as collect:
         yield collect
 
 
 @pytest.fixture(scope="module")
-def stage(apart: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with open_stage(tmp_path_factory.mktemp("shared"), seed=SEED, short=True) as opened:
         warm_up(opened)
         yield opened
@@ -38,6 +38,7 @@ def test_no_job_is_lost_or_doubled(stage: Stage, scenario: Scenario) -> None:
     check(play(scenario, stage))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", APART)
 def test_no_job_is_lost_or_doubled_on_a_separate_stack(apart: Callable[[], list[Row]], number: int) -> None:
     rows = {row.number: row for row in apart()}

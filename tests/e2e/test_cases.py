@@ -56,7 +56,7 @@ NAMED = {"numpy_random_features", "numpy_random_features_again", "left_minus_rig
 NAMED |= {"negative_evidence", "mixed_activations", "nan_gradient", "divisible"}
 """Cases that single tests need."""
 
-SHORT = {case.name for case in CASES[::4]} | NAMED
+SHORT = {case.name for case in CASES[::8]} | NAMED
 """Cases that `make test` runs; `make test-all` runs all."""
 
 

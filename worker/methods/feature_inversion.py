@@ -24,7 +24,7 @@ from worker.engine.ascent.fourier import Fourier
 from worker.engine.ascent.initial import Normal
 from worker.engine.ascent.objectives import FeatureMatch, FeatureTarget
 from worker.engine.ascent.octaves import SlotPlan
-from worker.engine.ascent.regularizers import PowerSum, Regularizer, absolute_variation
+from worker.engine.ascent.regularizers.image import PowerSum, Regularizer, absolute_variation
 from worker.engine.ascent.transforms import Chain
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.layer_choice import spread_layers

@@ -9,16 +9,19 @@ from torch import Tensor
 
 from archetype.contract.parameters import components
 from archetype.contract.parameters.class_model import ClassModelParameters
-from worker.engine.ascent import objectives, regularizers, transforms
+from worker.engine.ascent import objectives, transforms
 from worker.engine.ascent.config import Ascent, Slot
 from worker.engine.ascent.fourier import Fourier, Phases
 from worker.engine.ascent.initial import Given, InitialImage, Normal, Uniform, start_zero
 from worker.engine.ascent.optimizers import SGD, Adam, NAdam, Normalized, Optimizer, RMSProp
 from worker.engine.ascent.parameterization import BoundedPixels, Parameterization, Pixels
+from worker.engine.ascent.regularizers import image as penalties
+from worker.engine.ascent.regularizers.features import FeatureStatistics
 from worker.engine.ascent.schedules import Cosine, Schedule, Staircase, constant
 from worker.engine.ascent.transforms import Size, Transform, fit
 from worker.engine.gradients.relaxed import RelaxedGradient
 from worker.engine.model.classifier import Classifier, accepts_size
+from worker.engine.model.norm_statistics import choose_small, find_norm_statistics
 
 SMALLEST_VIEW = 96
 """Smallest side of a window in pixels. A network with a smaller input gets windows of the input's full size."""
@@ -29,12 +32,22 @@ CANDIDATE_SEED = 100_003
 
 def build_slots(params: ClassModelParameters, targets: Sequence[int]) -> list[Slot]:
     """Builds a slot per target and seed, the candidates of a target side by side."""
-    weights = tuple(prior.weight for prior in params.regularizers if not isinstance(prior, components.Blur))
+    weights = tuple(prior.weight for prior in [*list_penalties(params), *list_feature_statistics(params)])
     return [
         Slot(target=target, seed=seed * CANDIDATE_SEED + target, rate=params.learning_rate, weights=weights)
         for target in targets
         for seed in params.seeds
     ]
+
+
+def list_penalties(params: ClassModelParameters) -> list[components.Penalty]:
+    """The regularizers that are penalties on the image."""
+    return [prior for prior in params.regularizers if isinstance(prior, components.Penalty)]
+
+
+def list_feature_statistics(params: ClassModelParameters) -> list[components.FeatureStatistics]:
+    """The regularizer of the features, if there is one."""
+    return [prior for prior in params.regularizers if isinstance(prior, components.FeatureStatistics)]
 
 
 def build_ascents(
@@ -107,9 +120,8 @@ def _build_ascent(
         views=params.views,
         relaxed=RelaxedGradient(params.relu_leak, params.pool_spread),
         objective=choose_objective(params),
-        regularizers=tuple(
-            _choose_regularizer(prior) for prior in params.regularizers if not isinstance(prior, components.Blur)
-        ),
+        regularizers=tuple(_choose_regularizer(prior) for prior in list_penalties(params)),
+        features=choose_features(classifier, params),
         schedule=choose_schedule(params.schedule, steps),
         blur=next(
             ((prior.every, prior.radius) for prior in params.regularizers if isinstance(prior, components.Blur)),
@@ -236,19 +248,23 @@ def _choose_term(term: components.Objective) -> objectives.Objective:
             return objectives.Neuron(term.layer, term.channel, term.row, term.column)
 
 
-def _choose_regularizer(prior: components.Regularizer) -> regularizers.Regularizer:
+def choose_features(classifier: Classifier, params: ClassModelParameters) -> FeatureStatistics | None:
+    """Builds the penalty on the features; None if the request has none, or the network has no batch norms."""
+    norms = find_norm_statistics(classifier) if list_feature_statistics(params) else ()
+    return FeatureStatistics(choose_small(classifier, norms)) if norms else None
+
+
+def _choose_regularizer(prior: components.Penalty) -> penalties.Regularizer:
     match prior:
         case components.L1():
-            chosen: regularizers.Regularizer = regularizers.l1
+            chosen: penalties.Regularizer = penalties.l1
         case components.L2():
-            chosen = regularizers.l2
+            chosen = penalties.l2
         case components.Lp():
-            chosen = regularizers.Lp(prior.p)
+            chosen = penalties.Lp(prior.p)
         case components.TotalVariation():
-            chosen = regularizers.TotalVariation(prior.beta)
-        case components.Blur():
-            raise ValueError("a blur is not a penalty")
-    return regularizers.PerPixel(chosen) if prior.per_pixel else chosen
+            chosen = penalties.TotalVariation(prior.beta)
+    return penalties.PerPixel(chosen) if prior.per_pixel else chosen
 
 
 def choose_schedule(schedule: components.Schedule | None, steps: int) -> Schedule:

@@ -12,10 +12,12 @@ from worker.engine.ascent.initial import InitialImage
 from worker.engine.ascent.objectives import ClassScore, Objective
 from worker.engine.ascent.optimizers import Optimizer
 from worker.engine.ascent.parameterization import Parameterization
-from worker.engine.ascent.regularizers import Regularizer, sum_penalties
+from worker.engine.ascent.regularizers.features import FeatureStatistics
+from worker.engine.ascent.regularizers.image import Regularizer, sum_penalties
 from worker.engine.ascent.schedules import Schedule, constant
 from worker.engine.ascent.transforms import Transform
 from worker.engine.gradients.relaxed import PLAIN, RelaxedGradient
+from worker.engine.model.classifier import Outputs
 
 RESTARTS = 3
 """Restarts of a slot without a gradient before it is given up."""
@@ -42,7 +44,7 @@ class Slot:
         target: Class index, or what the objective takes as a target.
         seed: Seed of the initial image, the transforms and the restarts.
         rate: Step size.
-        weights: Weight λ of each of the ascent's regularizers.
+        weights: Weight λ of each of the ascent's regularizers, and then of its feature statistics.
     """
 
     target: int
@@ -66,6 +68,7 @@ class Ascent:
         relaxed: Derivatives of ReLU and max pooling in the backward pass.
         objective: The value that is maximized.
         regularizers: Penalties, weighted by each slot's weights.
+        features: A penalty on the features of the views, weighted by the last of each slot's weights; None for none.
         schedule: Factor of the step size for each step.
         blur: Number of steps between two blurs (0 for none), and their standard deviation in pixels.
         eight_bits: Whether the images are rounded to 8 bits after each step.
@@ -89,6 +92,7 @@ class Ascent:
     relaxed: RelaxedGradient = PLAIN
     objective: Objective = CLASS_SCORE
     regularizers: tuple[Regularizer, ...] = ()
+    features: FeatureStatistics | None = None
     schedule: Schedule = constant
     blur: tuple[int, float] = (0, 0.0)
     eight_bits: bool = False
@@ -100,6 +104,11 @@ class Ascent:
     stop_plateau: int | None = None
     check_every: int = 10
     as_saved: bool = False
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """Names of the layers whose outputs a step reads."""
+        return self.objective.layers | (self.features.layers if self.features else frozenset())
 
     @property
     def stays_near_origin(self) -> bool:
@@ -135,7 +144,7 @@ class Ascent:
         """Computes Σ λ · regularizer for each slot.
 
         Args:
-            weights: Weights λ (N, number of regularizers).
+            weights: Weights λ (N, number of regularizers or more).
             parameters: (N, …).
             images: Their images (N, C, H, W).
 
@@ -144,7 +153,22 @@ class Ascent:
         """
         if not self.regularizers:
             return torch.zeros(len(weights), device=weights.device)
+        weights = weights[:, : len(self.regularizers)]
         return sum_penalties(self.regularizers, weights, self.parameterization.deviation(parameters, images))
+
+    def penalize_features(self, weights: Tensor, outputs: Outputs) -> Tensor:
+        """Computes λ · feature statistics of some views of each slot.
+
+        Args:
+            weights: Weights λ (N, number of regularizers + 1).
+            outputs: The network's outputs for all first views, then all second views, and so on.
+
+        Returns:
+            Penalties (N,), the mean over the views.
+        """
+        if self.features is None:
+            return torch.zeros(len(weights), device=weights.device)
+        return weights[:, -1] * self.features(outputs).view(-1, len(weights)).mean(0)
 
 
 @dataclass(frozen=True)

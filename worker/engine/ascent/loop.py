@@ -140,10 +140,11 @@ def run_pass(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) 
     images = ascent.parameterization.image(parameters)  # (N, C, H, W)
     leaf = images.detach().requires_grad_()
     views = torch.cat([ascent.transform(leaf, numbers) for numbers in random.chunk(ascent.views, 1)])
-    outputs = classifier.forward(classifier.normalize(views), ascent.objective.layers, relaxed=ascent.relaxed)
+    outputs = classifier.forward(classifier.normalize(views), ascent.layers, relaxed=ascent.relaxed)
     values = ascent.objective(outputs, targets.repeat(ascent.views)).view(ascent.views, -1).mean(0)  # (N,)
-    (image_gradient,) = compute_gradients(values.sum(), [leaf])  # (N, C, H, W)
-    # Regularizers have a gradient even if the score has none: only the objective's gradient tells that a slot is stuck.
+    unusual = ascent.penalize_features(batch.weights[rows], outputs)  # (N,)
+    (image_gradient,) = compute_gradients((values - unusual).sum(), [leaf])  # (N, C, H, W)
+    # Regularizers have a gradient even if the network has none: only the network's gradient tells that a slot is stuck.
     steepest = image_gradient.flatten(1).abs().amax(1)
     scores = outputs.scores[: len(targets)].detach()
     broken = ~(steepest.isfinite() & values.detach().isfinite() & scores.isfinite().all(1))
@@ -154,7 +155,7 @@ def run_pass(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) 
     values = values.detach()
     return PassResult(
         values=values,
-        penalized=values - penalties.detach(),
+        penalized=values - unusual.detach() - penalties.detach(),
         # Always in the same memory layout: the optimizer's kernels round differently for another one.
         gradient=gradient.contiguous(),
         stuck=stuck,

@@ -28,8 +28,8 @@ class Folded:
 
     Attributes:
         network: The network. Its modules have the names of the original.
-        layers: Names of the layers whose outputs may not be those of the original: the convolutions and batch norms
-            that were folded, and the modules that end in such a convolution.
+        layers: Names of the layers whose outputs are not those of the original: the convolutions that were folded, and
+            the modules that end in one of them.
     """
 
     network: nn.Module
@@ -62,7 +62,7 @@ def fold_batch_norms(network: nn.Module) -> Folded | None:
         fused: nn.Module = fuse_conv_bn_eval(*parts)
         _replace(folded, convolution, fused)
         _replace(folded, norm, _without_norm(parts[1]))
-    return Folded(folded, frozenset(name for pair in pairs for name in (*pair, *_list_parents(*pair))))
+    return Folded(folded, frozenset(name for pair in pairs for name in (pair[0], *_list_parents(*pair))))
 
 
 def _list_parents(convolution: str, norm: str) -> list[str]:

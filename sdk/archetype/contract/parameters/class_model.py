@@ -11,6 +11,7 @@ from archetype.contract.parameters.components import (
     Box,
     ChannelMean,
     Crop,
+    FeatureStatistics,
     Neuron,
     Objective,
     Regularizer,
@@ -273,8 +274,9 @@ def _check_stills(params: ClassModelParameters) -> str | None:
 
 
 def _check_blurs(params: ClassModelParameters) -> str | None:
-    if sum(isinstance(regularizer, Blur) for regularizer in params.regularizers) > 1:
-        return "give at most one blur"
+    for kind, name in ((Blur, "blur"), (FeatureStatistics, "regularizer feature_statistics")):
+        if sum(isinstance(regularizer, kind) for regularizer in params.regularizers) > 1:
+            return f"give at most one {name}"
     return None
 
 

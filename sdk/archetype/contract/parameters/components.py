@@ -108,7 +108,21 @@ class Blur(Parameters):
     radius: float = Field(default=1, gt=0, le=20, description="Standard deviation of the blur in pixels.")
 
 
-Regularizer = Annotated[L1 | L2 | Lp | TotalVariation | Blur, Field(discriminator="kind")]
+class FeatureStatistics(Parameters):
+    """Squared distance of the features from what batch norms have seen in training (after Yin et al. 2020).
+
+    Mean and standard deviation of each channel are compared, in units of the standard deviation. Networks without batch
+    norms are not affected.
+    """
+
+    kind: Literal["feature_statistics"]
+    weight: RegularizerWeight
+
+
+Penalty = L1 | L2 | Lp | TotalVariation
+"""Regularizers that are norms of the image."""
+
+Regularizer = Annotated[L1 | L2 | Lp | TotalVariation | Blur | FeatureStatistics, Field(discriminator="kind")]
 
 
 class Window(Parameters):

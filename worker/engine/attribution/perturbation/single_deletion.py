@@ -32,8 +32,16 @@ def label_cells(height: int, width: int, grid: int) -> Tensor:
 
 
 @torch.no_grad()
-def measure_falls(classifier: Classifier, inputs: Tensor, targets: Tensor, *, grid: int, at_once: int) -> Tensor:
-    """How much the score of the target falls when one cell gets the mean color.
+def measure_falls(
+    classifier: Classifier,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    grid: int,
+    at_once: int,
+    replacements: Tensor | None = None,
+) -> Tensor:
+    """How much the score of the target falls when one cell is replaced.
 
     Args:
         classifier: The network.
@@ -41,6 +49,7 @@ def measure_falls(classifier: Classifier, inputs: Tensor, targets: Tensor, *, gr
         targets: A class index for each image (N,).
         grid: Number of cells along each axis.
         at_once: Number of images per pass.
+        replacements: Images (N, C, H, W) from which a deleted cell is taken; None for the mean color.
 
     Returns:
         Falls (N, grid²); a fall that is no more than rounding is 0.
@@ -49,11 +58,12 @@ def measure_falls(classifier: Classifier, inputs: Tensor, targets: Tensor, *, gr
     keep = torch.stack([cells != number for number in range(grid**2)])  # (grid², H, W)
     keep = torch.cat([torch.ones_like(keep[:1]), keep])  # the whole image first
     count = len(inputs) * len(keep)
+    others = torch.zeros_like(inputs) if replacements is None else replacements
 
     def score(part: slice) -> Tensor:
         numbers = torch.arange(part.start, part.stop, device=inputs.device)
         rows, deleted = numbers // len(keep), numbers % len(keep)
-        scores = classifier.scores(inputs[rows] * keep[deleted][:, None])
+        scores = classifier.scores(torch.where(keep[deleted][:, None], inputs[rows], others[rows]))
         return scores.gather(1, targets[rows, None])[:, 0]
 
     parts, _ = run_in_microbatches(score, count, at_once)

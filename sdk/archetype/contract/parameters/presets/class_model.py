@@ -51,7 +51,7 @@ DEFAULT: dict[str, Any] = PLAIN | {
     "transforms": [{"kind": "window", "scale": [0.6, 1.6], "rotation": 10, "resolution": 5 / 7}],
     "relu_leak": 0.1,
     "pool_spread": 0.5,
-    "regularizers": [{"kind": "l2", "weight": 0.0005}],
+    "regularizers": [{"kind": "l2", "weight": 0.0005}, {"kind": "feature_statistics", "weight": 10}],
 }
 
 SIMONYAN: dict[str, Any] = PLAIN | {

@@ -36,7 +36,7 @@ def test_a_list_of_values_has_a_row_for_each(name: str, kind: str) -> None:
 
 def test_a_choice_of_several_values_has_check_boxes() -> None:
     fields = {field.name: field for form in [make_form("saliency")] for field in [*form.first, *form.rest]}
-    assert rows_of(fields["outputs"]) == {"choices": ["heat_map", "overlay", "raw"]}
+    assert rows_of(fields["outputs"]) == {"choices": ["heat_map", "overlay", "figure", "raw"]}
 
 
 def test_values_of_several_types_are_entered_as_json() -> None:

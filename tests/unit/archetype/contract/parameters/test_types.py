@@ -149,7 +149,7 @@ def test_the_digest_of_a_request_is_that_of_releases_before_the_renames() -> Non
 
 
 def test_the_version_of_an_audit_plan_does_not_depend_on_renamed_parameters() -> None:
-    assert AuditPlan(name="p").version == "bf24285762b4"
+    assert AuditPlan(name="p").version == "8c27bf8b665f"
     regularizers = [{"kind": "l2", "weight": 1e-7}]
     plan = {
         "name": "nightly",

@@ -11,7 +11,7 @@ from worker.engine.ascent.loop import ascend
 from worker.engine.ascent.octaves import ascend_octaves
 from worker.engine.ascent.optimizers import Adam
 from worker.engine.ascent.parameterization import BoundedPixels
-from worker.engine.ascent.regularizers import l2
+from worker.engine.ascent.regularizers.image import l2
 from worker.engine.ascent.transforms import Chain
 from worker.engine.model.classifier import open_classifier
 from worker.engine.scores.reader import PLAIN_SCORES

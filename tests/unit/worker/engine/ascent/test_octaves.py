@@ -15,7 +15,7 @@ from worker.engine.ascent.initial import Given, Normal
 from worker.engine.ascent.octaves import RunningBatch, SlotPlan, ascend_octaves
 from worker.engine.ascent.optimizers import SGD, Adam, NAdam, RMSProp
 from worker.engine.ascent.parameterization import BoundedPixels, Pixels
-from worker.engine.ascent.regularizers import l2
+from worker.engine.ascent.regularizers.image import l2
 from worker.engine.ascent.schedules import Cosine
 from worker.engine.ascent.transforms import Chain, Window, fit
 from worker.engine.blur import blur

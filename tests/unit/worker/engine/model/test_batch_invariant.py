@@ -10,7 +10,15 @@ from torch import Tensor
 from worker.engine.ascent.fourier import Fourier, Phases, default_magnitudes
 from worker.engine.ascent.optimizers import SGD, Adam, NAdam, Normalized, Optimizer, RMSProp
 from worker.engine.ascent.parameterization import BoundedPixels
-from worker.engine.ascent.regularizers import Lp, PowerSum, Regularizer, TotalVariation, absolute_variation, l1, l2
+from worker.engine.ascent.regularizers.image import (
+    Lp,
+    PowerSum,
+    Regularizer,
+    TotalVariation,
+    absolute_variation,
+    l1,
+    l2,
+)
 from worker.engine.ascent.transforms import BoxCrop, Window
 
 MANY = 33

@@ -36,14 +36,14 @@ def list_bounds(extent: int) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def measure_slowly(classifier: Classifier, image: Tensor, target: int) -> list[float]:
+def measure_slowly(classifier: Classifier, image: Tensor, target: int, other: Tensor | None = None) -> list[float]:
     inputs = classifier.normalize(image[None])
     whole = classifier.scores(inputs)[0, target]
     falls = []
     for top, bottom in list_bounds(HEIGHT):
         for left, right in list_bounds(WIDTH):
             deleted = inputs.clone()
-            deleted[:, :, top:bottom, left:right] = 0
+            deleted[:, :, top:bottom, left:right] = 0 if other is None else other[:, top:bottom, left:right]
             falls.append(float(whole - classifier.scores(deleted)[0, target]))
     return falls
 
@@ -72,6 +72,15 @@ def test_falls_and_correlations_are_those_of_the_slow_version(classifier: Classi
         ]
         assert average_cells(maps, GRID)[row].tolist() == pytest.approx(means, abs=1e-6)
         assert correlations[row] == pytest.approx(correlate_slowly(means, expected), abs=1e-6)
+
+
+def test_deleted_cells_can_show_another_image(classifier: Classifier) -> None:
+    others = torch.randn(IMAGES.shape, generator=torch.Generator().manual_seed(3))
+    inputs = classifier.normalize(IMAGES)
+    falls = measure_falls(classifier, inputs, TARGETS, grid=GRID, at_once=16, replacements=others)
+    for row, target in enumerate(TARGETS.tolist()):
+        expected = measure_slowly(classifier, IMAGES[row], target, others[row])
+        assert falls[row].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_map_of_the_falls_is_perfect_and_its_negative_is_the_opposite(classifier: Classifier) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.engine.ascent.regularizers import Lp, PerPixel, TotalVariation, l1, l2, sum_penalties
+from worker.engine.ascent.regularizers.image import Lp, PerPixel, TotalVariation, l1, l2, sum_penalties
 
 IMAGES = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
 

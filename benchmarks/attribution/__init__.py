@@ -1,0 +1,1 @@
+"""Benchmarks of saliency maps."""
