@@ -127,6 +127,9 @@ bench-localization: install ## Measure the localization accuracy of saliency kin
 	@$(BIN)/python -m benchmarks.localization shapes
 	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'skipped: $(FOLDER) does not exist'; fi
 
+bench-maps: install ## Measure how faithful each kind of saliency map is to a network; MAPS='squeezenet --images 24'
+	@$(BIN)/python -m benchmarks.attribution.maps $(or $(MAPS),squeezenet mobilenetv2 resnet20 shapes)
+
 families: install ## Load one small network of every family of timm and torchvision, and time a registration; half an hour; FAMILIES='--test'
 	@$(BIN)/python -m benchmarks.families $(FAMILIES)
 	@$(BIN)/python -m benchmarks.registration
@@ -172,4 +175,4 @@ lock: ## Write the lock files with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization families chaos siege fuzz monitoring compose-test lock clean
+.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization bench-maps families chaos siege fuzz monitoring compose-test lock clean
