@@ -73,6 +73,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
             "cifar_resnet": "benchmarks.cifar_resnet:cifar_resnet",
             "slow": "tests.support.networks:slow",
             "small": "tests.support.networks:small",
+            "dark": "tests.support.networks:dark",
         },
         lease_seconds=3,
         sweep_seconds=0.5,
@@ -145,6 +146,12 @@ architecture = "factory:small"
 arguments = { channels = 1 }
 classes = ["one", "two", "three"]
 preprocessing = { size = [28, 28], mean = [0.5], std = [0.25] }
+
+[[model]]
+name = "dark"
+architecture = "factory:dark"
+classes = ["one", "two", "three"]
+preprocessing = { size = [28, 28], mean = [0.5, 0.5, 0.5], std = [0.25, 0.25, 0.25] }
 
 [[model]]
 name = "multispectral"

@@ -79,6 +79,17 @@ def small(channels: int) -> nn.Module:
     return seeded(Small, classes=3, channels=channels)
 
 
+class Dark(Small):
+    """Gives no finite score for a black image, if black is −2 in the network's inputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (x.mean((1, 2, 3)) + 2).log()[:, None]
+
+
+def dark() -> nn.Module:
+    return seeded(Dark, classes=3)
+
+
 class Greedy(Small):
     """Raises `OutOfMemoryError` in a forward pass whose input needs a gradient."""
 

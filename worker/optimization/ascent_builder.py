@@ -251,7 +251,7 @@ def _choose_term(term: components.Objective) -> objectives.Objective:
 def choose_features(classifier: Classifier, params: ClassModelParameters) -> FeatureStatistics | None:
     """Builds the penalty on the features; None if the request has none, or the network has no batch norms."""
     norms = find_norm_statistics(classifier) if list_feature_statistics(params) else ()
-    return FeatureStatistics(choose_small(classifier, norms)) if norms else None
+    return FeatureStatistics(choose_small(norms)) if norms else None
 
 
 def _choose_regularizer(prior: components.Penalty) -> penalties.Regularizer:

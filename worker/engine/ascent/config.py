@@ -106,9 +106,9 @@ class Ascent:
     as_saved: bool = False
 
     @property
-    def layers(self) -> frozenset[str]:
-        """Names of the layers whose outputs a step reads."""
-        return self.objective.layers | (self.features.layers if self.features else frozenset())
+    def feature_layers(self) -> frozenset[str]:
+        """Names of the layers that the penalty on the features reads."""
+        return self.features.layers if self.features else frozenset()
 
     @property
     def stays_near_origin(self) -> bool:

@@ -77,7 +77,7 @@ def _evaluate(classifier: Classifier, ascent: Ascent, batch: Batch) -> tuple[Ten
     images = ascent.parameterization.image(batch.parameters)  # (N, C, H, W)
     evaluated = ascent.round_as_saved(images, batch.origins) if ascent.as_saved else images
     inputs = classifier.normalize(fit(evaluated, classifier.size))
-    outputs = classifier.forward(inputs, ascent.layers)
+    outputs = classifier.forward(inputs, ascent.objective.layers, optional=ascent.feature_layers)
     penalties = ascent.penalize(batch.weights, batch.parameters, images)
     penalties = penalties + ascent.penalize_features(batch.weights, outputs)
     penalized = ascent.objective(outputs, batch.targets) - penalties

@@ -103,8 +103,9 @@ def advance(classifier: Classifier, ascent: Ascent, batch: Batch, limit: int) ->
     result = join_results(parts)
     batch, leaving = check_if_due(classifier, ascent, batch, result)
     ended = _end(ascent, batch, leaving)
+    due = {row for row, is_due in enumerate(list_due(batch)) if is_due}
     moved = _move(ascent, batch, result)
-    moved, dead = _restart(classifier, ascent, moved, result)
+    moved, dead = _restart(classifier, ascent, moved, result, due)
     ended += _end(ascent, replace(batch, taken=moved.taken), _without(dead, leaving))
     finished: dict[int, Reason] = {row: "steps" for row in range(len(moved)) if moved.taken[row] == moved.steps[row]}
     ended += _finish(classifier, ascent, moved, [*_without(finished, dead | leaving)])
@@ -140,12 +141,18 @@ def run_pass(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) 
     images = ascent.parameterization.image(parameters)  # (N, C, H, W)
     leaf = images.detach().requires_grad_()
     views = torch.cat([ascent.transform(leaf, numbers) for numbers in random.chunk(ascent.views, 1)])
-    outputs = classifier.forward(classifier.normalize(views), ascent.layers, relaxed=ascent.relaxed)
+    outputs = classifier.forward(
+        classifier.normalize(views), ascent.objective.layers, relaxed=ascent.relaxed, optional=ascent.feature_layers
+    )
     values = ascent.objective(outputs, targets.repeat(ascent.views)).view(ascent.views, -1).mean(0)  # (N,)
     unusual = ascent.penalize_features(batch.weights[rows], outputs)  # (N,)
+    # Regularizers have a gradient even if the score has none: only the objective's gradient tells that a slot is stuck.
+    checked = torch.tensor([ascent.features is not None and due for due in list_due(batch)[rows]])
+    alone = compute_gradients(values.sum(), [leaf], keep=True)[0] if checked.any() else None  # (N, C, H, W)
     (image_gradient,) = compute_gradients((values - unusual).sum(), [leaf])  # (N, C, H, W)
-    # Regularizers have a gradient even if the network has none: only the network's gradient tells that a slot is stuck.
     steepest = image_gradient.flatten(1).abs().amax(1)
+    if alone is not None:
+        steepest = torch.where(to_device(checked, steepest), alone.flatten(1).abs().amax(1), steepest)
     scores = outputs.scores[: len(targets)].detach()
     broken = ~(steepest.isfinite() & values.detach().isfinite() & scores.isfinite().all(1))
     stuck = broken | (steepest == 0)
@@ -162,6 +169,12 @@ def run_pass(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) 
         broken=broken,
         scores=scores,
     )
+
+
+def list_due(batch: Batch) -> list[bool]:
+    """Whether each slot may be restarted after its next step: after the first one, the last one, and some between."""
+    counts = zip(batch.taken, batch.steps, strict=True)
+    return [taken + 1 in (1, steps) or not (taken + 1) % RESTART_EVERY for taken, steps in counts]
 
 
 def _blur_if_due(ascent: Ascent, batch: Batch) -> Batch:
@@ -184,14 +197,9 @@ def _move(ascent: Ascent, batch: Batch, result: PassResult) -> Batch:
 
 
 def _restart(
-    classifier: Classifier, ascent: Ascent, batch: Batch, result: PassResult
+    classifier: Classifier, ascent: Ascent, batch: Batch, result: PassResult, due: Collection[int]
 ) -> tuple[Batch, dict[int, Reason]]:
-    """Restarts stuck slots; returns the batch, and the rows that are given up."""
-    due = {
-        row
-        for row in range(len(batch))
-        if batch.taken[row] in (1, batch.steps[row]) or not batch.taken[row] % RESTART_EVERY
-    }
+    """Restarts stuck slots whose turn it is; returns the batch, and the rows that are given up."""
     rows = [row for row in list_rows(result.stuck) if row in due] if due else []
     restarts, parameters = list(batch.restarts), batch.parameters.clone() if rows else batch.parameters
     for row in rows:

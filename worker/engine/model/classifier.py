@@ -156,6 +156,7 @@ class Classifier:
         relaxed: RelaxedGradient = PLAIN,
         clamped: bool = False,
         on_path: bool = False,
+        optional: Iterable[str] = (),
     ) -> Outputs:
         """Runs the network up to its class scores.
 
@@ -166,6 +167,7 @@ class Classifier:
             clamped: Whether a final ReLU is applied to the scores; an ascent does without, because its gradient is 0
                 where it clamps.
             on_path: Whether the scores have gradients with respect to the outputs of the layers; see `watch`.
+            optional: Names of layers whose outputs are returned if they run for these images.
 
         Returns:
             Scores before a final softmax or sigmoid, and the outputs of the layers.
@@ -175,17 +177,18 @@ class Classifier:
             ValueError: The network has no such layer, or a layer's output is not a tensor.
         """
         self.before_pass()
-        run = partial(self.forward, layers=[*layers], relaxed=relaxed, clamped=clamped, on_path=on_path)
+        layers, optional = [*layers], [*optional]
+        run = partial(self.forward, layers=layers, relaxed=relaxed, clamped=clamped, on_path=on_path, optional=optional)
         if len(inputs) == 1 and (pair := _try(run, _pair(inputs))) is not None:
             return pair.first(1)
         limit = self.traits.max_batch
         if limit is not None and len(inputs) > limit:
             return _join([run(part) for part in inputs.split(limit)])
-        if self.graphs is not None and inputs.requires_grad and not layers and not clamped:
+        if self.graphs is not None and inputs.requires_grad and not (layers or optional or clamped):
             scores = self.graphs.run(lambda batch: self._run(batch, (), relaxed).scores, inputs, relaxed)
             return Outputs(scores, {}, reader=self.reader)
         try:
-            return self._run(inputs, layers, relaxed, clamped=clamped, on_path=on_path)
+            return self._run(inputs, layers, relaxed, clamped=clamped, on_path=on_path, optional=optional)
         except NetworkError:
             limit = self._find_limit(inputs)
             if limit is None:
@@ -221,12 +224,13 @@ class Classifier:
         *,
         clamped: bool = False,
         on_path: bool = False,
+        optional: Iterable[str] = (),
     ) -> Outputs:
         reader = self.reader
         watched = {*layers} if reader.layer is None else {*layers, reader.layer}
         network = self.network if watched & self.prepared.folded else self.prepared.network
         with (
-            watch(network, sorted(watched), on_path=on_path) as activations,
+            watch(network, sorted({*watched, *optional}), on_path=on_path) as activations,
             relaxed.derivatives(),
             reader.listen(len(inputs), clamped=clamped) as tapped,
         ):

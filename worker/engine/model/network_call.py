@@ -36,13 +36,16 @@ def call_network(network: nn.Module, inputs: Tensor, dtype: torch.dtype) -> Any:
         raise _explain(error, "forward pass") from error
 
 
-def compute_gradients(total: Tensor, inputs: Sequence[Tensor], *, lenient: bool = False) -> tuple[Tensor, ...]:
+def compute_gradients(
+    total: Tensor, inputs: Sequence[Tensor], *, lenient: bool = False, keep: bool = False
+) -> tuple[Tensor, ...]:
     """Computes the gradients of a sum with respect to tensors.
 
     Args:
         total: A sum of scores ().
         inputs: Tensors (…) that the sum may depend on.
         lenient: Whether a tensor that the sum does not depend on has the gradient 0; otherwise that is an error.
+        keep: Whether gradients of other sums of the same forward pass are computed afterwards.
 
     Returns:
         The gradient of each tensor (…).
@@ -54,7 +57,9 @@ def compute_gradients(total: Tensor, inputs: Sequence[Tensor], *, lenient: bool 
     if not total.requires_grad:
         raise NetworkError("the scores have no gradient: the network detaches them, or runs without gradients inside")
     try:
-        return torch.autograd.grad(total, list(inputs), allow_unused=lenient, materialize_grads=lenient)
+        return torch.autograd.grad(
+            total, list(inputs), allow_unused=lenient, materialize_grads=lenient, retain_graph=keep
+        )
     except Exception as error:  # it is arbitrary code
         raise _explain(error, "backward pass") from error
 

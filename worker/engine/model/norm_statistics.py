@@ -1,6 +1,6 @@
 """The statistics of batch norms: mean and deviation that the features of a layer had over the training images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +11,8 @@ from worker.engine.model.classifier import Classifier
 FLATTEST = 0.1
 """Smallest standard deviation that counts, relative to the median of a layer's channels: some channels are dead."""
 
-
 SHARE = 0.4
-"""Part of the features that `choose_small` keeps."""
+"""Part of all features that `choose_small` keeps."""
 
 
 @dataclass(frozen=True)
@@ -24,56 +23,55 @@ class NormStatistics:
         layer: Name of the layer that has these outputs.
         mean: (C,), float32.
         std: (C,), float32, above 0.
+        size: Number of values of the outputs for one image.
     """
 
     layer: str
     mean: Tensor
     std: Tensor
+    size: int
 
 
+@torch.no_grad()
 def find_norm_statistics(classifier: Classifier) -> tuple[NormStatistics, ...]:
     """Finds the statistics of all batch norms that run in a forward pass; none if the network has none.
 
     After its normalization with γ and β, a channel of the training images has the mean β and the deviation |γ|.
     """
-    running = classifier.layouts()
-    found = []
-    for name, module in classifier.network.named_modules():
-        if not isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) or module.running_mean is None:
-            continue
-        layer = _name_outputs(name, module)
-        if layer is not None and layer in running:
-            like = module.running_mean.float()
-            mean = like.new_zeros(like.shape) if module.bias is None else module.bias.detach().float()
-            std = like.new_ones(like.shape) if module.weight is None else module.weight.detach().float().abs()
-            smallest = max(FLATTEST * float(std.median()), 1e-6)
-            found.append(NormStatistics(layer, mean, std.clamp_min(smallest)))
-    return tuple(found)
+    norms = dict(_list_norms(classifier.network))
+    if not norms:
+        return ()
+    inputs = torch.zeros(2, classifier.channels, *classifier.size, device=classifier.device)
+    ran = classifier.forward(inputs, optional=norms).activations
+    usable = {layer: values for layer, values in ran.items() if values.ndim == 4 and len(values) == len(inputs)}
+    return tuple(_read(layer, norm, usable[layer][0].numel()) for layer, norm in norms.items() if layer in usable)
 
 
-@torch.no_grad()
-def choose_small(classifier: Classifier, norms: Sequence[NormStatistics]) -> tuple[NormStatistics, ...]:
-    """Chooses the batch norms with the fewest features, up to `SHARE` of all features; at least one of them.
+def choose_small(norms: Sequence[NormStatistics]) -> tuple[NormStatistics, ...]:
+    """Chooses the smallest layers, up to `SHARE` of the features of all; at least one.
 
     The first layers of a network have most of the features. Without them, images of MobileNetV2 were recognized by
     another network more often (`docs/benchmarks.md`), and their statistics would take most of the time.
     """
-    layers = [norm.layer for norm in norms]
-    outputs = classifier.forward(
-        torch.zeros(2, classifier.channels, *classifier.size, device=classifier.device), layers
-    )
-    return take_smallest(norms, {layer: outputs.activations[layer][0].numel() for layer in layers})
-
-
-def take_smallest(norms: Sequence[NormStatistics], sizes: Mapping[str, int]) -> tuple[NormStatistics, ...]:
-    """The norms with the smallest sizes, in their order, as long as these are within `SHARE` of the sum."""
-    room = SHARE * sum(sizes.values())
-    kept: set[str] = set()
-    for layer in sorted(sizes, key=lambda name: sizes[name]):
-        if kept and sum(sizes[name] for name in kept) + sizes[layer] > room:
+    room, kept = SHARE * sum(norm.size for norm in norms), set[str]()
+    for norm in sorted(norms, key=lambda each: each.size):
+        room -= norm.size
+        if kept and room < 0:
             break
-        kept.add(layer)
+        kept.add(norm.layer)
     return tuple(norm for norm in norms if norm.layer in kept)
+
+
+Norm = nn.BatchNorm2d | nn.SyncBatchNorm
+
+
+def _list_norms(network: nn.Module) -> Iterator[tuple[str, Norm]]:
+    """Lists the batch norms with statistics, by the layer that has their outputs."""
+    for name, module in network.named_modules():
+        if isinstance(module, Norm) and module.running_mean is not None:
+            layer = _name_outputs(name, module)
+            if layer is not None:
+                yield layer, module
 
 
 def _name_outputs(name: str, norm: nn.Module) -> str | None:
@@ -83,3 +81,10 @@ def _name_outputs(name: str, norm: nn.Module) -> str | None:
         return name
     first = next(iter(children))
     return f"{name}.{first}" if isinstance(children[first], nn.Identity) else None
+
+
+def _read(layer: str, norm: Norm, size: int) -> NormStatistics:
+    channels = torch.zeros(norm.num_features, device=norm.running_mean.device)  # type: ignore[union-attr]
+    mean = channels if norm.bias is None else norm.bias.float()
+    std = channels + 1 if norm.weight is None else norm.weight.float().abs()
+    return NormStatistics(layer, mean, std.clamp_min(max(FLATTEST * float(std.median()), 1e-6)), size)

@@ -29,8 +29,11 @@ class FeatureStatistics:
         return frozenset(norm.layer for norm in self.norms)
 
     def __call__(self, outputs: Outputs) -> Tensor:
-        """Computes the distances (N,) of N images from the network's outputs."""
-        return torch.stack([_measure(outputs.activations[norm.layer], norm) for norm in self.norms]).mean(0)
+        """Computes the distances (N,) of N images from the network's outputs; layers that did not run do not count."""
+        distances = [
+            _measure(outputs.activations[norm.layer], norm) for norm in self.norms if norm.layer in outputs.activations
+        ]
+        return torch.stack(distances).mean(0) if distances else torch.zeros_like(outputs.scores[:, 0])
 
 
 def _measure(features: Tensor, norm: NormStatistics) -> Tensor:

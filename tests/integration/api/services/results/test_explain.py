@@ -96,6 +96,17 @@ def test_unknown_models_and_parameters_are_refused(http: httpx2.Client) -> None:
     assert "/parameters/kind" in refused.text
 
 
+def test_an_instance_without_a_finite_score_is_answered_with_its_problem(http: httpx2.Client) -> None:
+    def find_answer() -> httpx2.Response | None:
+        answer = ask(http, [noise(28, 28, 3, seed=5).tolist(), [[0] * 28] * 28], "/v1/models/dark:explain")
+        return None if answer.status_code == 503 else answer  # other tests may use the worker
+
+    answer = wait_until(find_answer, 400)
+    assert answer is not None
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["type"] == "/problems/not-finite"
+
+
 def test_an_explanation_that_takes_too_long_is_refused_with_the_job(http: httpx2.Client) -> None:
     body = {"instances": [[[0, 255]]], "parameters": {"kind": "smoothgrad", "samples": 200}}
     answer = http.post("/v1/models/slow:explain", json=body, headers={"Prefer": "wait=1"}, timeout=60)

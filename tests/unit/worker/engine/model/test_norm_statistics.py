@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.support.networks import Small, seeded, with_statistics
 from worker.engine.model.classifier import Classifier, open_classifier
 from worker.engine.model.folding import fold_batch_norms
-from worker.engine.model.norm_statistics import NormStatistics, choose_small, find_norm_statistics, take_smallest
+from worker.engine.model.norm_statistics import NormStatistics, choose_small, find_norm_statistics
 from worker.engine.model.prepare import PreparedNetwork
 
 
@@ -104,14 +104,30 @@ def test_the_layers_of_a_network_are_in_the_order_of_its_modules() -> None:
     ],
 )
 def test_the_norms_with_the_fewest_features_are_chosen(sizes: list[int], expected: list[str]) -> None:
-    norms = [NormStatistics(str(number), torch.zeros(1), torch.ones(1)) for number in range(len(sizes))]
-    chosen = take_smallest(norms, {norm.layer: size for norm, size in zip(norms, sizes, strict=True)})
-    assert [norm.layer for norm in chosen] == expected
+    norms = [NormStatistics(str(number), torch.zeros(1), torch.ones(1), size) for number, size in enumerate(sizes)]
+    assert [norm.layer for norm in choose_small(norms)] == expected
 
 
 def test_sizes_are_those_of_the_outputs() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 5), nn.BatchNorm2d(2), nn.Flatten())
     with opened(with_statistics(nn.Sequential(network, nn.Linear(2 * 10 * 10, 3)))) as classifier:
         norms = find_norm_statistics(classifier)
-        assert [norm.layer for norm in norms] == ["0.1", "0.3"]
-        assert [norm.layer for norm in choose_small(classifier, norms)] == ["0.3"]
+        assert [(norm.layer, norm.size) for norm in norms] == [("0.1", 8 * 14 * 14), ("0.3", 2 * 10 * 10)]
+        assert [norm.layer for norm in choose_small(norms)] == ["0.3"]
+
+
+class Crops(nn.Module):
+    """Runs its batch norm on four parts of each image, as one batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(3), nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = torch.cat([half for part in x.chunk(2, 2) for half in part.chunk(2, 3)])
+        return self.head(self.norm(parts).mean((2, 3)).view(4, len(x), 3).mean(0))
+
+
+def test_a_norm_without_one_row_per_image_is_left_out() -> None:
+    with opened(with_statistics(seeded(Crops))) as classifier:
+        assert find_norm_statistics(classifier) == ()
