@@ -126,6 +126,7 @@ def test_images_can_be_uploaded_and_maps_are_drawn_over_them(page: "Page") -> No
     over = page.locator(".over").first
     page.get_by_label("Opacity of the map").first.fill("0")
     assert over.evaluate("image => getComputedStyle(image).opacity") == "0"
+    assert "score per unit of input" in page.locator(".color-bar").first.inner_text()
 
 
 def test_jobs_can_be_compared(page: "Page", client: Client) -> None:
@@ -336,7 +337,7 @@ def test_nested_parameters_are_entered_in_rows_or_as_json(page: "Page") -> None:
     rows.get_by_label("radius").press("Tab")
     page.get_by_role("button", name="Add to seeds").click()
     params = submit(page)["params"]
-    assert params["regularizers"][1:] == [{"kind": "blur", "every": 4, "radius": 2.5}]
+    assert params["regularizers"][2:] == [{"kind": "blur", "every": 4, "radius": 2.5}]
     assert params["seeds"] == [0, 1]
     page.get_by_role("button", name="seeds as JSON").click()
     page.locator("#param-seeds").fill("[7, 8")

@@ -125,7 +125,9 @@ def make_saliency(settings: Settings, image: str) -> Job:
     heat_map = Image.merge("RGB", (spot, spot.point(lambda level: level // 2), spot.point(lambda level: level // 4)))
     names = {f"{stem}-heat-map.png": encode(heat_map), f"{stem}-overlay.png": encode(draw(5))}
     body = {"method": "saliency", "images": [image], "targets": {"top": 2}, "params": {"kind": "smoothgrad"}}
-    metrics = {"pairs": [{"image": image, "target": LEMON.model_dump(), **predict(LEMON)}]}
+    scale = {"limit": 0.042, "largest": 0.06, "unit": "score per unit of input", "has_sign": False}
+    pair = {"image": image, "target": LEMON.model_dump(), **predict(LEMON), "scale": scale}
+    metrics = {"pairs": [pair]}
     return save_finished(settings, body, [(name, data, LEMON, image) for name, data in names.items()], metrics)
 
 
