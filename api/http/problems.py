@@ -34,8 +34,9 @@ def register_problems(app: Flask) -> None:
 
 def answer_problem(problem: Problem) -> Response:
     """Returns the problem document, with `Retry-After` if the client can try again later."""
-    body = problem.document.model_dump_json()
-    return add_headers(Response(body, status=problem.status, mimetype=MEDIA_TYPE), problem)
+    document = problem.document  # of a stored problem, the status is only in its document
+    response = Response(document.model_dump_json(), status=document.status, mimetype=MEDIA_TYPE)
+    return add_headers(response, problem)
 
 
 def add_headers(response: Response, problem: Problem) -> Response:

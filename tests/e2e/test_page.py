@@ -344,7 +344,7 @@ def test_nested_parameters_are_entered_in_rows_or_as_json(page: "Page") -> None:
     page.locator("#param-seeds").fill("[7, 8]")
     page.get_by_role("button", name="seeds as JSON").click()
     page.get_by_role("button", name="Remove seeds 2").click()
-    page.get_by_role("button", name="Remove regularizers 2").click()
+    page.get_by_role("button", name="Remove regularizers 3").click()
     assert submit(page)["params"] == {"seeds": [7]}
     page.goto("/new/saliency")
     page.get_by_text("More parameters").click()

@@ -4,7 +4,7 @@ from flask import Flask
 from werkzeug.exceptions import Conflict
 
 from api.http.problems import answer_http_error, answer_problem
-from shared.errors import MEDIA_TYPE, NotFound, QueueFull, Unauthorized
+from shared.errors import MEDIA_TYPE, NotFinite, NotFound, QueueFull, StoredProblem, Unauthorized
 
 
 def test_a_problem_that_passes_says_when_to_try_again() -> None:
@@ -19,6 +19,12 @@ def test_a_problem_that_stays_does_not_ask_to_try_again() -> None:
 
 def test_a_missing_key_is_asked_for_in_the_way_of_http() -> None:
     assert answer_problem(Unauthorized("send a key")).headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_stored_problem_is_answered_with_the_status_of_its_document() -> None:
+    response = answer_problem(StoredProblem(NotFinite("an infinite score").document))
+    assert response.status_code == 422
+    assert response.get_json()["type"] == "/problems/not-finite"
 
 
 def test_an_error_of_flask_without_a_problem_of_its_own_keeps_its_status(app: Flask) -> None:
