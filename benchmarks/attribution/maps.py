@@ -107,7 +107,7 @@ def read_arguments() -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="models from the catalogue")
-    parser.add_argument("--catalogue", type=Path, default=Path(__file__).parent / "models.toml")
+    parser.add_argument("--catalogue", type=Path, default=Path(__file__).parents[1] / "models.toml")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), help="kinds to measure; default: all")
     parser.add_argument("--images", type=int, default=40, help="number of images")
     return parser.parse_args()
