@@ -127,7 +127,7 @@ bench-localization: install ## Measure the localization accuracy of saliency kin
 	@$(BIN)/python -m benchmarks.localization shapes
 	@if [ -d '$(FOLDER)' ]; then $(BIN)/python -m benchmarks.localization squeezenet $(FOLDER); else echo 'skipped: $(FOLDER) does not exist'; fi
 
-bench-maps: install ## Measure how faithful each kind of saliency map is to a network; MAPS='squeezenet --images 24'
+bench-maps: install ## Measure how faithful each kind of saliency map is to a network, some hours; MAPS='squeezenet --images 12'
 	@$(BIN)/python -m benchmarks.attribution.maps $(or $(MAPS),squeezenet mobilenetv2 resnet20 shapes)
 
 families: install ## Load one small network of every family of timm and torchvision, and time a registration; half an hour; FAMILIES='--test'
