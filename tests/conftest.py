@@ -115,6 +115,17 @@ def described(client: "Client") -> Callable[[str], None]:
     return wait
 
 
+@pytest.fixture
+def every_level_logged() -> Iterator[None]:
+    """Logs every level, so that a test can read them: an earlier test may have configured another level."""
+    import structlog
+
+    config = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**config)
+
+
 def write_catalogue(folder: Path) -> Path:
     """Writes a catalogue of small networks, the releases of the audit demo, and the real networks if they exist."""
     from deploy.audit_demo import describe_releases

@@ -460,6 +460,7 @@ def test_a_mark_that_cannot_be_removed_does_not_stop_the_comparison_with_the_sto
     assert lab.state(lost) is State.QUEUED
 
 
+@pytest.mark.usefixtures("every_level_logged")
 def test_leases_expire_while_the_jobs_are_compared_with_a_slow_store(behind_proxy: RecoveryLab, proxy: Proxy) -> None:
     lab = behind_proxy
     job_id = lab.queue()

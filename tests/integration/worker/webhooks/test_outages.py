@@ -67,6 +67,7 @@ def wait_for_log(logs: Sequence[MutableMapping[str, Any]], events: set[str], cou
     wait_until(lambda: sum(entry["event"] in events for entry in logs) >= count, 300, message=lambda: str(logs[-5:]))
 
 
+@pytest.mark.usefixtures("every_level_logged")
 @pytest.mark.parametrize("away", ["redis", "store"])
 def test_every_message_arrives_after_an_outage(
     workplace: Workplace, receiver: Receiver, gate: Gate, proxy: Proxy, away: str

@@ -29,6 +29,8 @@ from tests.support.identity_provider import (
     send,
 )
 
+pytestmark = pytest.mark.usefixtures("every_level_logged")
+
 ALL_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
