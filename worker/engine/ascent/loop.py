@@ -145,11 +145,11 @@ def run_pass(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) 
         classifier.normalize(views), ascent.objective.layers, relaxed=ascent.relaxed, optional=ascent.feature_layers
     )
     values = ascent.objective(outputs, targets.repeat(ascent.views)).view(ascent.views, -1).mean(0)  # (N,)
-    unusual = ascent.penalize_features(batch.weights[rows], outputs)  # (N,)
+    feature_penalties = ascent.penalize_features(batch.weights[rows], outputs)  # (N,)
     # Regularizers have a gradient even if the score has none: only the objective's gradient tells that a slot is stuck.
     checked = torch.tensor([ascent.features is not None and due for due in list_due(batch)[rows]])
     alone = compute_gradients(values.sum(), [leaf], keep=True)[0] if checked.any() else None  # (N, C, H, W)
-    (image_gradient,) = compute_gradients((values - unusual).sum(), [leaf])  # (N, C, H, W)
+    (image_gradient,) = compute_gradients((values - feature_penalties).sum(), [leaf])  # (N, C, H, W)
     steepest = image_gradient.flatten(1).abs().amax(1)
     if alone is not None:
         steepest = torch.where(to_device(checked, steepest), alone.flatten(1).abs().amax(1), steepest)
@@ -162,7 +162,7 @@ def run_pass(classifier: Classifier, ascent: Ascent, batch: Batch, rows: slice) 
     values = values.detach()
     return PassResult(
         values=values,
-        penalized=values - unusual.detach() - penalties.detach(),
+        penalized=values - feature_penalties.detach() - penalties.detach(),
         # Always in the same memory layout: the optimizer's kernels round differently for another one.
         gradient=gradient.contiguous(),
         stuck=stuck,

@@ -73,7 +73,7 @@ def _list_parents(convolution: str, norm: str) -> list[str]:
 
 
 class _Tracer(fx.Tracer):
-    """Records that the forward pass reads a parameter or a buffer by its name, and every call of a module."""
+    """Records reads of parameters and buffers by name; a convolution or batch norm of any class is one call."""
 
     proxy_buffer_attributes = True
 

@@ -35,6 +35,18 @@ def features(classifier: Classifier) -> FeatureStatistics:
     return FeatureStatistics(find_norm_statistics(classifier))
 
 
+def make_ascent(classifier: Classifier, features: FeatureStatistics, steps: int) -> Ascent:
+    return Ascent(
+        steps=steps,
+        parameterization=Pixels(classifier.mean, classifier.std),
+        size=(SIDE, SIDE),
+        start=Normal(0.1),
+        optimizer=Adam.start,
+        transform=Chain((SIDE, SIDE), ()),
+        features=features,
+    )
+
+
 def measure_slowly(network: nn.Module, inputs: Tensor) -> Tensor:
     """The mean over batch norms and channels, from the inputs of each batch norm and its running statistics."""
     seen: list[Tensor] = []
@@ -81,15 +93,7 @@ def test_the_distance_of_an_image_does_not_depend_on_the_batch(
 def test_an_ascent_with_a_large_weight_has_more_usual_features(
     classifier: Classifier, features: FeatureStatistics
 ) -> None:
-    ascent = Ascent(
-        steps=30,
-        parameterization=Pixels(classifier.mean, classifier.std),
-        size=(SIDE, SIDE),
-        start=Normal(0.1),
-        optimizer=Adam.start,
-        transform=Chain((SIDE, SIDE), ()),
-        features=features,
-    )
+    ascent = make_ascent(classifier, features, 30)
     distances = []
     for weight in (0.0, 100.0):
         *_, last = ascend(classifier, ascent, [Slot(target=1, seed=0, rate=0.05, weights=(weight,))])
@@ -100,16 +104,7 @@ def test_an_ascent_with_a_large_weight_has_more_usual_features(
 
 
 def test_each_slot_has_its_own_weight(classifier: Classifier, features: FeatureStatistics) -> None:
-    ascent = Ascent(
-        steps=1,
-        parameterization=Pixels(classifier.mean, classifier.std),
-        size=(SIDE, SIDE),
-        start=Normal(0.1),
-        optimizer=Adam.start,
-        transform=Chain((SIDE, SIDE), ()),
-        views=2,
-        features=features,
-    )
+    ascent = replace(make_ascent(classifier, features, 1), views=2)
     outputs = classifier.forward(classifier.normalize(IMAGES[:4]), optional=features.layers)  # two views of two slots
     penalties = ascent.penalize_features(torch.tensor([[0.0], [3.0]]), outputs)
     expected = features(outputs)[[1, 3]].mean() * 3
@@ -143,15 +138,7 @@ def test_a_slot_whose_score_has_no_gradient_is_dead_although_its_features_have_o
     options = {"mean": [0.5] * 3, "std": [0.25] * 3, "size": (SIDE, SIDE), "device": torch.device("cpu")}
     with open_classifier(Dead(), **options) as classifier:
         classifier = replace(classifier, reader=PLAIN_SCORES)
-        ascent = Ascent(
-            steps=steps,
-            parameterization=Pixels(classifier.mean, classifier.std),
-            size=(SIDE, SIDE),
-            start=Normal(0.1),
-            optimizer=Adam.start,
-            transform=Chain((SIDE, SIDE), ()),
-            features=FeatureStatistics(find_norm_statistics(classifier)),
-        )
+        ascent = make_ascent(classifier, FeatureStatistics(find_norm_statistics(classifier)), steps)
         slots = [Slot(target=target, seed=0, rate=0.05, weights=(1.0,)) for target in (0, 1)]
         ends = {end.slot: end for step in ascend(classifier, ascent, slots) for end in step.ended}
         (alone,) = [end for step in ascend(classifier, ascent, slots[1:]) for end in step.ended]
