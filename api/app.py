@@ -23,12 +23,12 @@ from api.routes import (
     jobs,
     keys,
     methods,
-    mlflow,
     models,
     schedules,
     webhooks,
     weights,
 )
+from api.routes.protocols import kserve, mlflow
 from api.web import audits as audit_pages
 from api.web import job_images, job_views, pages, sign_in, views
 from api.web.service import page as service_page
@@ -48,6 +48,7 @@ ROUTES = (
     archives,
     methods,
     models,
+    kserve,
     weights,
     events,
     keys,

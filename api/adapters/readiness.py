@@ -41,6 +41,10 @@ class Readiness:
         finally:
             self._waiting.release()
 
+    def is_ready(self) -> bool:
+        """Returns whether every part can be used."""
+        return all(status == "ok" for status in self.check().values())
+
     def _check(self) -> dict[str, str]:
         with ThreadPoolExecutor(1) as other:
             store = other.submit(_describe, lambda: self._bucket.check(CHECK_SECONDS))

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from api.routes.health import Health
 from api.routes.methods import Method, Methods
-from api.routes.mlflow import RegistryEvent
+from api.routes.protocols.mlflow import RegistryEvent
 from api.services.describe_model import Models, ModelSummary, ModelView, ReleaseView
 from api.services.results.view_atlas import Atlas, AtlasEntry
 from api.services.store_uploads import StoredWeights
@@ -23,6 +23,14 @@ from archetype.contract.model import Capability, Layer, Preprocessing
 from archetype.contract.parameters.inputs import TrueBox
 from archetype.contract.problem import ProblemDocument
 from archetype.contract.protocols.explain import ExplainResponse, Explanation, Prediction
+from archetype.contract.protocols.open_inference import (
+    InferenceResponse,
+    Live,
+    ModelMetadata,
+    OutputTensor,
+    Ready,
+    TensorMetadata,
+)
 from archetype.contract.registration import NewRelease, RegisteredRelease, Registrations
 from archetype.contract.report.decision import Decision, NewDecision
 from archetype.contract.report.signature import Signature, SigningKey
@@ -151,6 +159,11 @@ NEW_DECISION = NewDecision(
     expires=date(2027, 2, 28),
     report_sha256=DIGEST,
 )
+INFERENCE_REQUEST = {
+    "id": "42",
+    "parameters": {"kind": "gradient"},
+    "inputs": [{"name": "images", "datatype": "UINT8", "shape": [1, 1, 2], "data": [0, 255]}],
+}
 EXPLAIN_REQUEST = {"instances": [[[0, 255]], [[255, 0]]], "parameters": {"kind": "gradient"}}
 DECISION = Decision(**dict(NEW_DECISION), id=JOB, by=KEY_ID, at=WHEN)
 SIGNATURE = Signature(key=DIGEST, signature=b64encode(bytes(64)).decode(), report_sha256=DIGEST)
@@ -187,6 +200,7 @@ RESPONSES: list[BaseModel] = [
     ModelView(
         name="shapes",
         release="1",
+        ready=True,
         class_names=["lemon", "strawberry"],
         releases=[
             ReleaseView(
@@ -238,6 +252,22 @@ RESPONSES: list[BaseModel] = [
         ],
         job=JOB,
     ),
+    InferenceResponse(
+        model_name="shapes",
+        model_version="1",
+        id="42",
+        parameters={"job": JOB, "kind": "gradient"},
+        outputs=[OutputTensor(name="class_name", datatype="BYTES", shape=[1], data=["lemon"])],
+    ),
+    ModelMetadata(
+        name="shapes",
+        versions=["1"],
+        platform="pytorch",
+        inputs=[TensorMetadata(name="images", datatype="BYTES", shape=[-1])],
+        outputs=[TensorMetadata(name="map", datatype="FP32", shape=[-1, 80, 80])],
+    ),
+    Live(live=True),
+    Ready(ready=True, name="shapes"),
     Registration(entry=build_release(NEW_RELEASE, ["apple", "lemon", "pear"], None), registered_at=WHEN, attempt=0),
     Health(status="ok", parts={"redis": "ok", "object store": "ok"}),
     KEY,

@@ -8,6 +8,7 @@ from api.http.example_documents import (
     DIGEST,
     EVENT,
     EXPLAIN_REQUEST,
+    INFERENCE_REQUEST,
     JOB,
     KEY_ID,
     NEW_AUDIT,
@@ -18,11 +19,12 @@ from api.http.example_documents import (
     RESPONSES,
 )
 from api.http.openapi import Examples
-from api.routes.mlflow import RegistryEvent
+from api.routes.protocols.mlflow import RegistryEvent
 from archetype.contract.api_key import NewKey
 from archetype.contract.audit import NewAudit
 from archetype.contract.problem import FieldError
 from archetype.contract.protocols.explain import ExplainRequest
+from archetype.contract.protocols.open_inference import InferenceRequest
 from archetype.contract.registration import NewRelease
 from archetype.contract.report.decision import NewDecision
 from archetype.contract.request import METHODS, REQUEST, ImageRequest, Request
@@ -135,6 +137,7 @@ def build_examples() -> Examples:
                 "once more": AUDIT_AGAIN.model_dump(mode="json", exclude_unset=True),
             },
             ExplainRequest: {"two pictures of two pixels": EXPLAIN_REQUEST},
+            InferenceRequest: {"one picture of two pixels": INFERENCE_REQUEST},
             NewDecision: {"a waiver": NEW_DECISION.model_dump(mode="json")},
             NewSchedule: {"on new releases and at night": NEW_SCHEDULE.model_dump(mode="json", exclude_unset=True)},
             NewAnnouncement: {"by name and release": {"model": "fruit@2026-11-21"}},

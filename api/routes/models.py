@@ -1,27 +1,17 @@
-"""Models: list and get the models of the catalogue, explain predictions, register releases, and list registrations."""
+"""Models: list and get the models of the catalogue, register releases, and list registrations."""
 
 from flask import Blueprint, Response
 
 from api.dependencies import get_services
 from api.http.auth import caller
 from api.http.openapi import describes
-from api.http.parsing import (
-    EXPLAIN_LIMITS,
-    MAX_EXPLAIN_BYTES,
-    MAX_RELEASE_BYTES,
-    RELEASE_LIMITS,
-    read_body,
-    read_json,
-    read_wait,
-)
+from api.http.parsing import MAX_RELEASE_BYTES, RELEASE_LIMITS, read_json, read_wait
 from api.http.responses import make_json_response
 from api.services import describe_model
 from api.services.describe_model import Models, ModelView
 from api.services.register_model import list_registrations, register, wait_for_release_check
-from api.services.results.explain import explain
 from api.services.results.view_atlas import Atlas, find_atlas
 from archetype.contract.api_key import Scope
-from archetype.contract.protocols.explain import ExplainRequest, ExplainResponse
 from archetype.contract.registration import NewRelease, Registrations
 from shared.errors import RefusedRelease
 from shared.storage.documents import Registration, RegistrationState
@@ -31,9 +21,6 @@ blueprint = Blueprint("models", __name__, url_prefix="/v1")
 
 DEFAULT_WAIT_SECONDS = 30
 """How long to wait for the worker that tests a release, without the header `Prefer`."""
-
-EXPLAIN_SECONDS = 30
-"""Deadline of an explanation, without the header `Prefer`."""
 
 
 @blueprint.get("/models")
@@ -55,26 +42,6 @@ def get_model(reference: str) -> Response:
 def get_atlas(reference: str) -> Response:
     """Returns the newest class visualization of every class that was drawn, by `name` or `name@release`."""
     return make_json_response(find_atlas(reference, caller().tenant, get_services()))
-
-
-@blueprint.post("/models/<reference>:explain")
-@describes(
-    "Explain predictions (KServe V1)",
-    scope=Scope.SUBMIT,
-    body=ExplainRequest,
-    headers={"Prefer": f"`wait=N`: deadline of the explanation in seconds. Default: {EXPLAIN_SECONDS}."},
-    responses={200: ExplainResponse},
-    problems=(400, 411, 413, 415, 422, 429, 503),
-)
-def explain_predictions(reference: str) -> Response:
-    """Returns the predicted class of each instance and its saliency map, in the V1 explain protocol of KServe.
-
-    A saliency job computes them, together with other jobs of its lane. Without an answer in time, the job is cancelled.
-    """
-    services = get_services()
-    request = read_body(ExplainRequest, EXPLAIN_LIMITS, max_bytes=MAX_EXPLAIN_BYTES)
-    seconds = max(1, round(read_wait(services.settings.max_wait_seconds, default=EXPLAIN_SECONDS)))
-    return make_json_response(explain(reference, request, services, caller(), seconds=seconds))
 
 
 @blueprint.get("/registrations")

@@ -41,6 +41,7 @@ class ModelView(BaseModel):
 
     name: str
     release: str = Field(description="The release of `class_names` and `layers`: the requested one, or the newest.")
+    ready: bool = Field(description="Whether a worker has loaded and tried the release.")
     releases: list[ReleaseView] = Field(description="Oldest first.")
     class_names: list[str] = Field(description="In the order of the scores.")
     layers: list[Layer] | None = Field(description="Named layers; null until a worker has loaded the release.")
@@ -84,6 +85,7 @@ def describe_release(release: Release, releases: list[Release], services: Servic
     return ModelView(
         name=release.name,
         release=release.release,
+        ready=description is not None,
         releases=[_view_release(release, services) for release in releases],
         class_names=release.classes,
         layers=description.layers if description else None,

@@ -36,6 +36,7 @@ PLAN = {"name": "qzx-plan", "classes": ["one"], "seeds": [1, 2], "noise_seeds": 
 PLAN |= {"probes": [], "class_models": {"steps": 2, "extras": False}, "saliency": {"outputs": ["raw"]}}
 JOB: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"], "params": {"steps": 2}}
 SALIENCY: dict[str, Any] = {"method": "saliency", "model": "shapes", "targets": ["lemon"]}
+TENSOR = {"name": "images", "datatype": "UINT8", "shape": [1, 2, 2], "data": [0, 255, 255, 0]}
 DECISION = {"decision": "approve", "name": "Mallory", "reason": "none"}
 MODEL, CLASS, TAG = "qzxalice", "qzx-class", "qzx-tag"
 
@@ -141,6 +142,11 @@ def probes() -> dict[str, list[Call]]:
         "post /v1/models/{reference}:explain": [
             Call(f"/v1/models/{name}:explain", {"instances": [[[0, 255], [255, 0]]]}, status=422)
             for name in named_models()
+        ],
+        "get /v2/models/{reference}": [Call(f"/v2/models/{name}", status=404) for name in named_models()],
+        "get /v2/models/{reference}/ready": [Call(f"/v2/models/{name}/ready", status=404) for name in named_models()],
+        "post /v2/models/{reference}/explain": [
+            Call(f"/v2/models/{name}/explain", {"inputs": [TENSOR]}, status=422) for name in named_models()
         ],
         "post /v1/registry/mlflow": [Call("/v1/registry/mlflow", {"entity": "model_version", "action": "created",
                                           "data": {"name": "<model>", "version": "1"}}, status=401)],

@@ -20,7 +20,7 @@ EXAMPLES = 25
 EXCLUDED_CHECKS = [positive_data_acceptance, negative_data_rejection]
 """Checks that need more than the schema: whether a model, an image or a class exists."""
 
-NEED_WORKERS = {"/v1/models/{reference}:explain"}
+NEED_WORKERS = {"/v1/models/{reference}:explain", "/v2/models/{reference}/explain"}
 """Calls that wait for a worker. There is none here, so that they are answered with 503, as described."""
 
 DESCRIBED = create_app(Settings()).extensions["openapi"]()["paths"]

@@ -53,6 +53,11 @@ CALLS = {
     "/v1/webhooks/deliveries/{delivery_id}/replay": {"post"},
     "/v1/webhooks/secret": {"get", "post"},
     "/v1/weights": {"post"},
+    "/v2/health/live": {"get"},
+    "/v2/health/ready": {"get"},
+    "/v2/models/{reference}": {"get"},
+    "/v2/models/{reference}/explain": {"post"},
+    "/v2/models/{reference}/ready": {"get"},
 }
 
 

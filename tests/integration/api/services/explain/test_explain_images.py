@@ -1,4 +1,4 @@
-"""The explain protocol of KServe: predictions and maps in one request."""
+"""The explain protocols of KServe: predictions and maps in one request."""
 
 import base64
 import io
@@ -94,6 +94,69 @@ def test_unknown_models_and_parameters_are_refused(http: httpx2.Client) -> None:
     refused = ask(http, [[[0, 1]]], parameters={"kind": "magic"})
     assert refused.status_code == 422
     assert "/parameters/kind" in refused.text
+
+
+def test_a_tensor_has_the_answer_of_the_same_instances(http: httpx2.Client) -> None:
+    files = [base64.b64encode((PICTURES / name).read_bytes()).decode() for name in ("bee.png", "lemon.png")]
+    expected = explain(http, [{"b64": file} for file in files], parameters={"kind": "gradient"})
+    tensor = {"name": "any", "datatype": "BYTES", "shape": [2], "data": files}
+    body = {"id": "7", "parameters": {"kind": "gradient"}, "inputs": [tensor], "model_name": "ignored"}
+    answer = ask_v2(http, body)
+    assert (answer["id"], answer["model_name"], answer["model_version"]) == ("7", "shapes", "1")
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert outputs["class_name"]["data"] == ["bee", "lemon"]
+    assert outputs["class_index"]["data"] == [each["index"] for each in expected["predictions"]]
+    assert outputs["probability"]["data"] == [each["probability"] for each in expected["predictions"]]
+    maps = np.array(outputs["map"]["data"]).reshape(outputs["map"]["shape"])
+    np.testing.assert_array_equal(maps, [each["map"] for each in expected["explanations"]])
+    described = http.get("/v2/models/shapes").json()["outputs"]
+    assert [len(output["shape"]) for output in described] == [len(output["shape"]) for output in answer["outputs"]]
+
+
+def test_a_tensor_request_gets_the_outputs_that_it_wants(http: httpx2.Client) -> None:
+    tensor = {"name": "any", "datatype": "UINT8", "shape": [1, 1, 2], "data": [0, 255]}
+    answer = ask_v2(http, {"inputs": [tensor], "outputs": [{"name": "probability"}]})
+    assert [output["name"] for output in answer["outputs"]] == ["probability"]
+
+
+def ask_v2(http: httpx2.Client, body: dict[str, Any]) -> dict[str, Any]:
+    """Asks until the answer comes in time: other tests may use the worker."""
+
+    def find_answer() -> dict[str, Any] | None:
+        answer = http.post("/v2/models/shapes/explain", json=body, headers={"Prefer": "wait=60"}, timeout=120)
+        assert answer.status_code in (200, 503), answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+    found = wait_until(find_answer, 400)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"inputs": []}, "at least 1 item"),
+        ({"outputs": [{"name": "logits"}]}, "/outputs/0/name"),
+        ({"parameters": {"binary_data_output": True}}, "/parameters/binary_data_output"),
+        ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1, 2], "data": [0.5, 0.5]}]}, "datatype"),
+    ],
+)
+def test_tensor_requests_that_cannot_be_answered_are_refused(
+    http: httpx2.Client, change: dict[str, Any], words: str
+) -> None:
+    tensor = {"name": "any", "datatype": "UINT8", "shape": [1, 1, 2], "data": [0, 255]}
+    answer = http.post("/v2/models/shapes/explain", json={"inputs": [tensor]} | change)
+    assert answer.status_code == 422, answer.text
+    assert words in answer.text
+
+
+def test_health_and_models_answer_as_the_open_inference_protocol_says(http: httpx2.Client) -> None:
+    explain(http, [[[0, 255]]])  # the worker has loaded the network
+    assert http.get("/v2/health/live").json() == {"live": True}
+    assert http.get("/v2/health/ready").json()["ready"] is True
+    assert http.get("/v2/models/shapes/ready").json() == {"ready": True, "name": "shapes"}
+    assert http.get("/v1/models/shapes").json()["ready"] is True  # KServe V1
+    assert http.get("/v2/models/none/ready").status_code == 404
 
 
 def test_an_instance_without_a_finite_score_is_answered_with_its_problem(http: httpx2.Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from pydantic import SecretStr
 
-from api.routes.mlflow import check_signature
+from api.routes.protocols.mlflow import check_signature
 from shared.errors import Forbidden, Unauthorized
 from tests.support.mlflow import DELIVERY_ID, sign, write_event
 

@@ -1,0 +1,1 @@
+"""Routes in the formats of other systems: KServe explains, MLflow sends events."""

@@ -1,0 +1,1 @@
+"""Explanations while a client waits, in the formats of KServe."""
