@@ -30,7 +30,11 @@ folder = "probes"
 [gates.sanity]
 tolerance = 0.5
 severity = "fail"
+[gates.trigger]
+tolerance = 1.6
+severity = "off"
 """
+"""Triggers are searched by the slow tests of the audit demo."""
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ NEWER_WORKER = "newer-worker"
 def copy_newer(folder: Path) -> Path:
     """Writes the code of the newer version into a folder that does not exist yet."""
     for package in ("sdk", "shared", "api", "worker", "deploy"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package)  # with what is compiled
     parameters = folder / "sdk" / "archetype" / "contract" / "parameters" / "class_model.py"
     assert parameters.read_text().count(PLACE) == 1
     parameters.write_text(parameters.read_text().replace(PLACE, NOVELTY + PLACE))
