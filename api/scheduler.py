@@ -20,7 +20,7 @@ from redis.exceptions import LockError, RedisError
 
 from api.adapters.redbeat import RUN_SCHEDULE, InProcessScheduler, sync_entries
 from api.dependencies import Services, connect
-from api.services.mlflow_write_back import write_pending_verdicts
+from api.services.mlflow.write_back import write_pending_verdicts
 from api.services.run_schedules import audit_new_releases, list_schedules, reconcile, run_schedule
 from shared.errors import Problem
 from shared.process.liveness import touch_liveness_file

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from api.dependencies import connect
-from api.services import mlflow_write_back as module
-from api.services.mlflow_write_back import write_pending_verdicts, write_verdict
+from api.services.mlflow import write_back as module
+from api.services.mlflow.write_back import write_pending_verdicts, write_verdict
 from archetype.client import Client
 from archetype.contract.audit import NewAudit, WriteBackResult
 from archetype.contract.job import now

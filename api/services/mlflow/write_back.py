@@ -1,18 +1,14 @@
 """Writes the verdicts of audits to an MLflow model registry, where the operator allows the tenant to write."""
 
-import asyncio
-import ipaddress
-import ssl
 import time
-from contextlib import aclosing
 from datetime import timedelta
 from random import uniform
 from typing import Literal
-from urllib.parse import urlsplit
 
 import httpx2
 import structlog
 
+from api.adapters.mlflow_registry import MlflowRegistry
 from api.dependencies import Services
 from api.services.find_job import find_job
 from archetype.contract.audit import WriteBackResult
@@ -140,7 +136,7 @@ def write_verdict(pending: PendingWriteBack, verdict: str, settings: Settings) -
         TimeoutError: The registry has not answered all calls within `EXCHANGE_SECONDS`.
     """
     try:
-        asyncio.run(asyncio.wait_for(_send(list_calls(pending, verdict), settings), EXCHANGE_SECONDS))
+        MlflowRegistry(settings).post(list_calls(pending, verdict), seconds=EXCHANGE_SECONDS)
     except TimeoutError as error:
         raise TimeoutError(f"the registry did not answer within {EXCHANGE_SECONDS:g} s") from error
 
@@ -156,32 +152,3 @@ def list_calls(pending: PendingWriteBack, verdict: str) -> list[Call]:
     if target.alias is not None and verdict in ("pass", "warn"):
         calls.append(("registered-models/alias", {**version, "alias": target.alias}))
     return calls
-
-
-async def _send(calls: list[Call], settings: Settings) -> None:
-    token, url = settings.mlflow_token, settings.mlflow_url or ""
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token is not None else {}
-    trust = ssl.create_default_context()
-    if settings.ca_bundle is not None:
-        trust.load_verify_locations(settings.ca_bundle)
-    # Without a limit of its own: the limit of `write_verdict` is for all calls together.
-    async with httpx2.AsyncClient(
-        base_url=url,
-        headers=headers,
-        timeout=None,
-        verify=trust,
-        trust_env=not _is_loopback(url),
-    ) as http:
-        for path, body in calls:
-            request = http.build_request("POST", f"/api/2.0/mlflow/{path}", json=body)
-            async with aclosing(await http.send(request, stream=True)) as response:  # its body is not read
-                response.raise_for_status()
-
-
-def _is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine, to which no proxy is used."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

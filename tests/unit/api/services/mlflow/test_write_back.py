@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.services.mlflow_write_back import read_verdict
+from api.services.mlflow.write_back import read_verdict
 from archetype.contract.job import State
 from shared.state.job_ids import new_job_id
 from tests.support.jobs import make_spec

@@ -1,0 +1,1 @@
+"""An MLflow model registry: its versions are imported, audited, and get the verdicts."""
