@@ -44,6 +44,9 @@ demo: install ## Start everything, run a few jobs, save their images in var/demo
 demo-audit: install ## Audit four releases of a network against the first one; ten minutes
 	@$(BIN)/python -m deploy.audit_demo
 
+demo-mlflow: install .venv-integrations/.installed ## Import versions of an MLflow registry, audit them and write the verdicts back; ten minutes
+	@$(BIN)/python -m deploy.demos.mlflow_demo
+
 serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
 	@$(BIN)/python -m deploy.local serve --port $(or $(PORT),8080)
 
@@ -184,4 +187,4 @@ lock: ## Write the lock files with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench .venv-integrations var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization bench-maps families chaos siege fuzz monitoring compose-test integrations lock clean
+.PHONY: help install demo demo-audit demo-mlflow train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization bench-maps families chaos siege fuzz monitoring compose-test integrations lock clean

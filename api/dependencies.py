@@ -15,6 +15,7 @@ from api.adapters.rate_limits import SubmitRateLimiter
 from api.adapters.readiness import Readiness
 from api.adapters.report_signer import ReportSigner, load_signer
 from api.adapters.sessions import Sessions
+from api.services.mlflow.import_store import ImportStore
 from shared.audits.decisions import DecisionStore
 from shared.catalogue.catalogue import Catalogue, load_catalogue
 from shared.catalogue.registered import RegisteredReleases
@@ -78,6 +79,7 @@ class Services:
         outbox: Webhooks to deliver, and their deliveries.
         secrets: The signing secrets of webhooks.
         schedules: Schedules of audits and their outcomes.
+        imports: Versions of a registry that are imported.
         decisions: Decisions of people about audits.
         signer: Signs reports of audits, if the operator has set a key.
         waiters: Limits the requests that wait for a job to end, so that other threads stay free to answer.
@@ -109,6 +111,7 @@ class Services:
     outbox: Outbox
     secrets: SecretStore
     schedules: ScheduleStore
+    imports: ImportStore
     decisions: DecisionStore
     signer: ReportSigner | None
     waiters: BoundedSemaphore
@@ -148,6 +151,7 @@ def connect(settings: Settings) -> Services:
         outbox=Outbox(redis_client, storage.bucket),
         secrets=SecretStore(redis_client, storage.bucket),
         schedules=ScheduleStore(storage.bucket),
+        imports=ImportStore(storage.bucket),
         decisions=DecisionStore(storage.bucket),
         signer=load_signer(settings),
         waiters=BoundedSemaphore(8),

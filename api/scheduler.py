@@ -20,6 +20,7 @@ from redis.exceptions import LockError, RedisError
 
 from api.adapters.redbeat import RUN_SCHEDULE, InProcessScheduler, sync_entries
 from api.dependencies import Services, connect
+from api.services.mlflow.import_thread import start_imports
 from api.services.mlflow.write_back import write_pending_verdicts
 from api.services.run_schedules import audit_new_releases, list_schedules, reconcile, run_schedule
 from shared.errors import Problem
@@ -101,6 +102,7 @@ def main() -> None:
     services = connect(settings)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, stop)
+    start_imports(services)
     log.info("scheduler.ready")
     run_until_stopped(lambda: build_beat(settings, services))
 

@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from archetype.contract.api_key import Limits, Tenant
 from archetype.contract.strict_json import dump_json
+from shared.validation.imports import ImportRule
 from shared.validation.write_back import WriteBackRule
 
 PREFIX = "ARCHETYPE_"
@@ -358,6 +359,13 @@ class Settings(BaseSettings):
     )
     mlflow_tenant: str = Field(
         default="default", description="Tenant whose schedules are started by webhooks of the MLflow server."
+    )
+    mlflow_models: dict[str, ImportRule] = Field(
+        default={},
+        description="Registered models whose versions are imported, as a JSON object that maps the name in the "
+        "registry to a rule: `register_as` has the fields of `POST /v1/models` without release and weights, `file` the "
+        "path of the weights if there are several, `first_version` the first version that is imported. Needs "
+        "`ARCHETYPE_MLFLOW_URL`. By default, no version is imported.",
     )
     mlflow_write_back: dict[Tenant, list[WriteBackRule]] = Field(
         default={},

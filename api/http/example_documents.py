@@ -23,6 +23,7 @@ from archetype.contract.model import Capability, Layer, Preprocessing
 from archetype.contract.parameters.inputs import TrueBox
 from archetype.contract.problem import ProblemDocument
 from archetype.contract.protocols.explain import ExplainResponse, Explanation, Prediction
+from archetype.contract.protocols.mlflow_import import ImportedVersion, ImportedVersions
 from archetype.contract.protocols.open_inference import (
     InferenceResponse,
     Live,
@@ -265,6 +266,18 @@ RESPONSES: list[BaseModel] = [
         platform="pytorch",
         inputs=[TensorMetadata(name="images", datatype="BYTES", shape=[-1])],
         outputs=[TensorMetadata(name="map", datatype="FP32", shape=[-1, 80, 80])],
+    ),
+    ImportedVersions(
+        items=[
+            ImportedVersion(
+                registered_model="fruit",
+                version="3",
+                model="fruit@3",
+                state="refused",
+                detail="the version is a pickled module, which is code and is never loaded",
+                at=WHEN,
+            )
+        ]
     ),
     Live(live=True),
     Ready(ready=True, name="shapes"),

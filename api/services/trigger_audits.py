@@ -9,6 +9,7 @@ from pydantic import Field
 from api.adapters.schedule_owners import find_owner
 from api.dependencies import Services
 from api.services.find_job import find_job
+from api.services.mlflow.import_versions import announce_version
 from api.services.submit_audit import submit_audit
 from archetype.contract.audit import NewAudit
 from archetype.contract.job import Document, Job, State, now
@@ -32,6 +33,7 @@ class RegistryEventResult(Document):
     known: bool = Field(
         default=False, description="Whether the catalogue has the release. If not, it is audited once it does."
     )
+    imported: bool = Field(default=False, description="Whether the service fetches the version and registers it.")
     audits: list[Announced] = Field(default=[])
 
 
@@ -123,7 +125,7 @@ def announce_release(reference: str, tenant: str, services: Services) -> Announc
 
 
 def announce_registered_version(model: str, version: str, services: Services) -> RegistryEventResult:
-    """Audits a version of the MLflow registry under every schedule of its registered model.
+    """Notes a version of the MLflow registry for import, and audits it under every schedule of its registered model.
 
     A version that a schedule has an audit for is not audited again: the registry also sends an event when the service
     itself gives an alias to a version, and it can send an event repeatedly.
@@ -136,6 +138,7 @@ def announce_registered_version(model: str, version: str, services: Services) ->
     Raises:
         Unavailable, QueueFull, LimitReached: The audits cannot be accepted now.
     """
+    is_imported = announce_version(model, version, services)
     audits, reference, is_known = [], None, False
     for schedule in services.schedules.walk(services.settings.mlflow_tenant):
         if name_in_registry(schedule) != model:
@@ -146,7 +149,7 @@ def announce_registered_version(model: str, version: str, services: Services) ->
         is_known = is_known or release is not None
         if release is not None and schedule.on_release:
             audits.append(Announced(schedule=schedule.id, outcome=trigger_once(schedule, release, services)))
-    return RegistryEventResult(model=reference, known=is_known, audits=audits)
+    return RegistryEventResult(model=reference, known=is_known, imported=is_imported, audits=audits)
 
 
 def trigger_once(schedule: StoredSchedule, release: Release, services: Services) -> Outcome:

@@ -26,6 +26,8 @@ releases/{name}/{release}.json          a release of the operator (before versio
 releases/@{tenant}/{name}/{release}.json  the same of a tenant: names of one tenant are independent of those of others
 schedules/{tenant}/{id}.json            an audit schedule
 outcomes/{schedule}/{release}.json      what the schedule did for a release
+imports/pending/{name}/{version}.json   a version of an MLflow registry that must still be fetched or tried
+imports/ended/{name}/{version}.json     what became of it
 writebacks/{schedule}/{audit}.json      a verdict that must still be written to a model registry
 outbox/{tenant}/{id}.json               a webhook delivery that is not complete
 deliveries/{tenant}/{id}.json           the log of a webhook delivery
@@ -52,6 +54,7 @@ PREFIXES = (
     "releases",
     "schedules",
     "outcomes",
+    "imports",
     "writebacks",
     "outbox",
     "deliveries",
@@ -71,6 +74,8 @@ AUDITS = "audits/"
 MEMBERS = "members/"
 SEARCHES = "searches/"
 RELEASES = "releases/"
+PENDING_IMPORTS = "imports/pending/"
+ENDED_IMPORTS = "imports/ended/"
 WRITE_BACKS = "writebacks/"
 OUTBOX = "outbox/"
 API_KEYS = "access/keys/"
@@ -220,6 +225,16 @@ def schedules(tenant: str = "") -> str:
 def outcomes(schedule_id: str) -> str:
     """Prefix of the outcomes of a schedule."""
     return f"outcomes/{schedule_id}/"
+
+
+def pending_import(model: str, version: str) -> str:
+    """Key of a version of a registry that must still be fetched or tried."""
+    return f"{PENDING_IMPORTS}{model}/{version}.json"
+
+
+def ended_import(model: str, version: str) -> str:
+    """Key of what became of a version of a registry."""
+    return f"{ENDED_IMPORTS}{model}/{version}.json"
 
 
 def write_back(schedule_id: str, audit_id: str) -> str:

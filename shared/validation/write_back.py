@@ -20,6 +20,7 @@ class WriteBackRule(BaseModel):
         models: Names of registered models; `*` stands for any characters. Upper and lower case differ.
         aliases: Aliases that may be given to their versions.
         tag_prefixes: Beginnings of the names of tags that may be set on their versions.
+        runs: Whether metrics and reports may be written to the runs that made their versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +28,7 @@ class WriteBackRule(BaseModel):
     models: list[str] = Field(min_length=1)
     aliases: list[str] = []
     tag_prefixes: list[str] = []
+    runs: bool = False
 
     def covers(self, model: str) -> bool:
         """Whether the rule is about a registered model."""
@@ -70,3 +72,5 @@ def _find_refused(model: str, target: WriteBack, rules: Sequence[WriteBackRule])
             yield f"the tag {tag!r} of {model!r}"
     if target.alias is not None and not any(target.alias in rule.aliases for rule in own):
         yield f"the alias {target.alias!r} of {model!r}"
+    if target.run and not any(rule.runs for rule in own):
+        yield f"to the runs of {model!r}"

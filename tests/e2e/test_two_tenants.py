@@ -148,6 +148,7 @@ def probes() -> dict[str, list[Call]]:
         "post /v2/models/{reference}/explain": [
             Call(f"/v2/models/{name}/explain", {"inputs": [TENSOR]}, status=422) for name in named_models()
         ],
+        "get /v1/registry/mlflow": [Call("/v1/registry/mlflow", status=200)],
         "post /v1/registry/mlflow": [Call("/v1/registry/mlflow", {"entity": "model_version", "action": "created",
                                           "data": {"name": "<model>", "version": "1"}}, status=401)],
         "post /v1/releases": [Call("/v1/releases", {"model": name}, status=422) for name in named_models()],

@@ -1,4 +1,4 @@
-"""Webhooks of an MLflow model registry, which start the audits of registered versions.
+"""Webhooks of an MLflow model registry, which import and audit registered versions, and the list of these versions.
 
 MLflow signs the delivery id, the timestamp and the body, joined by dots, with HMAC-SHA256, and sends the signature in
 Base64 after `v1,` (mlflow.org/docs/latest/ml/webhooks, read in November 2026).
@@ -15,12 +15,16 @@ from flask import Blueprint, Response, request
 from pydantic import ConfigDict, Field, SecretStr, ValidationError
 
 from api.dependencies import get_services
+from api.http.auth import caller
 from api.http.openapi import describes
 from api.http.parsing import read_json
 from api.http.responses import make_json_response
+from api.services.mlflow.import_versions import list_imports
 from api.services.trigger_audits import RegistryEventResult, announce_registered_version
+from archetype.contract.api_key import Scope
 from archetype.contract.job import Document
 from archetype.contract.problem import FieldError
+from archetype.contract.protocols.mlflow_import import ImportedVersions
 from shared.errors import Forbidden, Unauthorized
 from shared.validation.pydantic_errors import explain
 
@@ -75,6 +79,19 @@ def post_event() -> Response:
     except ValidationError as error:
         raise explain(error) from error
     return make_json_response(announce_registered_version(version.name, version.version, services), 202)
+
+
+@blueprint.get("/mlflow")
+@describes(
+    "List versions of a registry (operators)", scope=Scope.OPERATE, responses={200: ImportedVersions}, problems=(503,)
+)
+def list_versions() -> Response:
+    """Lists the versions that were imported, wait for their import, or were refused, with the reason; newest first.
+
+    They belong to the tenant of the registry; other tenants get an empty list.
+    """
+    services = get_services()
+    return make_json_response(list_imports(caller(), services))
 
 
 def check_signature(secret: SecretStr | None) -> None:

@@ -8,9 +8,10 @@ from typing import Literal
 import httpx2
 import structlog
 
-from api.adapters.mlflow_registry import MlflowRegistry
 from api.dependencies import Services
 from api.services.find_job import find_job
+from api.services.mlflow.registry import MlflowRegistry
+from api.services.mlflow.run_report import write_to_run
 from archetype.contract.audit import WriteBackResult
 from archetype.contract.job import Job, State, now
 from shared.errors import Gone, NotFound, UnsupportedFormat
@@ -85,6 +86,8 @@ def attempt_write_back(pending: PendingWriteBack, job: Job, services: Services) 
         end(pending, "refused", services, detail=refusal)
         return True
     try:
+        if pending.write_back.run:
+            write_to_run(pending, job, services, seconds=EXCHANGE_SECONDS)
         write_verdict(pending, read_verdict(job), services.settings)
     except Exception as error:  # whatever the registry does, it is a failed attempt
         message = str(error)[:300] or type(error).__name__

@@ -29,6 +29,12 @@ def add_schedule(
     webhook: Annotated[str | None, typer.Option(help="https URL that receives every verdict.")] = None,
     tag: Annotated[str | None, typer.Option(help="Tag in the MLflow registry to write the verdict to.")] = None,
     alias: Annotated[str | None, typer.Option(help="Alias in the MLflow registry for releases that pass.")] = None,
+    run: Annotated[
+        bool, typer.Option(help="Write figures and report to the MLflow run that made the version.")
+    ] = False,
+    registered_model: Annotated[
+        str | None, typer.Option(help="Name of the model in the MLflow registry, if it has another one there.")
+    ] = None,
 ) -> None:
     """Audit the releases of a model automatically: on every new release, on a cron schedule, or both."""
     with connected() as client, audit_exit_codes():
@@ -41,7 +47,9 @@ def add_schedule(
                 jitter_seconds=jitter,
                 on_release=on_release,
                 webhook=webhook,
-                write_back=WriteBack(tag=tag, alias=alias) if tag or alias else None,
+                write_back=WriteBack(registered_model=registered_model, tag=tag, alias=alias, run=run)
+                if tag or alias or run
+                else None,
             )
         )
         due = f", next at {schedule.next_at:%Y-%m-%d %H:%M %Z}" if schedule.next_at else ""

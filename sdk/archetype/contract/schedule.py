@@ -3,6 +3,7 @@
 S3 is authoritative; the scheduler copies from it what it keeps in Redis.
 """
 
+import operator
 from datetime import datetime
 from typing import Self
 
@@ -32,6 +33,12 @@ class WriteBack(Document):
     alias: Text | None = Field(
         default=None,
         description="Alias that is given to a model version with the verdict `pass` or `warn`; if null, none is given.",
+    )
+    run: bool = Field(
+        default=False,
+        exclude_if=operator.not_,  # workers of earlier versions do not know it
+        description="Whether the figures of the audit are logged as metrics of the run that made the version, and its "
+        "report is stored among the artifacts of that run.",
     )
 
 

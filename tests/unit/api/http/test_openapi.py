@@ -42,7 +42,7 @@ CALLS = {
     "/v1/models/{reference}": {"get"},
     "/v1/models/{reference}/atlas": {"get"},
     "/v1/models/{reference}:explain": {"post"},
-    "/v1/registry/mlflow": {"post"},
+    "/v1/registry/mlflow": {"get", "post"},
     "/v1/registrations": {"get"},
     "/v1/releases": {"post"},
     "/v1/schedules": {"get", "post"},

@@ -158,6 +158,9 @@ PRINTING = {
     "schedules add fruit --plan plan.toml --cron 0_0_*_*_*": [
         "schedule schedule1: fruit with plan nightly, next at 20"
     ],
+    "schedules add fruit --plan plan.toml --registered-model Fruit --alias audited --run": [
+        "schedule schedule1: fruit"
+    ],
     "schedules show schedule1": ['"plan"'],
     "schedules remove schedule1": ["schedule schedule1 is removed"],
     "schedules list": ["schedule\tmodel\tplan\ton release"],

@@ -39,6 +39,8 @@ KEYS = {
     layout.schedules("t"): "schedules/t/",
     layout.schedules(): "schedules/",
     layout.outcomes("s"): "outcomes/s/",
+    layout.pending_import("m", "1"): "imports/pending/m/1.json",
+    layout.ended_import("m", "1"): "imports/ended/m/1.json",
     layout.write_back("s", "a"): "writebacks/s/a.json",
     layout.outbox_entry("t", "d"): "outbox/t/d.json",
     layout.delivery_log("t", "d"): "deliveries/t/d.json",

@@ -13,6 +13,7 @@ RULES = {
         WriteBackRule(models=["shared"], tag_prefixes=["vision."]),
     ],
     "audio": [WriteBackRule(models=["*"], aliases=["champion"])],
+    "video": [WriteBackRule(models=["*"], runs=True)],
 }
 
 
@@ -44,6 +45,7 @@ def test_a_tenant_may_write_what_a_rule_of_its_own_allows(model: str, target: Wr
         ("vision", "shared", WriteBack(), "the tag 'archetype.verdict'"),
         ("vision", "shared", WriteBack(tag="vision.verdict", alias="audited"), "the alias 'audited'"),
         ("audio", "vision-fruit", WriteBack(alias="champion"), "the tag 'archetype.verdict'"),
+        ("vision", "vision-fruit", WriteBack(run=True), "to the runs of 'vision-fruit'"),
     ],
 )
 def test_everything_else_is_refused_with_what_it_is(tenant: str, model: str, target: WriteBack, refused: str) -> None:
@@ -52,6 +54,10 @@ def test_everything_else_is_refused_with_what_it_is(tenant: str, model: str, tar
     assert refused in reason
     assert f"tenant '{tenant}'" in reason
     assert "ARCHETYPE_MLFLOW_WRITE_BACK" in reason
+
+
+def test_a_tenant_may_write_to_runs_if_a_rule_allows_it() -> None:
+    assert explain_refusal("video", "fruit", WriteBack(tag=None, run=True), RULES) is None
 
 
 def test_nothing_is_allowed_without_rules_or_with_empty_names() -> None:

@@ -125,10 +125,10 @@ class MlflowRegistry:
         """
         query = {"name": model, "version": version}
         uri = str(self.get("model-versions/get-download-uri", query, seconds=seconds).get("artifact_uri", ""))
-        parts = urlsplit(uri)
-        if parts.scheme != PROXIED:
+        folder = locate(uri)
+        if folder is None:
             raise NotProxied(uri)
-        return parts.path.strip("/")
+        return folder
 
     def download(
         self, path: str, target: IO[bytes], *, seconds: float, max_bytes: int, on_chunk: Callable[[], None]
@@ -160,7 +160,8 @@ class MlflowRegistry:
                     on_chunk()
             return Downloaded(digest.hexdigest(), size)
 
-        return self._explain(lambda: self._run(read, seconds), path, seconds)
+        downloaded: Downloaded = self._explain(lambda: self._run(read, seconds), path, seconds)
+        return downloaded
 
     def _read(self, path: str, query: Mapping[str, str], seconds: float) -> dict[str, Any]:
         async def read(http: httpx2.AsyncClient) -> bytes:
@@ -217,6 +218,13 @@ class MlflowRegistry:
         if self._ca_bundle is not None:
             trust.load_verify_locations(self._ca_bundle)
         return trust
+
+
+def locate(uri: str) -> str | None:
+    """Returns the place of a URI in the server's artifacts; None if the server does not pass it on."""
+    parts = urlsplit(uri)
+    folder = parts.path.strip("/")
+    return folder if parts.scheme == PROXIED and folder and ".." not in folder.split("/") else None
 
 
 @asynccontextmanager
