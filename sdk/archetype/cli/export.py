@@ -10,7 +10,7 @@ from archetype.cli.console import print_error, print_lines
 from archetype.cli.service.connection import connected
 from archetype.contract.report.document import Report
 from archetype.export.boxes import NotExportable, find_names, read_boxes
-from archetype.export.detection import FORMATS
+from archetype.export.formats import FORMATS
 from archetype.export.model_card import write_model_card
 from archetype.files import find_path, write_file
 
@@ -26,6 +26,8 @@ class Format(StrEnum):
     COCO = "coco"
     VOC = "voc"
     YOLO = "yolo"
+    FIFTYONE = "fiftyone"
+    LABEL_STUDIO = "labelstudio"
     MODEL_CARD = "model-card"
 
 
@@ -37,7 +39,7 @@ def export_result(
         Path | None, typer.Option(help="Folder of the image files, whose names are used.", exists=True, file_okay=False)
     ] = None,
 ) -> None:
-    """Write the boxes of a localization job as COCO, Pascal VOC or YOLO, or an audit as a model card."""
+    """Write the boxes of a localization job in the format of another tool, or an audit as a model card."""
     with connected() as client:
         try:
             files = _write_card(client, job_id) if to is Format.MODEL_CARD else _write_boxes(client, job_id, to, images)

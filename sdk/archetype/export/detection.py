@@ -1,6 +1,6 @@
 """Boxes in the formats of object detection: COCO, Pascal VOC and YOLO. Coordinates are not rounded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
@@ -39,7 +39,7 @@ def write_coco(images: Sequence[BoxedImage]) -> Files:
 
 def write_voc(images: Sequence[BoxedImage]) -> Files:
     """Write an XML file per image (Everingham et al. 2010). Pixels count from 1, and both edges belong to a box."""
-    return {f"{_stem(image)}.xml": _write_annotation(image) for image in images}
+    return {f"{stem(image)}.xml": _write_annotation(image) for image in images}
 
 
 def _write_annotation(image: BoxedImage) -> str:
@@ -62,7 +62,7 @@ def _write_annotation(image: BoxedImage) -> str:
 def write_yolo(images: Sequence[BoxedImage]) -> Files:
     """Write a text file per image, and the classes: index, center, width and height, relative to the image."""
     labels = list_labels(images)
-    files = {f"labels/{_stem(image)}.txt": _write_lines(image, labels) for image in images}
+    files = {f"labels/{stem(image)}.txt": _write_lines(image, labels) for image in images}
     return files | {"classes.txt": "".join(f"{label}\n" for label in labels)}
 
 
@@ -79,15 +79,8 @@ def _center(box: FoundBox, image: BoxedImage) -> tuple[float, float, float, floa
     )
 
 
-def _stem(image: BoxedImage) -> str:
-    """The name of the image file without its suffix, with its folders as parts of the name."""
+def stem(image: BoxedImage) -> str:
+    """Return the name of the image file without its suffix, with its folders as parts of the name."""
     path = PurePosixPath(image.file.replace("\\", "/"))
     parts = [part for part in (*path.parts[:-1], path.stem) if part not in ("/", "..", "")]
     return "-".join(parts) or image.id
-
-
-FORMATS: dict[str, Callable[[Sequence[BoxedImage]], Files]] = {
-    "coco": write_coco,
-    "voc": write_voc,
-    "yolo": write_yolo,
-}

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from archetype.cli.audit_plan_file import InvalidPlan, find_probes, load_plan
+from archetype.cli.audit_plan_file import InvalidPlan, load_plan
 from archetype.contract.upload import SUFFIXES, Image
 from archetype.errors import TimedOut
 from tests.support.mock_service import MockService, answer_json
@@ -46,9 +46,7 @@ def test_every_suffix_that_the_service_accepts_is_a_probe(service: MockService, 
 
 def test_hidden_files_and_files_that_are_no_images_are_ignored(service: MockService, plan: Path) -> None:
     write_probes(plan.parent, "lemon/1.tif", "bee/2.png", *IGNORED)
-    folder = plan.parent / "probes"
-    assert find_probes(folder) == [folder / "bee" / "2.png", folder / "lemon" / "1.tif"]
-    assert [probe.target for probe in load_plan(plan, service.client()).probes] == ["bee", "lemon"]
+    assert [probe.name for probe in load_plan(plan, service.client()).probes] == ["bee/2.png", "lemon/1.tif"]
 
 
 def test_a_plan_in_a_folder_with_an_ignored_name_has_its_probes(service: MockService, tmp_path: Path) -> None:
@@ -82,6 +80,28 @@ def test_a_wrong_table_of_attributes_is_explained(service: MockService, plan: Pa
         load_plan(plan, service.client())
 
 
+def test_probes_can_be_in_the_format_of_another_tool(service: MockService, plan: Path) -> None:
+    write_probes(plan.parent, "images/1.png")
+    labels = plan.parent / "probes" / "labels" / "1.txt"
+    labels.parent.mkdir()
+    labels.write_text("0 0.5 0.5 1 0.5\n")
+    (plan.parent / "probes" / "classes.txt").write_text("lemon\n")
+    plan.write_text(PLAN + 'format = "yolo"\n')
+    (probe,) = load_plan(plan, service.client()).probes
+    (box,) = probe.boxes
+    assert (probe.target, box.left, box.top, box.right, box.bottom) == ("lemon", 0, 2.25, 9, 6.75)  # of 9 x 9 pixels
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [('format = "magic"', "there is no format 'magic'; it is one of folder, coco"), ("colour = 1", "not colour")],
+)
+def test_an_unknown_format_or_field_is_explained(service: MockService, plan: Path, more: str, reason: str) -> None:
+    plan.write_text(PLAN + more)
+    with pytest.raises(InvalidPlan, match=reason):
+        load_plan(plan, service.client())
+
+
 def test_the_report_of_an_audit_is_a_plan(service: MockService, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps({"verdict": "pass", "plan": {"name": "nightly", "classes": ["lemon"]}}))
@@ -91,7 +111,7 @@ def test_the_report_of_an_audit_is_a_plan(service: MockService, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (PLAN, "has no images"),
+        (PLAN, "neither a folder nor a ZIP archive"),
         ("[", "cannot be read"),
         ("name = 1", "/name"),
         ('name = "x"\ngates = { focuss = { tolerance = 1 } }', "/gates/focuss: there is no such parameter"),

@@ -1,0 +1,1 @@
+"""Labelled images in the formats of other tools: image folders, COCO, Pascal VOC, YOLO, tables."""
