@@ -334,6 +334,17 @@ class Settings(BaseSettings):
         "None by default.",
     )
 
+    chat_hosts: list[str] = Field(
+        default=["hooks.slack.com"],
+        description="Hosts of chat services, whose webhooks get messages in the format of Slack, for example "
+        "`chat.example.com` of a Mattermost.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="Address of the service for people, such as `https://archetype.example.com`, for links in messages "
+        "to chat services. If not set, they have no link.",
+    )
+
     # Audits
     signing_key: SecretStr | None = Field(
         default=None,

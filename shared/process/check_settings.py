@@ -13,6 +13,7 @@ ADDRESSES: dict[str, tuple[tuple[str, ...], str]] = {
     "s3_public_endpoint": (("http", "https"), "https://host:9000"),
     "oidc_issuer": (("http", "https"), "https://host/realms/name"),
     "oidc_jwks": (("http", "https"), "https://host/keys"),
+    "public_url": (("http", "https"), "https://archetype.example.com"),
     "mlflow_url": (("http", "https"), "https://host:5000"),
     "otlp_endpoint": (("http", "https"), "http://host:4318"),
 }

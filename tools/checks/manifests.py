@@ -26,6 +26,7 @@ USERS_OF_URLS: dict[str, tuple[str, ...]] = {
     "redis_url": SERVICE,
     "s3_endpoint": SERVICE,
     "s3_public_endpoint": (),  # in URLs for clients; the service does not connect to it
+    "public_url": (),  # in messages for people
     "oidc_issuer": ("api",),
     "oidc_jwks": ("api",),
     "mlflow_url": ("scheduler",),

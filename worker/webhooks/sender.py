@@ -192,7 +192,8 @@ class WebhookSender:
         began, clock = self._outbox.now(), time.monotonic()
         status, error, wait = None, None, 0.0
         try:
-            body, headers = make_message(delivery, self._secrets.list_signing_secrets(delivery.tenant))
+            secrets = self._secrets.list_signing_secrets(delivery.tenant)
+            body, headers = make_message(delivery, secrets, self._settings)
             answer = self._exchanges.post(delivery.tenant, parse_url(delivery.url), body, headers)
             status, wait = answer.status, read_retry_after(answer.retry_after, answer.status)
             error = None if 200 <= status < 300 else f"the receiver answered {status}"
