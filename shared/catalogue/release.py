@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from archetype.contract.class_names import ClassNames, UnclearTarget
 from archetype.contract.model import ReleaseFields
 from archetype.contract.problem import MAX_ERRORS, FieldError
-from archetype.contract.registration import HUGGING_FACE, NewRelease
+from archetype.contract.registration import HUGGING_FACE, NewRelease, check_published
 from shared.errors import UnknownTarget
 from shared.storage import layout
 
@@ -64,8 +64,9 @@ class Release(ReleaseFields):
     def _check_weights(self) -> Self:
         if (self.weights is not None) + (self.key is not None) + bool(self.published) > 1:
             raise ValueError("give only one of weights, key and published")
-        if self.published and not self.architecture.startswith(LIBRARIES):
-            raise ValueError("published weights exist only for architectures of torchvision and timm")
+        if self.published and not self.architecture.startswith((*LIBRARIES, HUGGING_FACE)):
+            raise ValueError("published weights exist only for architectures of torchvision and timm, and on the hub")
+        check_published(self.architecture, published=self.published)
         return self
 
     @model_validator(mode="after")

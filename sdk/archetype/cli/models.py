@@ -77,6 +77,13 @@ def add_model(
     published: Annotated[
         bool, typer.Option("--published", help="Instead of --weights: the weights that the library publishes.")
     ] = False,
+    repository: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME@COMMIT",
+            help="Instead of --weights: a public repository of the Hugging Face hub (--architecture huggingface).",
+        ),
+    ] = None,
     sha256: Annotated[str | None, typer.Option(help="SHA-256 of the weights, to be verified.")] = None,
     state_dict: Annotated[
         str | None, typer.Option(help="Which state dict of the file to load, such as model_ema, if it has several.")
@@ -100,7 +107,7 @@ def add_model(
         "name": name,
         "release": release,
         "architecture": architecture,
-        "published": published,
+        "published": repository or published,
         "arguments": dict(map(read_parameter, argument)),
     }
     with connected() as client:

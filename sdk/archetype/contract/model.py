@@ -139,7 +139,8 @@ class ReleaseFields(BaseModel):
     published: bool | str = Field(
         default=False,
         description="Whether to use the weights that the library publishes; or the name of published torchvision "
-        "weights.",
+        "weights; or, with the architecture `huggingface`, a public repository of the hub at a commit, "
+        "`OWNER/NAME@COMMIT`.",
     )
     sha256: Digest | None = Field(
         default=None, description="SHA-256 digest of the weights, which is verified; if null, it is not."

@@ -1,5 +1,6 @@
 """Registration of a model release over HTTP."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,19 @@ from archetype.contract.problem import ProblemDocument
 
 HUGGING_FACE = "huggingface"
 """Architecture of a release whose weights are an archive of a Hugging Face model folder."""
+
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}@[0-9a-f]{40}")
+"""A repository of the Hugging Face hub at a commit."""
+
+
+def check_published(architecture: str, *, published: bool | str) -> None:
+    """Raises `ValueError` if `published` of a model folder is not a repository of the hub at a commit."""
+    if published and architecture == HUGGING_FACE and not REPOSITORY.fullmatch(str(published)):
+        raise ValueError(
+            "published of a model folder is a repository of the Hugging Face hub at a commit, OWNER/NAME@COMMIT with "
+            "the 40 digits of the commit; `git ls-remote https://huggingface.co/OWNER/NAME HEAD` prints it"
+        )
 
 
 class NewRelease(ReleaseFields):
@@ -48,8 +62,7 @@ class NewRelease(ReleaseFields):
     def _check_source(self) -> Self:
         if (self.upload is not None) + (self.key is not None) + bool(self.published) != 1:
             raise ValueError("give exactly one of upload, key and published")
-        if self.published and self.architecture == HUGGING_FACE:
-            raise ValueError("a model folder is uploaded, or in the store; give upload or key instead of published")
+        check_published(self.architecture, published=self.published)
         if self.upload is not None and self.sha256 not in (None, self.upload):
             raise ValueError("sha256 differs from upload, whose id is the SHA-256 digest of the weights; omit sha256")
         return self

@@ -31,6 +31,13 @@ def test_a_file_of_class_names_is_sent_as_a_list(service: MockService, tmp_path:
     assert json.loads(request.content)["classes"] == ["кот", "crane\u2028bird", "crane"]
 
 
+def test_a_repository_of_the_hub_is_what_is_published(service: MockService) -> None:
+    words = ["models", "add", "vit", "--architecture", "huggingface", "--repository", f"owner/vit@{'a' * 40}"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    (request,) = service.sent("POST", "/v1/models")
+    assert json.loads(request.content)["published"] == f"owner/vit@{'a' * 40}"
+
+
 def test_the_name_of_a_known_list_is_sent_as_it_is(service: MockService) -> None:
     assert CliRunner().invoke(app, [*ADD, "imagenet"]).exit_code == 0
     (request,) = service.sent("POST", "/v1/models")

@@ -85,7 +85,7 @@ def test_class_names_may_be_missing_only_while_a_folder_is_to_provide_them(archi
 
 
 def test_a_model_folder_is_never_published_by_a_library() -> None:
-    with pytest.raises(ValueError, match="give upload or key"):
+    with pytest.raises(ValueError, match="OWNER/NAME@COMMIT"):
         NewRelease(name="one", architecture="huggingface", published=True)
 
 
