@@ -20,6 +20,7 @@ from worker.inputs.preprocess import to_tensor
 from worker.inputs.view import crop_levels
 from worker.models import published_weights as published
 from worker.models.download_cache import DownloadCache, Report, ignore
+from worker.models.huggingface import hub
 from worker.models.loader import LoadedModel, Loader, ModelCache
 from worker.models.weight_files import WeightFiles
 from worker.shapes.network import ShapesNetwork
@@ -142,7 +143,8 @@ def test_published_weights_are_downloaded_once_and_fill_the_network(
         asked.append(url)
         yield data, len(data)
 
-    monkeypatch.setattr(published, "open_url", open_url)
+    for module in (published, hub):
+        monkeypatch.setattr(module, "open_url", open_url)
     loader = Loader(files=WeightFiles(DownloadCache(tmp_path)))
     for _ in range(2):
         loaded = loader.load(release, CPU)
@@ -208,7 +210,8 @@ def test_weights_that_need_a_download_are_not_local(tmp_path: Path, monkeypatch:
     def open_url(url: str):
         raise AssertionError(f"{url} was asked for")
 
-    monkeypatch.setattr(published, "open_url", open_url)
+    for module in (published, hub):
+        monkeypatch.setattr(module, "open_url", open_url)
     files = WeightFiles(DownloadCache(tmp_path))
     assert files.is_local(entry())
     for architecture in ("torchvision:resnet18", "timm:resnet10t.c3_in1k"):
