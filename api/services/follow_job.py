@@ -7,7 +7,8 @@ from api.dependencies import Services
 from api.services.find_job import find_job
 from archetype.contract.job import Event, Job
 
-POLL_SECONDS = 0.1
+POLL_SECONDS, FIRST_POLL_SECONDS = 0.1, 0.02
+"""Longest and shortest pause between two looks at a job."""
 
 READ_SECONDS = 2.0
 """How long one read of the event stream in Redis blocks."""
@@ -34,9 +35,9 @@ def wait_for(job: Job, services: Services, seconds: float) -> Job:
 
 
 def _poll(job: Job, services: Services, seconds: float) -> Job:
-    deadline = time.monotonic() + seconds
-    while not job.state.terminal and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+    started = time.monotonic()
+    while not job.state.terminal and (waited := time.monotonic() - started) < seconds:
+        time.sleep(min(POLL_SECONDS, max(FIRST_POLL_SECONDS, waited / 10)))  # a short job is noticed soon
         job = find_job(job.id, job.tenant, services)
     return job
 
