@@ -151,7 +151,14 @@ def read_github_script() -> str:
     return "\n".join([step["run"] for step in steps if "run" in step][1:])
 
 
-@pytest.mark.parametrize("read_script", [read_gitlab_script, read_github_script])
+def read_argo_script() -> str:
+    (template,) = yaml.safe_load((ROOT / "deploy" / "argo.example.yml").read_text())["spec"]["templates"]
+    assert template["container"]["command"] == ["sh", "-e", "-c"]
+    (script,) = template["container"]["args"]
+    return "\n".join(script.splitlines()[1:])
+
+
+@pytest.mark.parametrize("read_script", [read_gitlab_script, read_github_script, read_argo_script])
 def test_the_example_pipelines_run_as_they_are_written(
     stack: Stack, tmp_path: Path, read_script: Callable[[], str]
 ) -> None:
@@ -165,6 +172,7 @@ def test_the_example_pipelines_run_as_they_are_written(
     environment = os.environ | {
         "CI_COMMIT_SHORT_SHA": "0a1b2c3d",
         "GITHUB_SHA": "4e5f6071" + "0" * 32,
+        "RELEASE": "5f607182",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "step.md"),
         "ARCHETYPE_URL": stack.url,
         "ARCHETYPE_KEY": stack.settings.operator_token.get_secret_value(),
