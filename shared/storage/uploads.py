@@ -3,14 +3,16 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from archetype.contract.upload import ArchiveFacts, Image
 from shared.errors import UnknownImage
-from shared.media.image import ImageFacts
 from shared.storage import layout
 from shared.storage.ranged_file import open_ranged
 from shared.storage.s3 import Bucket, Missing
+
+if TYPE_CHECKING:  # NumPy and Pillow, which a process that only reads jobs does not need
+    from shared.media.image import ImageFacts
 
 
 class Uploads:
@@ -21,7 +23,7 @@ class Uploads:
         self._images = layout.images(tenant)
         self._archives = layout.archives(tenant)
 
-    def save_image(self, data: bytes, facts: ImageFacts, name: str | None = None) -> Image:
+    def save_image(self, data: bytes, facts: "ImageFacts", name: str | None = None) -> Image:
         """Stores an image under its SHA-256 digest, with the name of its file."""
         digest = hashlib.sha256(data).hexdigest()
         image = Image(id=digest, bytes=len(data), name=name, **asdict(facts))
