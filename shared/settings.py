@@ -510,6 +510,18 @@ class Settings(BaseSettings):
         """Fills in the default values of limits that are left out."""
         return TENANT_LIMITS.model_dump() | value if isinstance(value, dict) else value
 
+    @field_validator("mlflow_models")
+    @classmethod
+    def _check_names(cls, rules: dict[str, ImportRule]) -> dict[str, ImportRule]:
+        """Refuses two registered models with one name in the catalogue: their versions would be the same releases."""
+        names = [rule.name for rule in rules.values()]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"several registered models are registered as {', '.join(repeated)}; give each its own name"
+            )
+        return rules
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -17,6 +17,7 @@ from archetype.contract.api_key import IssuedKey, Key, Keys, NewKey
 from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
 from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs, State
 from archetype.contract.protocols.explain import ExplainResponse
+from archetype.contract.protocols.mlflow_import import ImportedVersion, ImportedVersions
 from archetype.contract.registration import NewRelease, RegisteredRelease, Registrations
 from archetype.contract.report.decision import Decision, NewDecision
 from archetype.contract.report.signature import Signature, SigningKey
@@ -341,6 +342,10 @@ class Client(MethodCalls):
             json={"instances": instances, "parameters": parameters},
             headers={"Prefer": f"wait={seconds}"},
         )
+
+    def imported_versions(self) -> list[ImportedVersion]:
+        """Return the versions of an MLflow registry that were or will be imported (operators), the newest first."""
+        return self._transport.read(ImportedVersions, "GET", "/v1/registry/mlflow").items
 
     def upload_weights(self, path: Path) -> str:
         """Upload weights (operators). The id that is returned can be used in `register`.

@@ -83,6 +83,8 @@ def probes() -> dict[str, list[Call]]:
     return {
         "get /healthz": [Call("/healthz", status=200)],
         "get /readyz": [Call("/readyz", status=200)],
+        "get /v2/health/live": [Call("/v2/health/live", status=200)],
+        "get /v2/health/ready": [Call("/v2/health/ready", status=200)],
         "get /metrics": [Call("/metrics", status=403)],
         "post /v1/archives": [Call("/v1/archives", file=archive, status=201)],
         "post /v1/images": [Call("/v1/images", file=image, status=201)],

@@ -49,7 +49,10 @@ def _read_files(tensor: InputTensor) -> Iterator[bytes]:
 
 def _read_pixels(tensor: InputTensor) -> Iterator[bytes]:
     """The images of a tensor of pixels, as files. Raises `ValueError`, `TypeError` and `OverflowError`."""
-    pixels = np.asarray(tensor.data, dtype=np.int64).reshape(tensor.shape)
+    values = np.asarray(tensor.data)
+    if values.dtype.kind != "i":
+        raise ValueError(f"pixels are integers from 0 to 255, not {values.dtype}")
+    pixels = values.reshape(tensor.shape)
     if pixels.ndim == 4 and pixels.shape[3] not in CHANNELS and pixels.shape[1] in CHANNELS:
         pixels = pixels.transpose(0, 2, 3, 1)
     return (encode_png(image) for image in pixels)

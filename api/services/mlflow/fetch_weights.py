@@ -1,6 +1,7 @@
 """Fetches the weights of a registered version into a file."""
 
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from tempfile import TemporaryFile
@@ -8,23 +9,19 @@ from typing import IO
 
 from api.services.mlflow.find_weights import choose_files, list_artifacts
 from api.services.mlflow.import_store import PendingImport
-from api.services.mlflow.registry import ArtifactFile, MlflowRegistry
+from api.services.mlflow.registry import ArtifactFile, MlflowRegistry, NoRoom, RegistryFailed
 from archetype.contract.registration import HUGGING_FACE
 from shared.settings import Settings
 from shared.validation.imports import ImportRule
 
 CALL_SECONDS = 10.0
-DOWNLOAD_SECONDS = 1800.0
-"""Limit for the download of one file."""
+"""Limit for a call that is not a download."""
+
+FETCH_SECONDS = 1800.0
+"""Limit for all calls and downloads of a version together."""
 
 
-def fetch_weights(
-    pending: PendingImport,
-    rule: ImportRule,
-    target: IO[bytes],
-    settings: Settings,
-    check_interrupted: Callable[[], None],
-) -> None:
+def fetch_weights(pending: PendingImport, rule: ImportRule, target: IO[bytes], settings: Settings) -> None:
     """Writes the weights of a version into a file; a Hugging Face model folder as an archive.
 
     Args:
@@ -32,22 +29,30 @@ def fetch_weights(
         rule: What the operator says about its model.
         target: The file.
         settings: The settings.
-        check_interrupted: Called often; may raise an exception to stop.
 
     Raises:
         RefusedVersion: The version has no weights that can be used.
         NotProxied: The tracking server does not pass on its artifacts.
         TooManyBytes: They are too large.
-        RegistryFailed: The registry does not answer.
+        NoRoom: They cannot be stored on this machine.
+        RegistryFailed: The registry does not answer, or not in time.
     """
-    registry = MlflowRegistry(settings)
-    folder = registry.find_folder(pending.registered_model, pending.version, seconds=CALL_SECONDS)
-    files = choose_files(list_artifacts(registry, folder, seconds=CALL_SECONDS), folder, rule)
+    registry, end = MlflowRegistry(settings), time.monotonic() + FETCH_SECONDS
+
+    def left(limit: float = FETCH_SECONDS) -> float:
+        seconds = min(limit, end - time.monotonic())
+        if seconds <= 0:
+            raise RegistryFailed(f"the version was not fetched within {FETCH_SECONDS:g} s")
+        return seconds
+
+    def call() -> float:
+        return left(CALL_SECONDS)
+
+    folder = registry.find_folder(pending.registered_model, pending.version, seconds=call())
+    files = choose_files(list_artifacts(registry, folder, seconds=call), folder, rule)
 
     def download(file: ArtifactFile, where: IO[bytes], room: int) -> int:
-        return registry.download(
-            file.path, where, seconds=DOWNLOAD_SECONDS, max_bytes=room, on_chunk=check_interrupted
-        ).bytes
+        return registry.download(file.path, where, seconds=left(), max_bytes=room)
 
     if rule.architecture == HUGGING_FACE:
         _pack(files, target, settings.max_weights_bytes, download)
@@ -62,10 +67,13 @@ def _pack(
     download: Callable[[ArtifactFile, IO[bytes], int], int],
 ) -> None:
     """Writes files as an archive with fixed times, so that equal files are equal archives."""
-    with zipfile.ZipFile(target, "w") as archive:
-        for file in sorted(files, key=lambda file: file.name):
-            with TemporaryFile() as part:
-                room -= download(file, part, room)
-                part.seek(0)
-                with archive.open(zipfile.ZipInfo(file.name), "w", force_zip64=True) as member:
-                    shutil.copyfileobj(part, member)
+    try:
+        with zipfile.ZipFile(target, "w") as archive:
+            for file in sorted(files, key=lambda file: file.name):
+                with TemporaryFile() as part:
+                    room -= download(file, part, room)
+                    part.seek(0)
+                    with archive.open(zipfile.ZipInfo(file.name), "w", force_zip64=True) as member:
+                        shutil.copyfileobj(part, member)
+    except OSError as error:
+        raise NoRoom(f"the scheduler cannot store the weights temporarily ({error.strerror})") from error

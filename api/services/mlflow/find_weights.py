@@ -1,6 +1,6 @@
 """Finds the file of weights among the artifacts of a registered version."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from api.services.mlflow.registry import ArtifactFile, MlflowRegistry
 from archetype.contract.registration import HUGGING_FACE
@@ -31,28 +31,30 @@ class RefusedVersion(Exception):
     """The artifacts of a version cannot be used. The message says why, and what to do."""
 
 
-def list_artifacts(registry: MlflowRegistry, folder: str, *, seconds: float) -> list[ArtifactFile]:
+def list_artifacts(registry: MlflowRegistry, folder: str, *, seconds: Callable[[], float]) -> list[ArtifactFile]:
     """Returns all files below a folder.
 
+    Args:
+        registry: The registry.
+        folder: The folder of a version.
+        seconds: Returns the time that is left for a call.
+
     Raises:
-        RefusedVersion: There are too many files.
+        RefusedVersion: There are too many files or folders.
         RegistryFailed: The registry does not answer.
     """
-    found = list(_walk(registry, folder, MAX_DEPTH, seconds))
-    if len(found) > MAX_FILES:
-        raise RefusedVersion(f"the version has more than {MAX_FILES} files; name the weights in {SETTING}: file")
-    return found
-
-
-def _walk(registry: MlflowRegistry, folder: str, depth: int, seconds: float) -> Iterator[ArtifactFile]:
-    entries = registry.list_folder(folder, seconds=seconds)
-    if len(entries) > MAX_FILES:
-        raise RefusedVersion(f"a folder of the version has more than {MAX_FILES} files")
-    for each in entries:
-        if not each.is_folder:
-            yield each
-        elif depth > 0:
-            yield from _walk(registry, each.path, depth - 1, seconds)
+    files, folders, seen = list[ArtifactFile](), [(folder, 0)], 0
+    while folders:
+        path, depth = folders.pop()
+        for each in registry.list_folder(path, seconds=seconds()):
+            seen += 1
+            if seen > MAX_FILES:
+                raise RefusedVersion(f"the version has more than {MAX_FILES} files; log the weights alone")
+            if not each.is_folder:
+                files.append(each)
+            elif depth < MAX_DEPTH:
+                folders.append((each.path, depth + 1))
+    return sorted(files, key=lambda file: file.path)
 
 
 def choose_files(files: Sequence[ArtifactFile], folder: str, rule: ImportRule) -> list[ArtifactFile]:

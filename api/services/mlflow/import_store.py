@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from pydantic import Field
+import structlog
+from pydantic import Field, ValidationError
 
 from archetype.contract.job import D, Document
 from archetype.contract.protocols.mlflow_import import ImportedVersion
+from shared.errors import UnsupportedFormat
 from shared.storage import layout
 from shared.storage.s3 import Bucket
+
+log = structlog.get_logger()
 
 
 class PendingImport(Document):
@@ -40,7 +44,7 @@ class ImportStore:
         self._bucket.put_document(layout.pending_import(pending.model, pending.version), pending)
 
     def list_pending(self) -> Iterator[PendingImport]:
-        """The pending imports."""
+        """The pending imports. Documents that cannot be read are logged and skipped, so that they stop no other."""
         return self._read_all(layout.PENDING_IMPORTS, PendingImport)
 
     def end(self, pending: PendingImport, ended: ImportedVersion) -> None:
@@ -63,6 +67,10 @@ class ImportStore:
 
     def _read_all(self, prefix: str, kind: type[D]) -> Iterator[D]:
         for key in list(self._bucket.keys(prefix)):
-            document = self._bucket.get_document(key, kind)
+            try:
+                document = self._bucket.get_document(key, kind)
+            except (ValidationError, UnsupportedFormat) as error:
+                log.warning("import.unreadable", key=key, error=str(error)[:300])
+                continue
             if document is not None:
                 yield document

@@ -9,7 +9,6 @@ from api.dependencies import Services
 from api.services.mlflow.import_versions import import_versions, look_for_versions
 from api.services.mlflow.registry import RegistryFailed
 from shared.errors import Problem
-from shared.state.locks import HeldLock
 
 log = structlog.get_logger()
 
@@ -19,8 +18,8 @@ PASS_SECONDS = 2.0
 LOOK_SECONDS = 30.0
 """Pause between two looks at the registry."""
 
-LOCK_SECONDS, RENEW_SECONDS = 60.0, 5.0
-"""A scheduler that is silent for longer than the first loses its turn to another one."""
+LOCK_SECONDS = 60.0
+"""A scheduler that is silent for longer loses its turn to another one."""
 
 
 def start_imports(services: Services) -> None:
@@ -47,24 +46,9 @@ def run_once(services: Services) -> None:
         RegistryFailed: The registry does not answer.
         Unavailable: Redis or the store does not answer.
     """
-    with services.locks.try_lock("imports", LOCK_SECONDS) as held:
+    with services.locks.try_renewed_lock("imports", LOCK_SECONDS) as held:
         if held is None:
             return
-        turn = _Turn(held)
-        import_versions(services, turn.renew)
+        import_versions(services)
         if services.locks.take_turn("registry", LOOK_SECONDS):
             look_for_versions(services)
-
-
-class _Turn:
-    """A lock that is renewed while its holder works."""
-
-    def __init__(self, held: HeldLock) -> None:
-        self._held = held
-        self._renewed = time.monotonic()
-
-    def renew(self) -> None:
-        """Renews the lock if that is due. Raises `Unavailable` if it has expired."""
-        if time.monotonic() - self._renewed > RENEW_SECONDS:
-            self._held.extend(LOCK_SECONDS)
-            self._renewed = time.monotonic()

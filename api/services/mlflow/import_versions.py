@@ -4,11 +4,10 @@ A version is noted in the store before anything else happens, and its import can
 step: weights are stored under their digest, and a release is registered once.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 from random import uniform
 from tempfile import TemporaryFile
-from typing import IO, Literal
+from typing import Literal
 
 import httpx2
 import structlog
@@ -24,6 +23,7 @@ from archetype.contract.api_key import Scope
 from archetype.contract.job import now
 from archetype.contract.protocols.mlflow_import import ImportedVersion, ImportedVersions
 from shared.errors import LimitReached, Problem, ReleaseTaken, Unavailable
+from shared.storage import layout
 from shared.storage.api_keys import Caller
 from shared.storage.documents import Registration, RegistrationState
 from shared.validation.imports import ImportRule
@@ -39,8 +39,8 @@ CHECK_SECONDS = 2.0
 FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, MAX_TRIES = 5.0, 900.0, 20
 GIVE_UP_AFTER = timedelta(days=1)
 
-MAX_VERSIONS = 1000
-"""Versions of a model that one look at the registry lists, the newest first."""
+PAGE_VERSIONS, MAX_PAGES = 100, 100
+"""Versions of a model that one call of the registry lists, and number of calls."""
 
 MAX_LISTED = 1000
 
@@ -72,99 +72,130 @@ def look_for_versions(services: Services) -> None:
     """Notes all versions of the registry that were not announced: a registry sends an event a few times at most.
 
     Raises:
-        RegistryFailed: The registry does not answer.
+        RegistryFailed: The registry does not answer for a model; the others were looked at.
     """
-    registry = MlflowRegistry(services.settings)
+    failures = []
     for registered_model, rule in services.settings.mlflow_models.items():
-        query = {
-            "filter": "name = '{}'".format(registered_model.replace("'", "\\'")),
-            "max_results": str(MAX_VERSIONS),
-            "order_by": "version_number DESC",
-        }
-        found = registry.get("model-versions/search", query, seconds=EXCHANGE_SECONDS).get("model_versions") or []
-        known = services.imports.list_versions(rule.name)
-        for version in reversed([str(each.get("version")) for each in found if isinstance(each, dict)]):
-            if version not in known:
-                announce_version(registered_model, version, services)
+        try:
+            _look_at(registered_model, rule, services)
+        except RegistryFailed as error:
+            failures.append(f"{registered_model}: {error}")
+    if failures:
+        raise RegistryFailed("; ".join(failures))
 
 
-def import_versions(services: Services, check_interrupted: Callable[[], None]) -> None:
-    """Continues the imports that are due, the most overdue first.
+def _look_at(registered_model: str, rule: ImportRule, services: Services) -> None:
+    """Notes the new versions of a model, page by page, the newest first, until a page has none."""
+    registry, known = MlflowRegistry(services.settings), services.imports.list_versions(rule.name)
+    query = {
+        "filter": "name = '{}'".format(registered_model.replace("'", "\\'")),
+        "max_results": str(PAGE_VERSIONS),
+        "order_by": "version_number DESC",
+    }
+    for _ in range(MAX_PAGES):
+        page = registry.get("model-versions/search", query, seconds=EXCHANGE_SECONDS)
+        found = [str(each.get("version")) for each in page.get("model_versions") or [] if isinstance(each, dict)]
+        new = [version for version in found if version not in known and rule.covers(version)]
+        for version in new:
+            announce_version(registered_model, version, services)
+        if not new or not page.get("next_page_token"):
+            return
+        query["page_token"] = str(page["next_page_token"])
 
-    Args:
-        services: The services.
-        check_interrupted: Called often; may raise an exception to stop.
-    """
+
+def import_versions(services: Services) -> None:
+    """Continues the imports that are due, the most overdue first. An error postpones its import, and no other."""
     moment = services.redis_client.now()
     due = [pending for pending in services.imports.list_pending() if pending.next_at <= moment]
     for pending in sorted(due, key=lambda pending: pending.next_at):
-        check_interrupted()
-        _continue(pending, services, check_interrupted)
+        _continue(pending, services)
 
 
-def _continue(pending: PendingImport, services: Services, check_interrupted: Callable[[], None]) -> None:
+def _continue(pending: PendingImport, services: Services) -> None:
     rule = services.settings.mlflow_models.get(pending.registered_model)
     if rule is None:
         _end(pending, "refused", services, detail="the operator has removed the rule of the registered model")
         return
+    fetched = pending
     try:
-        registration = _find(pending, rule, services) or _register(pending, rule, services, check_interrupted)
+        if not _has_weights(pending, services):
+            fetched = _fetch(pending, rule, services)
+        registration = _register(fetched, rule, services)
     except (RefusedVersion, NotProxied, TooManyBytes) as error:
         _end(pending, "refused", services, detail=_explain(error))
-    except (RegistryFailed, Unavailable, LimitReached) as error:
-        _postpone(pending, str(error), services)
+    except (Unavailable, LimitReached) as error:
+        _postpone(fetched, str(error), services)
     except Problem as problem:
-        _end(pending, "refused", services, detail=problem.detail)
+        _end(fetched, "refused", services, detail=problem.detail)
+    except Exception as error:  # whatever a registry answers: other imports go on
+        _postpone(fetched, str(error) or type(error).__name__, services)
     else:
-        _follow(pending, registration, services)
+        _follow(fetched, registration, services)
 
 
-def _find(pending: PendingImport, rule: ImportRule, services: Services) -> Registration | None:
-    return services.storage.load_registration(rule.name, pending.version, services.settings.mlflow_tenant)
+def _has_weights(pending: PendingImport, services: Services) -> bool:
+    """Whether the weights of a version are in the store already."""
+    tenant = services.settings.mlflow_tenant
+    return pending.sha256 is not None and services.storage.has(layout.uploaded_weights(pending.sha256, tenant))
 
 
-def _register(
-    pending: PendingImport, rule: ImportRule, services: Services, check_interrupted: Callable[[], None]
-) -> Registration:
-    """Fetches the weights of a version and registers it as a release of the tenant.
+def _fetch(pending: PendingImport, rule: ImportRule, services: Services) -> PendingImport:
+    """Copies the weights of a version to the store, and notes their digest.
+
+    Raises as `fetch_weights`, and `Problem` if the store does not accept them.
+    """
+    with TemporaryFile() as file:
+        fetch_weights(pending, rule, file, services.settings)
+        file.seek(0)
+        stored = store_weights(file, make_caller(services), services)
+    fetched = pending.model_copy(update={"sha256": stored.id})
+    services.imports.save(fetched)
+    return fetched
+
+
+def make_caller(services: Services) -> Caller:
+    """The caller in whose name versions are registered: the tenant of the registry."""
+    return Caller(tenant=services.settings.mlflow_tenant, scopes=frozenset({Scope.READ, Scope.OPERATE}))
+
+
+def _register(pending: PendingImport, rule: ImportRule, services: Services) -> Registration:
+    """Registers a version as a release of the tenant; returns its registration if that was done before.
 
     Raises:
-        RefusedVersion, NotProxied, TooManyBytes: The version cannot be used.
-        RegistryFailed: The registry does not answer.
+        ReleaseTaken: The tenant has a release of this name with other weights.
         Problem: The release is not accepted.
     """
-    caller = Caller(tenant=services.settings.mlflow_tenant, scopes=frozenset({Scope.READ, Scope.OPERATE}))
-    with TemporaryFile() as file:
-        fetch_weights(pending, rule, file, services.settings, check_interrupted)
-        check_interrupted()
-        sha256 = _store(file, caller, services)
-    services.imports.save(pending.model_copy(update={"sha256": sha256}))
-    check_interrupted()
+    found = _find_own(pending, rule, services)
+    if found is not None:
+        return found
     try:
-        return register(rule.make_release(pending.version, sha256), caller, services)
+        return register(rule.make_release(pending.version, pending.sha256 or ""), make_caller(services), services)
     except ReleaseTaken:
-        registration = _find(pending, rule, services)  # another scheduler was faster
-        if registration is None:
+        found = _find_own(pending, rule, services)  # another scheduler was faster
+        if found is None:
             raise
-        return registration
+        return found
 
 
-def _store(file: IO[bytes], caller: Caller, services: Services) -> str:
-    file.seek(0)
-    return store_weights(file, caller, services).id
+def _find_own(pending: PendingImport, rule: ImportRule, services: Services) -> Registration | None:
+    """Returns the registration of the weights of a version, unless it was refused before the version was announced."""
+    found = services.storage.load_registration(rule.name, pending.version, services.settings.mlflow_tenant)
+    if found is None or found.entry.sha256 != pending.sha256:
+        return None
+    is_old = found.state is RegistrationState.REFUSED and found.registered_at < pending.begun_at
+    return None if is_old else found
 
 
 def _follow(pending: PendingImport, registration: Registration, services: Services) -> None:
     """Ends an import whose release a worker has tried; otherwise looks again in a moment."""
-    known = pending.model_copy(update={"sha256": registration.entry.sha256 or pending.sha256})
     if registration.state is RegistrationState.TRYING:
         next_at = services.redis_client.now() + timedelta(seconds=CHECK_SECONDS)
-        services.imports.save(known.model_copy(update={"next_at": next_at, "tries": 0, "detail": None}))
+        services.imports.save(pending.model_copy(update={"next_at": next_at, "tries": 0, "detail": None}))
     elif registration.state is RegistrationState.ACCEPTED:
         services.registered_releases.invalidate()
-        _end(known, "registered", services)
+        _end(pending, "registered", services)
     else:
-        _end(known, "refused", services, detail=registration.error.detail if registration.error else None)
+        _end(pending, "refused", services, detail=registration.error.detail if registration.error else None)
 
 
 def _end(pending: PendingImport, state: EndState, services: Services, *, detail: str | None = None) -> None:

@@ -1,7 +1,6 @@
 """Calls of an MLflow tracking server. Each has a limit for the whole of it, however slowly the server answers."""
 
 import asyncio
-import hashlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -38,6 +37,10 @@ class TooManyBytes(Exception):
     """An artifact is larger than the service accepts."""
 
 
+class NoRoom(Exception):
+    """This machine cannot store a file temporarily."""
+
+
 @dataclass(frozen=True)
 class ArtifactFile:
     """A file or folder of a version.
@@ -56,14 +59,6 @@ class ArtifactFile:
     def name(self) -> str:
         """The last part of the path."""
         return self.path.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Downloaded:
-    """SHA-256 digest and size of a file that was downloaded."""
-
-    sha256: str
-    bytes: int
 
 
 class MlflowRegistry:
@@ -130,9 +125,7 @@ class MlflowRegistry:
             raise NotProxied(uri)
         return folder
 
-    def download(
-        self, path: str, target: IO[bytes], *, seconds: float, max_bytes: int, on_chunk: Callable[[], None]
-    ) -> Downloaded:
+    def download(self, path: str, target: IO[bytes], *, seconds: float, max_bytes: int) -> int:
         """Appends a file of the artifacts to a file.
 
         Args:
@@ -140,28 +133,29 @@ class MlflowRegistry:
             target: Where it is written.
             seconds: Limit for the whole download.
             max_bytes: Largest size.
-            on_chunk: Called after each chunk; may raise an exception to stop.
+
+        Returns:
+            Its size.
 
         Raises:
             TooManyBytes: The file is larger.
+            NoRoom: It cannot be written.
             RegistryFailed: The registry does not answer, or not in time.
         """
 
-        async def read(http: httpx2.AsyncClient) -> Downloaded:
-            digest, size = hashlib.sha256(), 0
+        async def read(http: httpx2.AsyncClient) -> int:
+            size = 0
             async with _open(http, "GET", f"{ARTIFACTS}/{quote(path)}") as response:
                 response.raise_for_status()
                 async for chunk in response.aiter_raw():
                     size += len(chunk)
                     if size > max_bytes:
                         raise TooManyBytes(f"{path} has more than {max_bytes} bytes")
-                    digest.update(chunk)
-                    target.write(chunk)
-                    on_chunk()
-            return Downloaded(digest.hexdigest(), size)
+                    _write(target, chunk)
+            return size
 
-        downloaded: Downloaded = self._explain(lambda: self._run(read, seconds), path, seconds)
-        return downloaded
+        size: int = self._explain(lambda: self._run(read, seconds), path, seconds)
+        return size
 
     def _read(self, path: str, query: Mapping[str, str], seconds: float) -> dict[str, Any]:
         async def read(http: httpx2.AsyncClient) -> bytes:
@@ -222,7 +216,10 @@ class MlflowRegistry:
 
 def locate(uri: str) -> str | None:
     """Returns the place of a URI in the server's artifacts; None if the server does not pass it on."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
     folder = parts.path.strip("/")
     return folder if parts.scheme == PROXIED and folder and ".." not in folder.split("/") else None
 
@@ -235,6 +232,13 @@ async def _open(http: httpx2.AsyncClient, method: str, path: str, **content: Any
         yield response
     finally:
         await response.aclose()
+
+
+def _write(target: IO[bytes], chunk: bytes) -> None:
+    try:
+        target.write(chunk)
+    except OSError as error:
+        raise NoRoom(f"the scheduler cannot store the weights temporarily ({error.strerror})") from error
 
 
 def _check_name(name: Any) -> str:

@@ -86,9 +86,9 @@ def attempt_write_back(pending: PendingWriteBack, job: Job, services: Services) 
         end(pending, "refused", services, detail=refusal)
         return True
     try:
+        write_verdict(pending, read_verdict(job), services.settings)
         if pending.write_back.run:
             write_to_run(pending, job, services, seconds=EXCHANGE_SECONDS)
-        write_verdict(pending, read_verdict(job), services.settings)
     except Exception as error:  # whatever the registry does, it is a failed attempt
         message = str(error)[:300] or type(error).__name__
         if services.redis_client.now() - (job.finished_at or pending.begun_at) > GIVE_UP_AFTER:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from archetype.contract.audit_plan import AuditPlan
+from archetype.contract.audit_plan import MAX_PROBES, AuditPlan
 from archetype.contract.problem import InvalidDocument
 from archetype.contract.pydantic_errors import describe_errors
 from archetype.contract.strict_json import load_json
@@ -61,6 +61,8 @@ def _upload_probes(source: dict[str, Any], place: Path, client: "Client") -> Ite
         source.get("format", "folder"),
         None if annotations is None else place / str(annotations),
     ) as images:
+        if len(images) > MAX_PROBES:
+            raise InvalidPlan(f"[probes] has {len(images)} images, and a plan has at most {MAX_PROBES}; choose some")
         for image in images:
             uploaded = client.upload(image.path.read_bytes(), image.path.name)
             yield {

@@ -13,6 +13,8 @@ from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.parameters.types import ImageId, Parameters, Seed, dump_with_old_names
 
 Severity = Literal["fail", "warn", "off"]
+MAX_PROBES = 1000
+
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
@@ -169,7 +171,7 @@ class AuditPlan(Parameters):
     )
     probes: list[Probe] = Field(
         default=[],
-        max_length=1000,
+        max_length=MAX_PROBES,
         description="Test images with known classes, which both releases classify. A class needs at least two probes "
         "for a confidence interval.",
     )

@@ -142,6 +142,8 @@ def _read_lines(source: Path, labels: dict[int, str]) -> Iterator[LabelledObject
         if not fields:
             continue
         try:
+            if len(fields) not in (5, 6):  # the sixth is a confidence
+                raise ValueError(f"it has {len(fields)} numbers; polygons and key points are not supported")
             index, (x, y, width, height) = int(fields[0]), map(float, fields[1:5])
             label = labels[index]
         except (ValueError, KeyError) as error:
@@ -167,20 +169,34 @@ def _read_yaml_names(lines: list[str], source: Path) -> dict[int, str]:
     start = next((number for number, line in enumerate(lines) if line.startswith("names:")), None)
     if start is None:
         raise UnreadableDataset(f"{source} has no field 'names'")
-    inline = lines[start].removeprefix("names:").partition("#")[0].strip()
-    if inline:
-        return dict(enumerate(part.strip(" '\"") for part in inline.strip("[]").split(",")))
+    text = "\n".join(line.partition(" #")[0].rstrip() for line in lines[start:]).removeprefix("names:").strip()
+    if text.startswith(("[", "{")):
+        return _read_flow(text, source)
     names: dict[int, str] = {}
-    for line in lines[start + 1 :]:
-        entry = line.partition(" #")[0].strip()
-        if line and not line.startswith((" ", "-")):
-            break
+    for line in text.splitlines():
+        entry = line.strip()
         key, separator, value = entry.partition(":")
         if entry.startswith("- "):
             names[len(names)] = entry[2:].strip(" '\"")
         elif separator and key.strip().isdigit():
             names[int(key)] = value.strip(" '\"")
+        elif entry:
+            break  # the next field
     return names
+
+
+def _read_flow(text: str, source: Path) -> dict[int, str]:
+    """The names in `[a, b]` or `{0: a, 1: b}`, over any number of lines."""
+    inside, closed, _ = text[1:].partition("]" if text[0] == "[" else "}")
+    if not closed:
+        raise UnreadableDataset(f"{source}: the list of names does not end")
+    entries = [entry.strip() for entry in inside.replace("\n", " ").split(",") if entry.strip()]
+    if text[0] == "[":
+        return {number: entry.strip("'\"") for number, entry in enumerate(entries)}
+    try:
+        return {int(key): value.strip(" '\"") for key, _, value in (entry.partition(":") for entry in entries)}
+    except ValueError as error:
+        raise UnreadableDataset(f"{source}: the names are not {{index: name}} ({error})") from error
 
 
 def _find_one(folder: Path, pattern: str) -> Path:

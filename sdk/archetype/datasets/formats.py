@@ -58,6 +58,15 @@ def open_dataset(path: Path, name: FormatName, annotations: Path | None = None) 
 
 def _extract(path: Path, target: Path) -> None:
     """Extract an archive. `zipfile` keeps names within the folder, and makes no links."""
+    try:
+        _extract_all(path, target)
+    except UnreadableDataset:
+        raise
+    except Exception as error:  # `zipfile` raises anything for a damaged archive
+        raise UnreadableDataset(f"{path} cannot be extracted ({type(error).__name__}: {error})") from error
+
+
+def _extract_all(path: Path, target: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
             raise UnreadableDataset(

@@ -62,11 +62,18 @@ def read_huggingface(folder: Path, annotations: Path | None = None) -> list[Labe
 def _collect(folder: Path, source: Path, rows: Iterator[Mapping[str, Any]]) -> list[LabelledImage]:
     images, read = index_images(folder), dict[str, LabelledImage]()
     for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping) or None in row:
+            raise UnreadableDataset(f"{source}: row {number} does not have the columns of the header")
         file, label = (_find(row, names, source) for names in (FILES, LABELS))
         name, path = find_image(images, str(row[file]), source)
+        before = read.get(name)
+        if before is not None and before.label != str(row[label]):
+            raise UnreadableDataset(
+                f"{source}: {name!r} has the classes {before.label!r} and {row[label]!r}; a probe has one class"
+            )
         try:
-            boxes = (*read[name].boxes, *_read_edges(row)) if name in read else _read_edges(row)
-        except (TypeError, ValueError, KeyError) as error:
+            boxes = (*(before.boxes if before else ()), *_read_edges(row))
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise UnreadableDataset(f"{source}: row {number} has no valid box ({error})") from error
         attributes = {
             key: str(value)

@@ -114,7 +114,9 @@ class _Sink:
 
 def _list_files(repository: str, commit: str) -> list[HubFile]:
     """The configuration and the weights of a repository at a commit."""
-    known = _list_cached(repository, commit) or _list_hub(repository, commit)
+    from huggingface_hub import constants
+
+    known = _list_cached(repository, commit) if constants.HF_HUB_OFFLINE else _list_hub(repository, commit)
     configs = [known[name] for name in CONFIGS if name in known]
     if "config.json" not in known:
         raise UnloadableModel(f"{repository} has no config.json, as timm and transformers write it")
@@ -128,29 +130,26 @@ def _list_files(repository: str, commit: str) -> list[HubFile]:
 
 
 def _list_cached(repository: str, commit: str) -> dict[str, HubFile]:
-    """The files of a commit in the cache of the hub, if it has the configuration and weights; else nothing."""
-    from huggingface_hub import try_to_load_from_cache
+    """The files of a commit in the cache of the hub. Raises `UnloadableModel` if it has none."""
+    from huggingface_hub import constants, try_to_load_from_cache
 
-    names = (*CONFIGS, *WEIGHTS, *(f"{name}.index.json" for name in WEIGHTS))
-    paths = {name: try_to_load_from_cache(repository, name, revision=commit) for name in names}
-    found = {name: Path(path) for name, path in paths.items() if isinstance(path, str)}
-    for name in [name for name in found if name.endswith(".index.json")]:
-        folder = found[name].parent
-        found |= {path.name: path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin")}
-    if "config.json" not in found or not any(name.startswith(WEIGHTS) for name in found):
-        return {}
-    return {name: HubFile(name, path.stat().st_size, partial(_read, path)) for name, path in found.items()}
+    config = try_to_load_from_cache(repository, "config.json", revision=commit)
+    if not isinstance(config, str):
+        raise UnloadableModel(
+            f"{repository}@{commit} is not in the cache of the hub ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is "
+            "set; fetch it there first with `hf download`, or unset HF_HUB_OFFLINE"
+        )
+    return {
+        path.name: HubFile(path.name, path.stat().st_size, partial(_read, path))
+        for path in sorted(Path(config).parent.iterdir())
+        if path.is_file()
+    }
 
 
 def _list_hub(repository: str, commit: str) -> dict[str, HubFile]:
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    if constants.HF_HUB_OFFLINE:
-        raise UnloadableModel(
-            f"{repository}@{commit} is not in the cache of the hub ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE is "
-            "set; fetch it there first with `hf download`, or unset HF_HUB_OFFLINE"
-        )
     try:
         info = HfApi(endpoint=constants.ENDPOINT).model_info(
             repository, revision=commit, timeout=INFO_SECONDS, files_metadata=True, token=False
@@ -160,7 +159,7 @@ def _list_hub(repository: str, commit: str) -> dict[str, HubFile]:
     except (httpx2.HTTPError, OSError, ValueError) as error:
         raise UnloadableModel(
             f"the hub {constants.ENDPOINT} does not answer ({type(error).__name__}: {str(error)[:200]}); connect the "
-            "worker to it, or fill the cache in HF_HOME"
+            "worker to it, or fill the cache in HF_HOME and set HF_HUB_OFFLINE"
         ) from error
     siblings = info.siblings or []
     if len(siblings) > MAX_FILES:
@@ -193,9 +192,9 @@ def _find_digest(lfs: object, blob: str | None, size: int | None) -> _Digest | N
 
 
 def _download(repository: str, commit: str, name: str, expected: _Digest | None) -> Chunks:
-    """Yields a file, and compares it with its digest in the commit."""
+    """Yields a file, from the cache of the hub if it is there, and compares it with its digest in the commit."""
     digest = hashlib.new(expected.name, expected.prefix, usedforsecurity=False) if expected else None
-    for chunk, total in open_url(locate_hub_file(repository, name, commit)):
+    for chunk, total in open_hub_file(repository, name, commit):
         if digest is not None:
             digest.update(chunk)
         yield chunk, total

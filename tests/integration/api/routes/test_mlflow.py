@@ -35,7 +35,7 @@ def test_an_event_of_the_registry_starts_the_audits_of_its_model(
             assert [audit["schedule"] for audit in result["audits"]] == [schedule.id]
         body = write_event(version="17")
         result = http.post("/v1/registry/mlflow", content=body, headers=sign(secret, body)).json()
-        assert result == {"model": "shapes@17", "known": False, "audits": []}
+        assert result == {"model": "shapes@17", "known": False, "imported": False, "audits": []}
         body = write_event(entity="prompt")
         result = http.post("/v1/registry/mlflow", content=body, headers=sign(secret, body))
         assert (result.status_code, result.json()["model"]) == (202, None)

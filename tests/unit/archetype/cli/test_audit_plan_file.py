@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from archetype.cli import audit_plan_file
 from archetype.cli.audit_plan_file import InvalidPlan, load_plan
 from archetype.contract.upload import SUFFIXES, Image
 from archetype.errors import TimedOut
@@ -100,6 +101,16 @@ def test_an_unknown_format_or_field_is_explained(service: MockService, plan: Pat
     plan.write_text(PLAN + more)
     with pytest.raises(InvalidPlan, match=reason):
         load_plan(plan, service.client())
+
+
+def test_too_many_probes_are_refused_before_any_is_uploaded(
+    service: MockService, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_plan_file, "MAX_PROBES", 1)
+    write_probes(plan.parent, "lemon/1.png", "lemon/2.png")
+    with pytest.raises(InvalidPlan, match="2 images, and a plan has at most 1"):
+        load_plan(plan, service.client())
+    assert service.requests == []
 
 
 def test_the_report_of_an_audit_is_a_plan(service: MockService, tmp_path: Path) -> None:

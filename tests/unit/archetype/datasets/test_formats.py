@@ -1,5 +1,6 @@
 """Datasets in the formats of other tools, exact to the pixel: what `archetype export` writes is read again."""
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -114,6 +115,8 @@ def test_the_class_of_an_image_is_that_of_its_largest_object_and_crowds_do_not_c
         "names: [bee, 'lemon']  # classes\nnc: 2\n",
         "path: .\nnames:\n  0: bee\n  1: lemon\nnc: 2\n",
         "names:\n- bee\n- lemon\nnc: 2\n",
+        "names: {0: bee, 1: lemon}\n",
+        "nc: 2\nnames: [\n  'bee',  # the first\n  lemon\n]\npath: .\n",
     ],
 )
 def test_the_classes_of_yolo_can_be_in_its_description(folder: Path, text: str) -> None:
@@ -176,6 +179,13 @@ FAULTS: list[tuple[FormatName, dict[str, str], str]] = [
     ("csv", {"a.csv": "file,width\nbee 1.jpg,3\n"}, "a column named class or label or target"),
     ("csv", {"a.csv": "file,class\nmissing.jpg,bee\n"}, "names 'missing.jpg', and there is no image"),
     ("csv", {"a.csv": "file,class,left,top,right,bottom\nbee 1.jpg,bee,1,2,3,x\n"}, "row 1 has no valid box"),
+    ("csv", {"a.csv": "file,class\nbee 1.jpg,bee\nbee 1.jpg,lemon\n"}, "has the classes 'bee' and 'lemon'"),
+    ("csv", {"a.csv": "file,class\nbee 1.jpg,bee,more\n"}, "row 1 does not have the columns"),
+    ("huggingface", {"metadata.jsonl": '{"file_name": "bee 1.jpg", "label": 1, "objects": [1]}'}, "no valid box"),
+    ("huggingface", {"metadata.jsonl": "[1]"}, "row 1 does not have the columns"),
+    ("yolo", {"classes.txt": "bee\n", "labels/bee 1.txt": "0 0 0 1 0 1 1 0 1\n"}, "polygons"),
+    ("yolo", {"data.yaml": "names: [bee,\n", "labels/bee 1.txt": "0 0.5 0.5 1 1\n"}, "does not end"),
+    ("yolo", {"data.yaml": "names: {a: bee}\n", "labels/bee 1.txt": "0 0.5 0.5 1 1\n"}, "index: name"),
     ("huggingface", {"metadata.jsonl": "{"}, "not JSON Lines"),
     ("folder", {}, "subfolders that are named by their classes"),
 ]
@@ -203,9 +213,22 @@ def test_two_images_of_one_name_are_not_confused(folder: Path) -> None:
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no archive")
+    (tmp_path / "b.zip").write_bytes(make_archive()[:-40] + bytes(18) + make_archive()[-22:])
+    with (
+        pytest.raises(UnreadableDataset, match=r"cannot be extracted|neither"),
+        open_dataset(tmp_path / "b.zip", "csv"),
+    ):
+        pass
     for path in (tmp_path / "a.zip", tmp_path / "missing"):
         with pytest.raises(UnreadableDataset, match="neither a folder nor a ZIP archive"), open_dataset(path, "folder"):
             pass
+
+
+def make_archive() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("bee/1.png", b"x" * 100)
+    return file.getvalue()
 
 
 def test_an_archive_cannot_write_outside_of_its_folder(tmp_path: Path) -> None:

@@ -46,3 +46,9 @@ def test_rules_are_read_from_the_environment_and_passed_on(monkeypatch: pytest.M
     monkeypatch.setenv("ARCHETYPE_MLFLOW_MODELS", settings.environment()["ARCHETYPE_MLFLOW_MODELS"])
     assert Settings().mlflow_models == settings.mlflow_models
     assert settings.mlflow_models["Fruit"].name == "fruit"
+
+
+def test_two_registered_models_cannot_be_one_model_of_the_catalogue() -> None:
+    rules = {name: ImportRule(register_as=FIELDS) for name in ("Fruit", "fruits")}
+    with pytest.raises(ValidationError, match="several registered models are registered as fruit"):
+        Settings(mlflow_models=rules)

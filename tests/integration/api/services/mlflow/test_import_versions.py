@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from datetime import timedelta
+from tempfile import TemporaryFile
 from typing import Any
 
 import httpx2
@@ -16,15 +17,17 @@ from api.services.mlflow.import_store import PendingImport
 from api.services.mlflow.import_thread import run_once
 from api.services.mlflow.import_versions import announce_version, import_versions, look_for_versions
 from api.services.mlflow.registry import RegistryFailed
+from api.services.register_model import register
+from api.services.store_uploads import store_weights
 from archetype.client import Client
 from deploy.local import Stack
-from shared.errors import Unavailable
 from shared.settings import Settings
 from shared.state.job_ids import new_job_id
+from shared.storage import layout
 from shared.validation.imports import ImportRule
 from tests.support.mlflow import sign, write_event
 from tests.support.mlflow_server import StandIn, run_stand_in
-from tests.support.networks import small
+from tests.support.networks import Small, small
 from tests.support.waiting import wait_until
 
 MODEL = "Fruit"
@@ -66,7 +69,7 @@ def run(services: Services) -> None:
     def is_done() -> bool:
         for pending in find_pending(services):
             services.imports.save(pending.model_copy(update={"next_at": pending.begun_at}))
-        import_versions(services, lambda: None)
+        import_versions(services)
         return not find_pending(services)
 
     wait_until(is_done, 400)
@@ -140,7 +143,7 @@ def test_a_version_is_imported_after_the_registry_was_down(services: Services, r
     registry.add(MODEL, "1", {"model.safetensors": WEIGHTS})
     announce(services)
     registry.fails = True
-    import_versions(services, lambda: None)
+    import_versions(services)
     (pending,) = find_pending(services)
     assert pending.tries == 1
     assert "503" in (pending.detail or "")
@@ -149,24 +152,80 @@ def test_a_version_is_imported_after_the_registry_was_down(services: Services, r
     assert registry.tags[MODEL, "1"]["archetype.import"] == "registered", registry.tags
 
 
-def test_an_import_that_was_interrupted_is_continued(services: Services, registry: StandIn) -> None:
-    """The scheduler dies after the download and before the registration, and again before the end."""
+@pytest.mark.parametrize("step", ["register", "store_weights"])
+def test_an_import_that_was_interrupted_is_continued(
+    services: Services, registry: StandIn, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The scheduler dies before the weights are stored, or before the release is registered."""
     registry.add(MODEL, "1", {"model.safetensors": WEIGHTS})
     announce(services)
-    calls = 0
 
-    def interrupt() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
-            raise KeyboardInterrupt
+    def die(*_: object, **_more: object) -> None:
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        import_versions(services, interrupt)
-    assert len(find_pending(services)) == 1
-    import_versions(services, lambda: None)  # registers it; a worker tries it
+    with monkeypatch.context() as patched:
+        patched.setattr(module, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            import_versions(services)
+    (pending,) = find_pending(services)
+    assert (pending.sha256 is None) == (step == "store_weights")
+    if step == "register":
+        registry.files.clear()  # the weights are not fetched again
     run(services)
     assert registry.tags[MODEL, "1"]["archetype.import"] == "registered", registry.tags
+
+
+def test_a_release_of_the_same_name_with_other_weights_is_not_the_version(
+    services: Services, registry: StandIn, client: Client, stack: Stack
+) -> None:
+    registry.add(MODEL, "1", {"model.safetensors": WEIGHTS})
+    other = connect(services.settings)
+    release = services.settings.mlflow_models[MODEL].make_release(
+        "1", store(save(Small(classes=3).state_dict()), other)
+    )
+    register(release, module.make_caller(services), services)
+    announce(services)
+    run(services)
+    tags = registry.tags[MODEL, "1"]
+    assert tags["archetype.import"] == "refused"
+    assert "exists already" in tags["archetype.import.detail"]
+
+
+def store(data: bytes, services: Services) -> str:
+    with TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        return store_weights(file, module.make_caller(services), services).id
+
+
+def test_a_version_that_cannot_be_fetched_stops_no_other(
+    services: Services, registry: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1", "2"):
+        registry.add(MODEL, version, {"model.safetensors": WEIGHTS})
+        announce(services, version)
+    fetch = module.fetch_weights
+
+    def fail(pending: PendingImport, *more: Any) -> None:
+        if pending.version == "1":
+            raise OSError(28, "No space left on device")
+        fetch(pending, *more)
+
+    monkeypatch.setattr(module, "fetch_weights", fail)
+    import_versions(services)
+    first, second = sorted(find_pending(services), key=lambda pending: pending.version)
+    assert (first.tries, "No space left" in (first.detail or ""), first.sha256) == (1, True, None)
+    assert second.sha256 is not None
+    services.storage.bucket.put(layout.pending_import(first.model, "3"), b"{", media_type="application/json")
+    assert len(find_pending(services)) == 2
+    services.storage.bucket.delete(layout.pending_import(first.model, "3"))
+
+
+def test_an_address_that_is_none_is_refused(services: Services, registry: StandIn) -> None:
+    registry.add(MODEL, "1", {}, uri="mlflow-artifacts://[x/a")
+    announce(services)
+    run(services)
+    assert registry.tags[MODEL, "1"]["archetype.import"] == "refused"
 
 
 def test_versions_that_were_not_announced_are_found_and_none_is_imported_twice(
@@ -188,7 +247,7 @@ def test_the_registry_gives_up_after_a_day(services: Services, registry: StandIn
     registry.fails = True
     (pending,) = find_pending(services)
     services.imports.save(pending.model_copy(update={"begun_at": pending.begun_at - timedelta(days=2)}))
-    import_versions(services, lambda: None)
+    import_versions(services)
     name = services.settings.mlflow_models[MODEL].name
     assert [each.state for each in services.imports.list_ended() if each.model == f"{name}@1"] == ["given_up"]
 
@@ -213,7 +272,7 @@ def test_a_version_whose_rule_was_removed_is_refused(services: Services, stack: 
     announce(services)
     name = services.settings.mlflow_models[MODEL].name
     without = connect(stack.settings.model_copy(update={"mlflow_url": registry.url}))
-    import_versions(without, lambda: None)
+    import_versions(without)
     assert [each.state for each in services.imports.list_ended() if each.model == f"{name}@1"] == ["refused"]
 
 
@@ -223,20 +282,6 @@ def test_a_registry_that_answers_without_json_is_an_error(
     monkeypatch.setattr(registry, "get", lambda *_: b"<html>")
     with pytest.raises(RegistryFailed, match="without JSON: <html>"):
         look_for_versions(services)
-
-
-def test_a_lost_lock_stops_a_download(services: Services, registry: StandIn) -> None:
-    registry.add(MODEL, "1", {"model.safetensors": WEIGHTS})
-    announce(services)
-
-    def fail() -> None:
-        if module.MAX_LISTED:
-            raise Unavailable("the lock on imports expired")
-
-    with pytest.raises(Unavailable):
-        import_versions(services, fail)
-    assert len(find_pending(services)) == 1
-    assert ("Fruit", "1") not in registry.tags
 
 
 def test_an_event_notes_the_version_and_the_list_shows_it_to_its_tenant(

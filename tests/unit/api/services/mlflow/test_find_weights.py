@@ -79,8 +79,10 @@ def test_all_folders_are_listed_up_to_a_limit() -> None:
     with run_stand_in() as server:
         server.files = {f"{FOLDER}/{name}": b"" for name in ("a", "b/c", "b/d/e")}
         registry = MlflowRegistry(Settings(mlflow_url=server.url))
-        found = list_artifacts(registry, FOLDER, seconds=10)
+        found = list_artifacts(registry, FOLDER, seconds=lambda: 10)
         assert [file.path for file in found] == list(server.files)
         server.files = {f"{FOLDER}/{number}": b"" for number in range(MAX_FILES + 1)}
-        with pytest.raises(RefusedVersion, match="more than 500 files"):
-            list_artifacts(registry, FOLDER, seconds=10)
+        for tree in (server.files, {f"{FOLDER}/{number}/a/b/c/d/e": b"" for number in range(MAX_FILES)}):
+            server.files = tree
+            with pytest.raises(RefusedVersion, match="more than 500 files"):
+                list_artifacts(registry, FOLDER, seconds=lambda: 10)

@@ -171,21 +171,38 @@ def test_a_file_that_differs_from_the_commit_is_refused(hub: Hub, tmp_path: Path
         read()
 
 
-def write_cache(hub: Hub, cache: Path) -> None:
+def write_cache(hub: Hub, cache: Path) -> Path:
     """Fills the cache of the hub, as `hf download` does."""
     folder = cache / "models--owner--small-vit" / "snapshots" / COMMIT
     folder.mkdir(parents=True)
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
         (folder / name).write_bytes(hub.files[name])
+    return folder
 
 
-def test_the_cache_of_the_hub_is_used_before_its_connection(hub: Hub, tmp_path: Path) -> None:
+def test_files_in_the_cache_of_the_hub_are_not_downloaded(hub: Hub, tmp_path: Path) -> None:
     fill(hub, tmp_path / "vit")
     expected = read()
     write_cache(hub, tmp_path / "hub")
     hub.requests.clear()
     assert read() == expected
-    assert hub.requests == []
+    (listed,) = hub.requests  # which files the commit has
+    assert listed.startswith("/api/models/")
+
+
+def test_a_cache_with_some_of_the_files_gives_the_same_archive(hub: Hub, tmp_path: Path) -> None:
+    fill(hub, tmp_path / "vit")
+    expected = read()
+    folder = write_cache(hub, tmp_path / "hub")
+    (folder / "preprocessor_config.json").unlink()
+    assert read() == expected
+
+
+def test_a_damaged_file_in_the_cache_is_refused(hub: Hub, tmp_path: Path) -> None:
+    fill(hub, tmp_path / "vit")
+    (write_cache(hub, tmp_path / "hub") / "config.json").write_bytes(b"{}")
+    with pytest.raises(UnloadableModel, match=r"config.json of owner/small-vit has the sha1"):
+        read()
 
 
 def test_offline_nothing_is_downloaded(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
