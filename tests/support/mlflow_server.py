@@ -25,9 +25,11 @@ class StandIn:
         tags: Tags of each version.
         posts: Path and body of every other call that writes.
         fails: Whether every call is answered with 503.
+        page: Most versions in an answer.
         url: Its address.
     """
 
+    page: int = 1000
     places: dict[tuple[str, str], str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     tags: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
@@ -62,7 +64,10 @@ class StandIn:
             return None if uri is None else {"artifact_uri": uri}
         if path.endswith("/model-versions/search"):
             name = query["filter"].partition("'")[2].removesuffix("'")
-            return {"model_versions": [{"name": m, "version": v} for m, v in reversed(self.places) if m == name]}
+            versions = [{"name": m, "version": v} for m, v in reversed(self.places) if m == name]
+            start = int(query.get("page_token", "0"))
+            end = start + min(int(query["max_results"]), self.page)
+            return {"model_versions": versions[start:end], "next_page_token": str(end) if end < len(versions) else ""}
         if path.endswith("/model-versions/get"):
             return {"model_version": {"run_id": f"run-{query['version']}"}}
         if path.endswith("/runs/get"):

@@ -85,7 +85,11 @@ def look_for_versions(services: Services) -> None:
 
 
 def _look_at(registered_model: str, rule: ImportRule, services: Services) -> None:
-    """Notes the new versions of a model, page by page, the newest first, until a page has none."""
+    """Notes the new versions of a model: those on the pages before the first one that has none, the newest first.
+
+    The oldest is noted first, so that after an interruption the first page still has a new one.
+    """
+    new: list[str] = []
     registry, known = MlflowRegistry(services.settings), services.imports.list_versions(rule.name)
     query = {
         "filter": "name = '{}'".format(registered_model.replace("'", "\\'")),
@@ -95,12 +99,13 @@ def _look_at(registered_model: str, rule: ImportRule, services: Services) -> Non
     for _ in range(MAX_PAGES):
         page = registry.get("model-versions/search", query, seconds=EXCHANGE_SECONDS)
         found = [str(each.get("version")) for each in page.get("model_versions") or [] if isinstance(each, dict)]
-        new = [version for version in found if version not in known and rule.covers(version)]
-        for version in new:
-            announce_version(registered_model, version, services)
-        if not new or not page.get("next_page_token"):
-            return
+        unknown = [version for version in found if version not in known and rule.covers(version)]
+        new += unknown
+        if not unknown or not page.get("next_page_token"):
+            break
         query["page_token"] = str(page["next_page_token"])
+    for version in reversed(new):
+        announce_version(registered_model, version, services)
 
 
 def import_versions(services: Services) -> None:

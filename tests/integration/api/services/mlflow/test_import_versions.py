@@ -242,6 +242,32 @@ def test_versions_that_were_not_announced_are_found_and_none_is_imported_twice(
     assert find_pending(services) == []
 
 
+def test_versions_on_several_pages_are_noted_also_after_an_interruption(
+    services: Services, registry: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.page = 2
+    for version in "12345":
+        registry.add(MODEL, version, {"model.safetensors": WEIGHTS})
+    calls = 0
+
+    def announce_once(*arguments: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+        return announce_version(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "announce_version", announce_once)
+        with pytest.raises(KeyboardInterrupt):
+            look_for_versions(services)
+    assert [pending.version for pending in find_pending(services)] == ["1"]
+    look_for_versions(services)
+    assert [pending.version for pending in find_pending(services)] == list("12345")
+    for pending in find_pending(services):
+        services.imports.end(pending, module.view_pending(pending))
+
+
 def test_the_registry_gives_up_after_a_day(services: Services, registry: StandIn) -> None:
     announce(services)
     registry.fails = True
