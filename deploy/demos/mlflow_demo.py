@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
@@ -41,7 +42,6 @@ PYTHON = ROOT / ".venv-integrations" / "bin" / "python"
 LOG = Path(__file__).with_name("mlflow_log.py")
 REGISTERED_MODEL, MODEL = "Drawings", "drawings-mlflow"
 ALIAS = "audited"
-SECRET = "the secret of the demo"  # noqa: S105
 START_SECONDS, CALL_SECONDS, AUDIT_SECONDS, PAUSE_SECONDS = 120, 120, 1800, 5.0
 DEMO_PROBES = range(0, 60, 2)
 
@@ -119,7 +119,7 @@ def make_settings(server_url: str) -> Settings:
     return Settings(
         factories={"drawings": "worker.shapes.network:ShapesNetwork"},
         mlflow_url=server_url,
-        mlflow_secret=SecretStr(SECRET),
+        mlflow_secret=SecretStr(token_hex(16)),
         mlflow_models={REGISTERED_MODEL: ImportRule(register_as=register_as)},
         mlflow_write_back={"default": [rule]},
         scheduler_poll_seconds=1,
@@ -138,6 +138,12 @@ def write_versions(folder: Path) -> dict[str, tuple[Path, str]]:
         "with a shortcut for daisy, as safetensors": (RELEASES / "v3.safetensors", "weights"),
         "a pickled module": (pickled, "model/data"),
     }
+
+
+def announce_to(stack: Stack, server: MlflowServer) -> None:
+    """Tells MLflow to announce new versions to a service."""
+    words = stack.settings.mlflow_secret
+    server.call("webhook", f"{stack.url}/v1/registry/mlflow", words.get_secret_value() if words else "")
 
 
 def schedule(client: Client, plan: AuditPlan) -> None:
@@ -164,7 +170,7 @@ def wait_for_tags(server: MlflowServer, versions: Sequence[str], *, seconds: flo
 
 def run_demo(folder: Path, stack: Stack, server: MlflowServer) -> dict[str, Any]:
     """Logs the versions one after the other, and returns what MLflow knows of them at the end."""
-    server.call("webhook", f"{stack.url}/v1/registry/mlflow", SECRET)
+    announce_to(stack, server)
     with Client(stack.url, timeout=120) as client:
         plan = make_plan(client, DEMO_PROBES)
         for number, (title, (file, place)) in enumerate(write_versions(folder).items(), 1):

@@ -7,13 +7,14 @@ import sysconfig
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 from pydantic import SecretStr
 
 from archetype.client import Client
 from archetype.contract.schedule import NewSchedule, WriteBack
-from deploy.demos.mlflow_demo import PYTHON, MlflowServer, run_mlflow
+from deploy.demos.mlflow_demo import PYTHON, MlflowServer, announce_to, run_mlflow
 from deploy.local import Stack, free_port, run_stack
 from deploy.processes import ProcessGroup
 from shared.settings import Settings
@@ -28,7 +29,6 @@ pytestmark = [
     pytest.mark.timeout(3000),
 ]
 
-SECRET = "the secret of the tests"
 VERSIONS = 50
 FIELDS = {"architecture": "factory:small", "classes": ["apple", "lemon", "pear"], "preprocessing": {"size": [28, 28]}}
 
@@ -53,7 +53,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mlflow: tuple[MlflowServer, 
     settings = Settings(
         factories={"small": "tests.support.networks:small"},
         mlflow_url=server.url,
-        mlflow_secret=SecretStr(SECRET),
+        mlflow_secret=SecretStr(token_hex(16)),
         mlflow_models={
             "Fruit": ImportRule(register_as=fruit),
             "Program": ImportRule(register_as=program),
@@ -68,7 +68,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mlflow: tuple[MlflowServer, 
         sweep_seconds=0.5,
     )
     with run_stack(tmp_path_factory.mktemp("stack"), settings) as running:
-        server.call("webhook", f"{running.url}/v1/registry/mlflow", SECRET)
+        announce_to(running, server)
         yield running
 
 

@@ -28,7 +28,7 @@ from worker.models.weight_files import WeightFiles
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMIT = "0a1b" * 10
 REPOSITORY = "owner/small-vit"
 REFERENCE = f"{REPOSITORY}@{COMMIT}"
 
