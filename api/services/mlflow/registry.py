@@ -47,12 +47,10 @@ class ArtifactFile:
 
     Attributes:
         path: Its path in the server's artifacts.
-        bytes: Its size, if the server names it.
         is_folder: Whether it is a folder.
     """
 
     path: str
-    bytes: int | None
     is_folder: bool = False
 
     @property
@@ -105,7 +103,7 @@ class MlflowRegistry:
         files = self._read(ARTIFACTS, {"path": path}, seconds).get("files") or []
         try:
             return [
-                ArtifactFile(f"{path}/{_check_name(each['path'])}", each.get("file_size"), bool(each.get("is_dir")))
+                ArtifactFile(f"{path}/{_check_name(each['path'])}", is_folder=bool(each.get("is_dir")))
                 for each in files
             ]
         except (TypeError, KeyError, AttributeError) as error:

@@ -101,7 +101,13 @@ def test_the_class_of_an_image_is_that_of_its_largest_object_and_crowds_do_not_c
     document = {
         "images": [{"id": 1, "file_name": "bee 1.jpg"}, {"id": 2, "file_name": "without objects.jpg"}],
         "categories": [{"id": 5, "name": "bee"}, {"id": 6, "name": "lemon"}],
-        "annotations": [annotate(1, 5, 9), annotate(2, 6, 10), annotate(3, 6, 5), annotate(4, 5, 50, iscrowd=1)],
+        "annotations": [
+            annotate(1, 5, 9),
+            annotate(2, 6, 10),
+            annotate(3, 6, 5),
+            annotate(4, 5, 50, iscrowd=1),
+            annotate(5, 5, 3),
+        ],
     }
     (folder / "instances.json").write_text(json.dumps(document))
     images = read(folder, "coco")

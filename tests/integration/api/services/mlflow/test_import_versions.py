@@ -16,7 +16,7 @@ from api.services.mlflow import import_versions as module
 from api.services.mlflow.import_store import PendingImport
 from api.services.mlflow.import_thread import run_once
 from api.services.mlflow.import_versions import announce_version, import_versions, look_for_versions
-from api.services.mlflow.registry import RegistryFailed
+from api.services.mlflow.registry import MlflowRegistry, RegistryFailed
 from api.services.register_model import register
 from api.services.store_uploads import store_weights
 from archetype.client import Client
@@ -219,6 +219,26 @@ def test_a_version_that_cannot_be_fetched_stops_no_other(
     services.storage.bucket.put(layout.pending_import(first.model, "3"), b"{", media_type="application/json")
     assert len(find_pending(services)) == 2
     services.storage.bucket.delete(layout.pending_import(first.model, "3"))
+
+
+def test_a_version_whose_tags_cannot_be_written_stops_no_other(
+    services: Services, registry: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1", "2"):
+        registry.add(MODEL, version, {"README.md": b"#"})
+        announce(services, version)
+
+    def fail(*_: object, **_more: object) -> None:
+        raise ValueError("not a text")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowRegistry, "post", fail)
+        import_versions(services)
+    assert [(pending.tries, "not a text" in (pending.detail or "")) for pending in find_pending(services)] == [
+        (1, True)
+    ] * 2
+    run(services)
+    assert {tags["archetype.import"] for tags in registry.tags.values()} == {"refused"}
 
 
 def test_an_address_that_is_none_is_refused(services: Services, registry: StandIn) -> None:

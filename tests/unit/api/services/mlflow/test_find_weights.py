@@ -19,7 +19,7 @@ def make_rule(architecture: str = "torchvision:resnet18", **more: Any) -> Import
 
 
 def choose(names: list[str], **rule: Any) -> list[str]:
-    files = [ArtifactFile(f"{FOLDER}/{name}", 10) for name in names]
+    files = [ArtifactFile(f"{FOLDER}/{name}") for name in names]
     return [file.path.removeprefix(f"{FOLDER}/") for file in choose_files(files, FOLDER, make_rule(**rule))]
 
 
