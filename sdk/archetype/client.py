@@ -13,8 +13,8 @@ from typing import Any, Self
 import httpx2
 from pydantic import BaseModel
 
+from archetype import contract
 from archetype.contract.api_key import IssuedKey, Key, Keys, NewKey
-from archetype.contract.audit import Audits, AuditView, NewAudit, Trend
 from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs, State
 from archetype.contract.protocols.explain import ExplainResponse
 from archetype.contract.protocols.mlflow_import import ImportedVersion, ImportedVersions
@@ -22,7 +22,6 @@ from archetype.contract.registration import NewRelease, RegisteredRelease, Regis
 from archetype.contract.report.decision import Decision, NewDecision
 from archetype.contract.report.signature import Signature, SigningKey
 from archetype.contract.request import AnyRequest
-from archetype.contract.schedule import Announcement, NewSchedule, Schedule, Schedules
 from archetype.contract.upload import ArchiveFacts, Image
 from archetype.contract.webhook import Deliveries, Delivery, Secrets
 from archetype.errors import ServiceError, TimedOut
@@ -234,29 +233,33 @@ class Client(MethodCalls):
 
     # Audits
 
-    def audit(self, new: NewAudit) -> AuditView:
+    def audit(self, new: "contract.audit.NewAudit") -> "contract.audit.AuditView":
         """Start an audit. If the same releases were audited with the same plan before, return that audit."""
-        return self._transport.read(AuditView, "POST", "/v1/audits", json=_dump(new), repeatable=not new.again)
+        return self._transport.read(
+            contract.audit.AuditView, "POST", "/v1/audits", json=_dump(new), repeatable=not new.again
+        )
 
-    def get_audit(self, audit_id: str) -> AuditView:
+    def get_audit(self, audit_id: str) -> "contract.audit.AuditView":
         """Return an audit."""
-        return self._transport.read(AuditView, "GET", f"/v1/audits/{audit_id}")
+        return self._transport.read(contract.audit.AuditView, "GET", f"/v1/audits/{audit_id}")
 
-    def watch_audit(self, audit_id: str, *, timeout: float = 3600) -> Iterator[AuditView]:
+    def watch_audit(self, audit_id: str, *, timeout: float = 3600) -> "Iterator[contract.audit.AuditView]":
         """Yield the states of an audit, the terminal one last. Raises `TimedOut` if it has not ended in time."""
 
-        def read(seconds: float) -> AuditView:
-            return self._transport.read(AuditView, "GET", f"/v1/audits/{audit_id}", **self._limit(seconds))
+        def read(seconds: float) -> "contract.audit.AuditView":
+            return self._transport.read(
+                contract.audit.AuditView, "GET", f"/v1/audits/{audit_id}", **self._limit(seconds)
+            )
 
         return poll(read, f"audit {audit_id}", timeout=timeout, pause=AUDIT_POLL_SECONDS)
 
     def audits(self, *, model: str | None = None) -> Iterator[Job]:
         """Yield all audits, newest first, without verdicts."""
-        return self._transport.pages(Audits, "/v1/audits", model=model)
+        return self._transport.pages(contract.audit.Audits, "/v1/audits", model=model)
 
-    def cancel_audit(self, audit_id: str) -> AuditView:
+    def cancel_audit(self, audit_id: str) -> "contract.audit.AuditView":
         """Cancel an audit with all of its jobs."""
-        return self._transport.read(AuditView, "POST", f"/v1/audits/{audit_id}/cancel", repeatable=True)
+        return self._transport.read(contract.audit.AuditView, "POST", f"/v1/audits/{audit_id}/cancel", repeatable=True)
 
     def report(self, audit_id: str) -> str:
         """Return the report of an audit: one HTML file that contains its images."""
@@ -274,31 +277,33 @@ class Client(MethodCalls):
         """Approve or reject an audited release, or waive its findings."""
         return self._transport.read(Decision, "POST", f"/v1/audits/{audit_id}/decision", json=_dump(new))
 
-    def trend(self, model: str) -> Trend:
+    def trend(self, model: str) -> "contract.audit.Trend":
         """Return the audit results of all releases of a model, oldest release first."""
-        return self._transport.read(Trend, "GET", f"/v1/models/{model}/trend")
+        return self._transport.read(contract.audit.Trend, "GET", f"/v1/models/{model}/trend")
 
     # Schedules
 
-    def schedule(self, new: NewSchedule) -> Schedule:
+    def schedule(self, new: "contract.schedule.NewSchedule") -> "contract.schedule.Schedule":
         """Create a schedule, which audits the releases of a model automatically."""
-        return self._transport.read(Schedule, "POST", "/v1/schedules", json=_dump(new))
+        return self._transport.read(contract.schedule.Schedule, "POST", "/v1/schedules", json=_dump(new))
 
-    def schedules(self) -> list[Schedule]:
+    def schedules(self) -> "list[contract.schedule.Schedule]":
         """Return all schedules, oldest first."""
-        return self._transport.read(Schedules, "GET", "/v1/schedules").items
+        return self._transport.read(contract.schedule.Schedules, "GET", "/v1/schedules").items
 
-    def get_schedule(self, schedule_id: str) -> Schedule:
+    def get_schedule(self, schedule_id: str) -> "contract.schedule.Schedule":
         """Return a schedule with the outcome for each release."""
-        return self._transport.read(Schedule, "GET", f"/v1/schedules/{schedule_id}")
+        return self._transport.read(contract.schedule.Schedule, "GET", f"/v1/schedules/{schedule_id}")
 
     def delete_schedule(self, schedule_id: str) -> None:
         """Delete a schedule. Its audits are kept."""
         self._transport.request("DELETE", f"/v1/schedules/{schedule_id}")
 
-    def announce(self, model: str) -> Announcement:
+    def announce(self, model: str) -> "contract.schedule.Announcement":
         """Announce a new release: start the audits that the schedules of its model ask for."""
-        return self._transport.read(Announcement, "POST", "/v1/releases", json={"model": model}, repeatable=True)
+        return self._transport.read(
+            contract.schedule.Announcement, "POST", "/v1/releases", json={"model": model}, repeatable=True
+        )
 
     # Methods and models
 

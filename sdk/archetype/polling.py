@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from archetype.contract.audit import AuditView
 from archetype.contract.job import Job
 from archetype.errors import NoConnection, RateLimited, TimedOut, Unavailable
 from archetype.transport import MIN_REQUEST_SECONDS
+
+if TYPE_CHECKING:
+    from archetype.contract.audit import AuditView
 
 FIRST_PAUSE_SECONDS = 0.02
 """The first pause between two polls. Pauses grow with the time waited, so short jobs are not waited for long."""
@@ -15,7 +17,7 @@ FIRST_PAUSE_SECONDS = 0.02
 MAX_FAILURES = 5
 """Polls in a row that may fail because the service does not answer or has no capacity."""
 
-Polled = TypeVar("Polled", Job, AuditView)
+Polled = TypeVar("Polled", Job, "AuditView")
 
 
 def poll(read: Callable[[float], Polled], name: str, *, timeout: float, pause: float) -> Iterator[Polled]:

@@ -5,17 +5,19 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from archetype.contract.audit import Audits
 from archetype.contract.job import Artifact, Artifacts, Event, Job, Jobs
 from archetype.contract.problem import ProblemDocument
 from archetype.contract.strict_json import load_json
 from archetype.errors import ArchetypeError, NoConnection, RateLimited, ServerError, TimedOut, Unavailable, from_status
 from archetype.retries import RETRY_SECONDS, can_retry, choose_pause, find_positions, is_repeatable
+
+if TYPE_CHECKING:
+    from archetype.contract.audit import Audits
 
 CONNECT_RETRIES = 2
 """Retries if a connection cannot be opened, before the failure counts as one."""
@@ -144,12 +146,12 @@ class Transport:
         return fields
 
     @overload
-    def pages(self, kind: type[Jobs | Audits], path: str, **query: str | None) -> Iterator[Job]: ...
+    def pages(self, kind: "type[Jobs | Audits]", path: str, **query: str | None) -> Iterator[Job]: ...
 
     @overload
     def pages(self, kind: type[Artifacts], path: str, **query: str | None) -> Iterator[Artifact]: ...
 
-    def pages(self, kind: type[Jobs | Audits | Artifacts], path: str, **query: str | None) -> Iterator[Any]:
+    def pages(self, kind: "type[Jobs | Audits | Artifacts]", path: str, **query: str | None) -> Iterator[Any]:
         """Yield every entry of a list, page by page. Query parameters that are None are left out."""
         parameters: dict[str, Any] = {name: value for name, value in query.items() if value is not None}
         while True:

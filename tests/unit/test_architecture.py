@@ -53,8 +53,8 @@ def test_the_engine_imports_nothing_that_a_bare_gpu_machine_lacks(path: Path) ->
         assert all(name.startswith("worker.engine") for name in names if name.startswith("worker"))
 
 
-WITH_PUBLIC_NAMES = {ROOT / "sdk" / "archetype" / "__init__.py"}
-"""Packages whose `__init__` exports public names; `tests/unit/archetype/test_public_names.py` checks which."""
+WITH_PUBLIC_NAMES = {ROOT / "sdk" / "archetype" / name for name in ("__init__.py", "contract/__init__.py")}
+"""Packages whose `__init__` imports names on first use; `tests/unit/archetype/test_public_names.py` checks which."""
 
 
 SHAPE = re.compile(r"\([A-Z…][^()]*\)|\(…|any shape|scalar")

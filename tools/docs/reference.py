@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from archetype.cli.app import app
+from archetype.cli.app import COMMANDS, app, load_command
 from shared.settings import RENAMED, Settings, list_sections
 from tools.docs.report_schema import insert_schema
 
@@ -65,7 +65,8 @@ def _default(field: FieldInfo) -> str:
 
 def write_cli() -> str:
     """The page of all commands."""
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
+    command.commands = {name: load_command(name) for name in COMMANDS}
     context = command.context_class(command, info_name="archetype")
     lines = ["# Command line", "", NOTE, "", *_describe_command(command, context)]
     return "\n".join(lines).rstrip() + "\n"

@@ -10,21 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from archetype.contract.audit import AuditView
-from archetype.contract.job import Job
 from archetype.contract.problem import InvalidDocument, ProblemDocument
 from archetype.contract.pydantic_errors import describe_errors
 from archetype.contract.strict_json import dump_json
 from archetype.errors import ArchetypeError
 
+if TYPE_CHECKING:
+    from archetype.contract.audit import AuditView
+    from archetype.contract.job import Job
+
 Function = TypeVar("Function", bound=Callable[..., None])
-Watched = TypeVar("Watched", Job, AuditView)
+Watched = TypeVar("Watched", "Job", "AuditView")
 Failure = ArchetypeError | InvalidDocument | ProblemDocument | str
 
 _json_is_wanted: ContextVar[bool] = ContextVar("json", default=False)

@@ -55,3 +55,12 @@ def test_the_client_is_imported_quickly_and_without_what_it_does_not_need() -> N
     ]
     assert not NOT_LOADED & {name.partition(".")[0] for name in runs[0]["modules"]}
     assert min(run["seconds"] for run in runs) < cpu_limit(CPU_SECONDS)
+
+
+def test_the_client_imports_documents_of_audits_on_first_use() -> None:
+    program = (
+        "import sys; from archetype import Client; print('archetype.contract.audit' in sys.modules)\n"
+        "from archetype import contract; print(contract.audit.NewAudit.__name__, contract.schedule.Schedule.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False", "NewAudit", "Schedule"]

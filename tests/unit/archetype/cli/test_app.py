@@ -6,16 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
 import typer
-import typer.main
 from typer.testing import CliRunner
 
 import archetype.client
-from archetype.cli.app import app, run_with_json
+from archetype.cli.app import COMMANDS, app, load_command, run_with_json
 from archetype.contract.api_key import IssuedKey, Key, Keys
 from archetype.contract.audit import AuditView, Estimate, Finding, Trend, TrendPoint
 from archetype.contract.audit_plan import AuditPlan
@@ -238,7 +238,7 @@ def test_every_command_that_prints_is_tried() -> None:
         "pictures upload",
     }
     tried = {" ".join(line.split()[:2]) for line in PRINTING} | {line.split()[0] for line in PRINTING}
-    assert {name for name in COMMANDS if not name.startswith("submit ")} - silent - elsewhere <= tried
+    assert {name for name in LOADED if not name.startswith("submit ")} - silent - elsewhere <= tried
 
 
 def test_uploads_are_named_in_json(service: MockService) -> None:
@@ -258,12 +258,34 @@ def list_commands(group: Any, *path: str) -> Iterator[tuple[str, Any]]:
             yield " ".join((*path, name)), command
 
 
-COMMANDS = dict(list_commands(typer.main.get_command(app)))
+LOADED = dict(list_commands(SimpleNamespace(commands={name: load_command(name) for name in COMMANDS})))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_lists_what_a_command_says_of_itself(name: str) -> None:
+    listed, loaded = COMMANDS[name], load_command(name)
+    assert " ".join(loaded.help.split()) == listed.help
+
+
+HELP = """
+import sys
+from archetype.cli.app import app
+app(["--help"], standalone_mode=False)
+print(*sys.modules)
+"""
+
+
+def test_the_help_imports_no_command() -> None:
+    """Each command would make all the others slower to start."""
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, timeout=60, check=True)
+    assert "export" in done.stdout
+    modules = {entry.module for entry in COMMANDS.values()}
+    assert modules & set(done.stdout.split()) == {"archetype.cli.service.contexts"}  # which knows where the service is
+
+
+@pytest.mark.parametrize("name", LOADED)
 def test_every_command_has_json_and_a_help_text_for_everything(name: str) -> None:
-    command = COMMANDS[name]
+    command = LOADED[name]
     assert "--json" in [option for parameter in command.params for option in parameter.opts]
     assert command.help
     assert all(parameter.help for parameter in command.params), name

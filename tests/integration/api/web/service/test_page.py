@@ -45,9 +45,9 @@ def test_the_operator_sees_workers_and_the_queue_of_all_tenants(stack: Stack, pa
         client.wait(client.submit(ClassModel(method="class_model", model="shapes", targets=[0])).id, timeout=400)
     redis_client = RedisClient(stack.settings)
     claims = Claims(redis_client)
+    wait_until(lambda: "shapes@1" in page.get("/service").text)  # the worker reports after the job
     job = place(claims, lane="nowhere@1/class_model", tenant="patient")
     try:
-        wait_until(lambda: "shapes@1" in page.get("/service").text)  # the worker reports after the job
         text = page.get("/service").text
         assert find_sections(text) == SECTIONS
         assert "patient" in text
