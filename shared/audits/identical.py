@@ -15,7 +15,7 @@ from shared.storage.job_store import JobStore
 SETTINGS = ("architecture", "arguments", "output", "score_layer", "preprocessing", "classes")
 """Fields of a release that determine its outputs, besides its weights."""
 
-FILE_IS_CODE = ("program", "huggingface")
+FILE_IS_CODE = ("program", "huggingface", "onnx")
 """Architectures whose file defines the network: equal weights alone do not make such networks equal."""
 
 

@@ -36,10 +36,10 @@ class Release(ReleaseFields):
     """One release of one model. A release never changes: a change is a new release."""
 
     architecture: str = Field(
-        pattern=r"^((builtin|torchvision|timm|factory):[A-Za-z0-9_.-]+|program|huggingface)$",
+        pattern=r"^((builtin|torchvision|timm|factory):[A-Za-z0-9_.-]+|program|huggingface|onnx)$",
         description="`torchvision:NAME`, `timm:NAME`, `factory:NAME` for a factory in the worker's settings, "
-        "`huggingface` if the weights are an archive of a Hugging Face model folder, or `program` if they are an "
-        "exported program (`.pt2`).",
+        "`huggingface` if the weights are an archive of a Hugging Face model folder, `onnx` if they are an ONNX file, "
+        "or `program` if they are an exported program (`.pt2`).",
     )
     weights: Path | None = Field(
         default=None, description="A safetensors file or a state dict, relative to the catalogue."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from archetype.contract.registration import HUGGING_FACE
+from archetype.contract.registration import HUGGING_FACE, ONNX
 from shared.catalogue.release import Release
 from worker.models.architectures import build_architecture, convert_timm, unloadable, use_float32
 from worker.models.huggingface.folder import load_folder
@@ -17,7 +17,7 @@ def build_network(release: Release, path: Path | None, factories: Mapping[str, s
 
     Args:
         release: The release; not an exported program.
-        path: Its file of weights, or its archive of a model folder; None if it needs none.
+        path: Its file of weights, its archive of a model folder, or its ONNX file; None if it needs none.
         factories: The operator's factories, name to "package.module:function".
 
     Returns:
@@ -31,6 +31,12 @@ def build_network(release: Release, path: Path | None, factories: Mapping[str, s
             raise unloadable(release, "a model folder needs its archive as weights")
         network, notes = load_folder(path, release)
         return network, [*notes, *use_float32(network)]
+    if release.architecture == ONNX:
+        if path is None:
+            raise unloadable(release, "an ONNX network needs weights, which are the ONNX file")
+        from worker.models.onnx.load import load_onnx  # onnx and onnxruntime take memory, and few releases need them
+
+        return load_onnx(path, release)
     network = build_architecture(release, factories)
     notes = use_float32(network)
     if path is not None:

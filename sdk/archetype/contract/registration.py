@@ -14,6 +14,8 @@ from archetype.contract.problem import ProblemDocument
 HUGGING_FACE = "huggingface"
 """Architecture of a release whose weights are an archive of a Hugging Face model folder."""
 
+ONNX = "onnx"
+"""Architecture of a release whose weights are an ONNX file."""
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}@[0-9a-f]{40}")
 """A repository of the Hugging Face hub at a commit."""
@@ -32,11 +34,11 @@ class NewRelease(ReleaseFields):
     """Body of `POST /v1/models`. A release never changes; a changed network needs a new release."""
 
     architecture: str = Field(
-        pattern=r"^((torchvision|timm|factory):[A-Za-z0-9_.-]+|program|huggingface)$",
+        pattern=r"^((torchvision|timm|factory):[A-Za-z0-9_.-]+|program|huggingface|onnx)$",
         description="Architecture of the network: `torchvision:NAME`, `timm:NAME`, `factory:NAME` for a factory in "
         "the workers' settings, `huggingface` if the weights are an archive of a Hugging Face model folder (of timm or "
-        "of an image classifier of transformers), or `program` if the weights are an exported program (`.pt2`) and the "
-        "operator allows code.",
+        "of an image classifier of transformers), `onnx` if the weights are an ONNX file, or `program` if they are an "
+        "exported program (`.pt2`) and the operator allows code.",
         examples=["torchvision:resnet18"],
     )
     upload: Digest | None = Field(

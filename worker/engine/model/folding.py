@@ -78,8 +78,9 @@ class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether the calls inside a module are not recorded."""
-        return isinstance(m, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+        """Whether the calls inside a module are not recorded; a module without children reads no other module."""
+        has_children = next(m.children(), None) is not None
+        return isinstance(m, nn.BatchNorm2d) or not has_children or super().is_leaf_module(m, module_qualified_name)
 
 
 def find_pairs(network: nn.Module) -> list[tuple[str, str]]:

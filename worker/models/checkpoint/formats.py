@@ -75,7 +75,7 @@ def recognize(path: Path) -> Format:
             raise UnreadableWeights(f"is a pickle that `torch.save` did not write; {SAVE_AGAIN}")
         return Format.PICKLE
     if head[0] == 8 and head[1] < 32 and head[2:3] in (b"\x12", b":", b"B", b"\x1a", b"\x22"):
-        raise UnreadableWeights(f"is an ONNX file; in PyTorch, {SAVE_AGAIN}")
+        raise UnreadableWeights("is an ONNX file; register it with the architecture `onnx`")
     raise UnreadableWeights(f"is neither a safetensors file nor one that `torch.save` wrote; {SAVE_AGAIN}")
 
 

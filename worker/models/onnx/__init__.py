@@ -1,0 +1,1 @@
+"""Networks in ONNX files: read as PyTorch modules where all operators are known, else run by onnxruntime."""
