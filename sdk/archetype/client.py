@@ -356,7 +356,8 @@ class Client(MethodCalls):
         """Upload weights (operators). The id that is returned can be used in `register`.
 
         Args:
-            path: A file of weights, or a Hugging Face model folder, which is packed first.
+            path: A file of weights; or a Hugging Face model folder, or an ONNX file with weights beside it
+                (NAME.onnx.data), which are packed first.
         """
         with packed(path) as file_path, file_path.open("rb") as file:
             upload = {"file": (path.name, file)}

@@ -40,25 +40,30 @@ FOLDER_SUFFIXES = (".json", ".safetensors", ".bin")
 
 @contextmanager
 def packed(path: Path) -> Iterator[Path]:
-    """Yield a file as it is, or a model folder as a temporary ZIP file, which exists until the block ends.
+    """Yield a file as it is, or a temporary ZIP file of several, which exists until the block ends.
 
-    The same folder gives the same ZIP file. Weights are not compressed, because that saves little.
+    A model folder is packed, and an ONNX file NAME.onnx with its weights in NAME.onnx.data. The same files give the
+    same ZIP file. Weights are not compressed, because that saves little.
     """
-    if not path.is_dir():
+    members = _list_members(path)
+    if members == [path]:
         yield path
         return
     with TemporaryDirectory(prefix="archetype-") as folder:
         file = Path(folder) / f"{path.resolve().name}.zip"
         with zipfile.ZipFile(file, "w") as archive:
-            for member in _list_members(path):
+            for member in members:
                 with archive.open(zipfile.ZipInfo(member.name), "w", force_zip64=True) as target:
                     _copy(member, target)
         yield file
 
 
-def _list_members(folder: Path) -> list[Path]:
-    """Return the files of a model folder that are uploaded; of two formats of the same weights, only safetensors."""
-    members = sorted(each for each in folder.iterdir() if each.is_file() and each.suffix in FOLDER_SUFFIXES)
+def _list_members(path: Path) -> list[Path]:
+    """Return the files that are uploaded. Of two formats of the same weights in a folder, only safetensors are."""
+    if not path.is_dir():
+        weights = path.with_name(f"{path.name}.data")
+        return [path, weights] if path.suffix == ".onnx" and weights.is_file() else [path]
+    members = sorted(each for each in path.iterdir() if each.is_file() and each.suffix in FOLDER_SUFFIXES)
     if any(each.suffix == ".safetensors" for each in members):
         members = [each for each in members if not each.name.endswith((".bin", ".bin.index.json"))]
     return members

@@ -60,7 +60,7 @@ def show_model(
 def add_model(
     name: Annotated[str, typer.Argument(help="Name of the model.")],
     architecture: Annotated[
-        str, typer.Option(help="torchvision:NAME, timm:NAME, factory:NAME, huggingface, or program.")
+        str, typer.Option(help="torchvision:NAME, timm:NAME, factory:NAME, huggingface, onnx, or program.")
     ],
     classes: Annotated[
         str | None,
@@ -71,7 +71,10 @@ def add_model(
     release: Annotated[str, typer.Option(help="Name of the release.")] = "1",
     weights: Annotated[
         Path | None,
-        typer.Option(help="File of weights to upload; a model folder (huggingface) is packed first.", exists=True),
+        typer.Option(
+            help="File of weights to upload. Packed first: a model folder (huggingface), NAME.onnx with NAME.onnx.data.",
+            exists=True,
+        ),
     ] = None,
     key: Annotated[str | None, typer.Option(help="Instead of --weights: key of the weights in the bucket.")] = None,
     published: Annotated[

@@ -1,6 +1,5 @@
 """Reads an ONNX file, and finds its image input."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from archetype.contract.model import Preprocessing
 from shared.catalogue.release import Release
 from worker.models.architectures import unloadable
+from worker.models.onnx.archive import UnreadableOnnx, read_model
 
 FLOAT_INPUTS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
 WHOLE_INPUTS = {onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64}
@@ -71,16 +71,13 @@ def read_onnx(path: Path, release: Release) -> OnnxFile:
             this size.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
-        _refuse_external(model, release)
+        model = read_model(path)
         onnx.checker.check_model(model)
         model = inline_local_functions(model)
-    except (onnx.checker.ValidationError, ValueError, RuntimeError, OSError, MemoryError) as error:
-        raise unloadable(release, f"{path.name} is not an ONNX file that can be read: {first_line(error)}") from error
-    except Exception as error:
-        if type(error).__module__.startswith("google.protobuf"):
-            raise unloadable(release, f"{path.name} is not an ONNX file, or it is damaged; upload it again") from error
-        raise
+    except UnreadableOnnx as error:
+        raise unloadable(release, f"the ONNX file {error}") from error
+    except Exception as error:  # protobuf and onnx have many kinds of exceptions without a common class
+        raise unloadable(release, f"{path.name} is not an ONNX file, or it is damaged: {first_line(error)}") from error
     known = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in known]
     if len(inputs) != 1:
@@ -89,26 +86,6 @@ def read_onnx(path: Path, release: Release) -> OnnxFile:
             release, f"an ONNX network must have one input, the images; this one has {len(inputs)} ({names})"
         )
     return _check_input(model, inputs[0], release)
-
-
-def _refuse_external(model: onnx.ModelProto, release: Release) -> None:
-    outside = [each.name for each in _list_tensors(model.graph) if each.data_location == onnx.TensorProto.EXTERNAL]
-    if outside:
-        raise unloadable(
-            release,
-            f"the ONNX file has the values of {len(outside)} weights in another file; save it as one file: "
-            "`torch.onnx.export(…, external_data=False)`, or `onnx.save(onnx.load(path), new_path)`",
-        )
-
-
-def _list_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    yield from _list_tensors(inner)
 
 
 def _check_input(model: onnx.ModelProto, given: Any, release: Release) -> OnnxFile:

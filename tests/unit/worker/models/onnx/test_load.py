@@ -1,5 +1,6 @@
 """ONNX files load as PyTorch modules that compute the same, or as black boxes; others are refused with the reason."""
 
+import zipfile
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from archetype.contract.model import Preprocessing
+from archetype.files import packed
 from shared.catalogue.release import Release
 from shared.errors import UnloadableModel
 from tests.support.networks import seeded
@@ -263,6 +265,47 @@ def test_a_file_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path, cha
     (tmp_path / "changed.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(UnloadableModel, match=message):
         load(tmp_path / "changed.onnx")
+
+
+def test_weights_beside_the_file_are_packed_with_it_and_read(tmp_path: Path) -> None:
+    network = seeded(Plain).eval()
+    path = export(network, tmp_path / "net.onnx", IMAGES, external_data=True)
+    assert (tmp_path / "net.onnx.data").is_file()
+    with pytest.raises(UnloadableModel, match=r"NAME\.onnx\.data"):
+        load(path)
+    with packed(path) as archive:
+        loaded, _ = load(archive)
+    torch.testing.assert_close(loaded(IMAGES), network(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files.pop("net.onnx.data"), "weights in net.onnx.data, which is not in the ZIP file"),
+        (lambda files: files.update({"net.onnx.data": b"short"}), "after the end of net.onnx.data"),
+        (lambda files: files.update({"other.onnx": files["net.onnx"]}), "2 ONNX files"),
+        (lambda files: files.clear(), "0 ONNX files"),
+    ],
+)
+def test_an_archive_that_is_not_complete_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+    export(seeded(Plain), tmp_path / "net.onnx", IMAGES, external_data=True)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    change(files)
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    with pytest.raises(UnloadableModel, match=message):
+        load(tmp_path / "net.zip")
+
+
+def test_weights_are_never_read_from_another_place(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(100_000))
+    model = onnx.load_from_string(export_plain())
+    move_weights_out(model)
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.writestr("net.onnx", model.SerializeToString())
+    with pytest.raises(UnloadableModel, match="weights in secret, which is not in the ZIP file"):
+        load(tmp_path / "net.zip")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", bytes(range(256)) * 9, b"\x08\x07\x12\x07pytorch"])
