@@ -12,6 +12,7 @@ from api.services.find_job import find_job
 from api.services.submit_job import build_spec, check_webhook, enqueue
 from archetype.contract.audit import NewAudit
 from archetype.contract.job import Job, State
+from archetype.contract.problem import FieldError
 from archetype.contract.report.document import Report
 from archetype.contract.request import AnyRequest, Audit, Requested
 from archetype.version import VERSION
@@ -21,8 +22,14 @@ from shared.audits.pages.files import MEDIA_TYPES, write_files
 from shared.audits.report.outcome import describe_outcome
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
-from shared.errors import Gone, NotFound, Unavailable
-from shared.lifecycle.audit_jobs import build_members, check_plan, choose_baselines, explain_difference
+from shared.errors import Gone, InvalidRequest, NotFound, Unavailable
+from shared.lifecycle.audit_jobs import (
+    build_members,
+    check_plan,
+    choose_baselines,
+    explain_difference,
+    is_black_box,
+)
 from shared.lifecycle.audit_membership import AUDIT_TAG
 from shared.lifecycle.end_at_once import ImmediateEnd
 from shared.state.job_ids import new_job_id
@@ -215,11 +222,17 @@ def prepare_audit(audit: Audit, digest: str, services: Services, caller: Caller,
         for baseline in baselines
         if explain_difference(subject, baseline) is None and baseline.reference not in identities
     ]
-    requests = build_members(audit, subject, compared)
+    describe = services.storage.load_description
+    black_boxes = {each.reference for each in (subject, *compared) if is_black_box(describe(each))}
+    requests = build_members(audit, subject, compared, black_boxes)
     checked = check_members(requests, caller, services)
     if baselines and len(identities) == len(baselines):
         report = build_identical_report(audit, subject, list(identities.values()), services.redis_client.now())
         return PreparedAudit(audit, digest, {}, {}, {}, report)
+    if not requests:
+        names = ", ".join(sorted(black_boxes))
+        detail = f"nothing can be compared: class visualizations need gradients (not: {names}), and there are no probes"
+        raise InvalidRequest(detail, FieldError(field="/plan/probes", detail=detail))
     reusable = {} if again else find_reusable(requests, caller.tenant, services)
     specs = {
         role: build_spec(request, caller, services).model_copy(update={"in_audit": True})

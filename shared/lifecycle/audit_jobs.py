@@ -1,9 +1,10 @@
 """The jobs of an audit: which releases are compared, whether they can be compared, and which jobs compute what."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from archetype.contract.audit_plan import PREVIOUS, AuditPlan, Probe
+from archetype.contract.model import Description
 from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.problem import FieldError
 from archetype.contract.request import AnyRequest, Audit, ClassModel, Saliency
@@ -14,6 +15,9 @@ from shared.validation.job_inputs import check_box_targets
 
 PREDICTIONS = SaliencyParameters(kind="gradient", outputs=[])
 """The cheapest maps, without files: the audit needs the predictions, and maps the probes itself."""
+
+PREDICTIONS_WITHOUT_GRADIENT = SaliencyParameters(kind="occlusion", outputs=[], square=1024, stride=1024)
+"""The same for networks without gradients: one square covers the image."""
 
 MAX_CONTROL_PROBES = 12
 """Probes whose maps are compared with those of randomized weights. These are enough to tell whether maps depend on
@@ -88,7 +92,9 @@ def check_plan(plan: AuditPlan, subject: Release) -> None:
         raise InvalidRequest(detail, FieldError(field="/plan/saliency/outputs", detail=detail, allowed=["raw"]))
 
 
-def build_members(audit: Audit, subject: Release, baselines: Sequence[Release]) -> dict[str, AnyRequest]:
+def build_members(
+    audit: Audit, subject: Release, baselines: Sequence[Release], black_boxes: Collection[str] = ()
+) -> dict[str, AnyRequest]:
     """The requests of the jobs of an audit, by their role, for example `subject/class_models`.
 
     The request of a job depends on its own release and the plan alone, so that audits that compare the release with
@@ -98,23 +104,38 @@ def build_members(audit: Audit, subject: Release, baselines: Sequence[Release]) 
         audit: The audit.
         subject: The release that is audited.
         baselines: The releases that can be compared with the subject.
+        black_boxes: References of the releases without gradients: class models are not drawn of them, nor of the
+            releases that are compared with them.
+
+    Returns:
+        The requests; none if nothing can be compared, because the plan has no probes, and no class models are drawn.
     """
     plan = audit.plan
     targets: list[int | str] = list(subject.resolve_targets(plan.classes))
     seeds = plan.subject_seeds or plan.seeds
-    members: dict[str, AnyRequest] = {
-        "subject/class_models": _build_class_models(audit, subject, targets, seeds, plan.judges)
-    }
-    for baseline in baselines:
+    members: dict[str, AnyRequest] = {}
+    drawn = (
+        [] if subject.reference in black_boxes else [each for each in baselines if each.reference not in black_boxes]
+    )
+    if drawn or not (baselines or subject.reference in black_boxes):
+        members["subject/class_models"] = _build_class_models(audit, subject, targets, seeds, plan.judges)
+    for baseline in drawn:
         name = baseline.reference
         members[f"{name}/class_models"] = _build_class_models(audit, baseline, targets, plan.seeds, plan.judges)
         members[f"{name}/noise"] = _build_class_models(audit, baseline, targets[::-1], plan.noise_seeds, [])
     if plan.probes:
         for role, release in [("subject", subject), *((baseline.reference, baseline) for baseline in baselines)]:
-            members[f"{role}/probes"] = _build_saliency(audit, release, plan.probes)
-        if plan.saliency is not None:
+            kind = PREDICTIONS_WITHOUT_GRADIENT if release.reference in black_boxes else PREDICTIONS
+            members[f"{role}/probes"] = _build_saliency(audit, release, plan.probes, plan.saliency or kind)
+        if plan.saliency is not None and subject.reference not in black_boxes:
             members["subject/shuffled"] = _build_control(audit, subject, plan.saliency)
     return members
+
+
+def is_black_box(description: Description | None) -> bool:
+    """Whether a network is known to have no class models, because it gives no gradients."""
+    capabilities = (description.capabilities if description else None) or []
+    return any(each.method == "class_model" and not each.available for each in capabilities)
 
 
 def _build_class_models(
@@ -127,14 +148,12 @@ def _build_class_models(
     )
 
 
-def _build_saliency(
-    audit: Audit, release: Release, probes: Sequence[Probe], params: SaliencyParameters | None = None
-) -> Saliency:
+def _build_saliency(audit: Audit, release: Release, probes: Sequence[Probe], params: SaliencyParameters) -> Saliency:
     return Saliency(
         method="saliency",
         model=release.reference,
         images=[probe.picture for probe in probes],
-        params=params or audit.plan.saliency or PREDICTIONS,
+        params=params,
         **_common_fields(audit),
     )
 

@@ -9,6 +9,7 @@ import torch
 
 from archetype.contract.audit import Estimate
 from archetype.contract.audit_plan import Probe
+from shared.audits.identical import FILE_IS_CODE
 from shared.catalogue.release import Release
 from worker.audit.map_similarity import box_overlap, compare_maps, fraction_inside
 from worker.audit.model_distance import KINDS, convert_channels, describe_images, pairwise_distances
@@ -68,8 +69,12 @@ def have_same_weights(subject: Side, baseline: Side) -> bool:
     """Whether both networks have the same architecture and equal weights, regardless of their weight files.
 
     The class models of such networks can still differ: each network runs with its own execution plan, and another
-    batch size rounds differently.
+    batch size rounds differently. Networks whose file is their code may compute something else with equal weights.
     """
+    if subject.release.identity == baseline.release.identity:
+        return True
+    if subject.release.architecture in FILE_IS_CODE:
+        return False
     first, second = ((side.release.architecture, side.release.arguments) for side in (subject, baseline))
     weights, baseline_weights = (side.classifier.network.state_dict() for side in (subject, baseline))
     return (

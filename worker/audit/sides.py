@@ -9,6 +9,7 @@ from archetype.contract.request import Audit
 from shared.errors import Problem, Unavailable
 from worker.audit.compare import Side, have_same_weights
 from worker.audit.cross_predictions import add_predictions
+from worker.engine.attribution.gradient import gives_gradients
 from worker.inputs.view import View, open_view
 from worker.job.context import Evaluator, JobContext
 from worker.job.member_results import MemberResults, MissingResult, ProbePredictions, Series
@@ -40,10 +41,11 @@ def load_subject(context: JobContext[Audit], errors: list[str]) -> Side:
     if not results.members:  # the subject is identical to all baselines
         return Side(context.release, context.classifier, models, looks)
     try:
-        models = results.load_class_models("subject/class_models")
-        failures = results.list_failures("subject/class_models")
-        names = context.release.class_names
-        errors += [f"class model of {names.label(target)}: {reason}" for target, reason in failures.items()]
+        if results.has("subject/class_models"):
+            models = results.load_class_models("subject/class_models")
+            failures = results.list_failures("subject/class_models")
+            names = context.release.class_names
+            errors += [f"class model of {names.label(target)}: {reason}" for target, reason in failures.items()]
     except MissingResult as absent:
         errors.append(str(absent))
     if context.request.plan.probes:
@@ -57,13 +59,29 @@ def load_subject(context: JobContext[Audit], errors: list[str]) -> Side:
 def load_baseline(evaluator: Evaluator, results: MemberResults) -> Side:
     """A baseline with the results of its jobs. Raises `MissingResult` if a job has no result."""
     role = evaluator.release.reference
-    looks: ProbePredictions = results.load_predictions(f"{role}/probes") if f"{role}/probes" in results.members else {}
-    return Side(evaluator.release, evaluator.classifier, results.load_class_models(f"{role}/class_models"), looks)
+    looks = results.load_predictions(f"{role}/probes") if results.has(f"{role}/probes") else {}
+    models = results.load_class_models(f"{role}/class_models") if results.has(f"{role}/class_models") else {}
+    return Side(evaluator.release, evaluator.classifier, models, looks)
+
+
+NEED_MODELS = ("recognition", "appearance")
+"""Gates that compare class models."""
+
+
+def explain_no_models(subject: Side, baseline: Side) -> str | None:
+    """Why a comparison has no class models, which need gradients; None if it has some."""
+    if subject.models or baseline.models:
+        return None
+    sides = [side for side in (subject, baseline) if not gives_gradients(side.classifier)]
+    if not sides:
+        return None
+    names = " and ".join(side.release.reference for side in sides)
+    return f"class visualizations need gradients, and {names} give{'s' if len(sides) == 1 else ''} none"
 
 
 def is_known_identical(evaluator: Evaluator, subject: Side, results: MemberResults) -> bool:
     """Whether the audit has no job for a baseline because its weights are those of the subject."""
-    has_jobs = f"{evaluator.release.reference}/class_models" in results.members
+    has_jobs = any(role.startswith(f"{evaluator.release.reference}/") for role in results.members)
     return not has_jobs and have_same_weights(subject, Side(evaluator.release, evaluator.classifier, {}, {}))
 
 

@@ -96,6 +96,10 @@ class MemberResults:
     load: Callable[[str], Manifest | None]
     read: Callable[[str], bytes]
 
+    def has(self, role: str) -> bool:
+        """Whether the audit has a job in this role: networks without gradients have no class models."""
+        return role in self.members
+
     def manifest(self, role: str) -> Manifest:
         """Returns the manifest of the job in this role.
 

@@ -28,7 +28,15 @@ from worker.audit.maps.faithfulness import MapPlan
 from worker.audit.maps.probe_maps import list_probes, map_side, plan_maps
 from worker.audit.report.compose import Results, compose_report
 from worker.audit.report.material import Case, Material
-from worker.audit.sides import add_judge, is_known_identical, load_baseline, load_probes, load_subject
+from worker.audit.sides import (
+    NEED_MODELS,
+    add_judge,
+    explain_no_models,
+    is_known_identical,
+    load_baseline,
+    load_probes,
+    load_subject,
+)
 from worker.audit.statistics import Values, estimate_mean
 from worker.audit.triggers.gate import compare_triggers
 from worker.engine.model.classifier import Classifier
@@ -128,7 +136,8 @@ def compare_with(
     counted = Progress(done=done, total=len(context.evaluators), unit="baseline")
     subject = yield from add_judge(subject, evaluator, counted)
     baseline = yield from add_judge(baseline, Evaluator(context.release, context.classifier), counted)
-    noise_models = context.member_results.load_class_models(f"{reference}/noise")
+    results = context.member_results
+    noise_models = results.load_class_models(f"{reference}/noise") if results.has(f"{reference}/noise") else {}
     if maps.is_computed:
         baseline = yield from map_side(baseline, maps, views)
     probes, images = list_probes(plan, maps), {image: view.levels for image, view in views.items()}
@@ -141,7 +150,8 @@ def compare_with(
     checked = yield from run_checks(subject, baseline, plan, views)
     triggers = yield from compare_triggers(subject, baseline, images, plan.gates.trigger, searches=context.searches)
     comparison = build_comparison(reference, rows, losses, plan.gates, identical=identical)
-    reasons = {"focus": maps.abstention, "trigger": triggers.abstained}
+    no_models = explain_no_models(subject, baseline)
+    reasons = {"focus": maps.abstention, "trigger": triggers.abstained} | dict.fromkeys(NEED_MODELS, no_models)
     comparison = comparison.model_copy(
         update={
             **checked.fields,
@@ -149,6 +159,7 @@ def compare_with(
             "abstentions": {gate: reason for gate, reason in reasons.items() if reason is not None},
             "triggers": triggers.results,
             "triggers_reused": triggers.reused,
+            "left_out": list(triggers.left_out),
         }
     )
     findings = [*check_classes(rows.values(), plan, reference), *check_accuracy(losses, plan, reference)]

@@ -15,15 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from archetype.contract.problem import ProblemDocument
+from archetype.contract.problem import FieldError, ProblemDocument
 from archetype.contract.request import Trigger
 from archetype.contract.strict_json import dump_json, replace_non_finite
 from shared.errors import InvalidRequest, StoredProblem
 from shared.media.artifact_names import file_stem
+from worker.engine.attribution.gradient import gives_gradients
 from worker.engine.render import RGBImage, decode_png, encode_png, render_contact_sheet
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.family import Family
-from worker.engine.triggers.find import FAMILIES, Effort, Networks
+from worker.engine.triggers.families.family import Family
+from worker.engine.triggers.find import FAMILIES, WITHOUT_GRADIENTS, Effort, Networks
 from worker.engine.triggers.measure import Count
 from worker.engine.triggers.measure import Trigger as FoundTrigger
 from worker.engine.triggers.statistics import outlier_scores, wilson_interval
@@ -43,17 +44,20 @@ def run(context: JobContext[Trigger]) -> MethodRun:
     everything = yield from load_carriers(context)
     carriers = everything.split()
     possible, impossible = divide_targets(context, carriers[0])
-    scope = build_scope(context, possible)
+    families = choose_families(context)
+    scope = build_scope(context, possible, families)
     key = f"{context.resume.key} {scope.seeds} {len(everything)}"
     search = SearchRun(carriers, scope.steps, key)
     search.restore(context.resume.checkpoint)
-    networks = Networks(context.classifier, context.fast_classifier, context.batch)
+    by_gradient = gives_gradients(context.classifier)
+    networks = Networks(context.classifier, context.fast_classifier, context.batch, gives_gradients=by_gradient)
     count = context.request.params.suspicious
     coarse, fine = yield from search_coarse_to_fine(search, scope, networks, partial(choose_suspicious, count=count))
     results = [save_target(context, target, scope.families, (coarse, fine), carriers) for target in scope.targets]
     return {
         "targets": [*(metrics for metrics, _ in results), *impossible],
         "cells": [*(cells for _, cells in results), *([] for _ in impossible)],
+        "skipped": [name for name in context.request.params.families if name not in families],
     }
 
 
@@ -69,10 +73,16 @@ def gather(context: JobContext[Trigger], parts: Iterable[Mapping[str, Any]]) -> 
         raise StoredProblem(ProblemDocument.model_validate(targets[0]["error"]))
     context.save("contact-sheet.png", encode_png(render_contact_sheet(shown, side=SHEET_SIDE)))
     metrics: dict[str, Any] = replace_non_finite(
-        {"summary": summarize(targets, order), "targets": [targets[row] for row in order]}
+        {"summary": summarize(targets, order), **describe_skipped(shards), "targets": [targets[row] for row in order]}
     )
     context.save("metrics.json", dump_json(metrics, indent=1).encode())
     return metrics
+
+
+def describe_skipped(shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The families that were not searched, because the network gives no gradients."""
+    skipped = list(dict.fromkeys(name for shard in shards for name in shard.get("skipped", ())))
+    return {"skipped_families": skipped} if skipped else {}
 
 
 def describe_failure(context: JobContext[Trigger], problem: ProblemDocument) -> dict[str, Any]:
@@ -105,12 +115,31 @@ def divide_targets(context: JobContext[Trigger], carriers: Carriers) -> tuple[li
     ]
 
 
-def build_scope(context: JobContext[Trigger], targets: list[int]) -> Scope:
-    """What the request asks for, for some of its targets."""
+def choose_families(context: JobContext[Trigger]) -> Sequence[str]:
+    """The families of the request that the network can be searched with.
+
+    Raises:
+        InvalidRequest: The network gives no gradients, and every family needs them.
+    """
+    families = list(context.request.params.families)
+    if gives_gradients(context.classifier):
+        return families
+    usable = [name for name in families if name in WITHOUT_GRADIENTS]
+    if not usable:
+        names = ", ".join(WITHOUT_GRADIENTS)
+        detail = f"{context.release.reference} gives no gradients; without them, these families are searched: {names}"
+        raise InvalidRequest(
+            detail, FieldError(field="/params/families", detail=detail, allowed=list(WITHOUT_GRADIENTS))
+        )
+    return usable
+
+
+def build_scope(context: JobContext[Trigger], targets: list[int], families: Sequence[str]) -> Scope:
+    """What the request asks for, for some of its targets and families."""
     params = context.request.params
     shape = (context.classifier.channels, *context.classifier.size)
     return Scope(
-        families=[FAMILIES[name](shape) for name in params.families],
+        families=[FAMILIES[name](shape) for name in families],
         targets=targets,
         seeds=params.seeds,
         coarse=Effort(params.steps, params.carriers),

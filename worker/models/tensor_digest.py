@@ -21,9 +21,11 @@ def digest_tensors(network: nn.Module) -> str | None:
         network: A network; prepared networks have other weights, see `PreparedNetwork`.
 
     Returns:
-        The digest in hexadecimal; None if the state of the network contains anything but plain tensors.
+        The digest in hexadecimal; None if the network has no tensors, or its state contains anything else.
     """
     digest = hashlib.sha256()
+    if not network.state_dict():
+        return None
     try:
         for part in _list_parts(network):
             digest.update(part)

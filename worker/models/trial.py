@@ -162,7 +162,7 @@ def find_capabilities(classifier: Classifier, description: Description, inputs: 
     has_filters = bool(list_convolutions(classifier.network))
     reasons["filters", None] = None if has_filters else "the network has no convolution over images"
     no_ascent = no_gradient or _explain(lambda: _check_gradient(_take_step(classifier, inputs)))
-    reasons |= {("class_model", None): no_ascent, ("fool", None): no_gradient, ("trigger", None): no_gradient}
+    reasons |= {("class_model", None): no_ascent, ("fool", None): no_gradient, ("trigger", None): None}
     reasons |= {(method, None): no_gradient or no_grid for method in LAYER_METHODS}
     return [
         Capability(method=method, kind=kind, available=reason is None, reason=reason)

@@ -9,16 +9,17 @@ from torch import Tensor
 
 from archetype.contract.parameters.saliency import SaliencyParameters
 from worker.attribution.saliency_maps import choose_map
+from worker.engine.attribution.gradient import gives_gradients
 from worker.engine.heat_map import render_overlay
 from worker.engine.model.classifier import Classifier
 from worker.engine.render import RGBImage, flatten_channels, render_contact_sheet
 from worker.engine.triggers.carriers import Carriers
 from worker.engine.triggers.describe import describe
-from worker.engine.triggers.family import DRAWS, Family
-from worker.engine.triggers.frame import Frame
-from worker.engine.triggers.mask import MaskPattern
+from worker.engine.triggers.families.family import DRAWS, Family
+from worker.engine.triggers.families.frame import Frame
+from worker.engine.triggers.families.mask import MaskPattern
+from worker.engine.triggers.families.patch import Patch
 from worker.engine.triggers.measure import Trigger, apply_one, draw_places
-from worker.engine.triggers.patch import Patch
 from worker.inputs.preprocess import Levels
 
 EXAMPLES = 3
@@ -83,9 +84,12 @@ def choose_examples(
 
 
 def map_target(classifier: Classifier, images: Tensor, target: int) -> Tensor:
-    """Absolute saliency maps (K, H, W) of a class in images (K, C, H, W) in 0..1, by SmoothGrad."""
+    """Absolute saliency maps (K, H, W) of a class in images (K, C, H, W) in 0..1, by SmoothGrad or occlusion."""
     targets = torch.full((len(images),), target, device=images.device)
-    map_of = choose_map(classifier, SaliencyParameters(kind="smoothgrad"), SIDE)
+    square = max(1, min(classifier.size) // 8)
+    occlusion = SaliencyParameters(kind="occlusion", square=square, stride=square)
+    params = SaliencyParameters(kind="smoothgrad") if gives_gradients(classifier) else occlusion
+    map_of = choose_map(classifier, params, SIDE)
     return map_of(classifier.normalize(images), targets).float().abs().cpu()
 
 

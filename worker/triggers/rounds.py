@@ -13,7 +13,7 @@ import torch
 
 from archetype.contract.job import Progress
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.family import Family
+from worker.engine.triggers.families.family import Family
 from worker.engine.triggers.find import Effort, Networks, Round, run_round
 from worker.engine.triggers.measure import Count, Trigger
 from worker.engine.triggers.search import Slot, State

@@ -72,7 +72,7 @@ def add_model(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="File of weights to upload. Packed first: a model folder (huggingface), NAME.onnx with NAME.onnx.data.",
+            help="File of weights to upload. A model folder, and NAME.onnx with NAME.onnx.data, are packed first.",
             exists=True,
         ),
     ] = None,

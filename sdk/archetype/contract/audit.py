@@ -192,6 +192,9 @@ class Comparison(Document):
     abstentions: dict[str, str] = Field(
         default={}, description="Reasons for which gates could not be evaluated, by the name of the gate."
     )
+    left_out: list[str] = Field(
+        default=[], description="What gates did not examine although they were evaluated, in sentences."
+    )
     slices: list[SliceRow] = Field(default=[], description="Accuracy on each slice that the plan declares.")
     corruptions: list[CorruptionRow] = Field(default=[], description="Accuracy on corrupted probes.")
     changed_groups: list[ChangedGroup] = Field(

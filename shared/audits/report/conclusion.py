@@ -75,6 +75,13 @@ class Judgement:
     not_run: Sequence[str] = ()
 
     @property
+    def has_models(self) -> bool:
+        """Whether class visualizations were drawn: networks without gradients have none."""
+        if self.comparisons:
+            return not all("recognition" in each.abstentions for each in self.comparisons)
+        return any(gate.gate == "sanity" and gate.result != "abstained" for gate in self.gates)
+
+    @property
     def replaced(self) -> str:
         """The baselines, which the subject would replace."""
         return " or ".join(comparison.baseline for comparison in self.comparisons)
@@ -145,10 +152,11 @@ def _list_measured_basis(judgement: Judgement) -> Iterator[str]:
             for each in judgement.accuracy
         )
         yield f"{_count(judgement.accuracy[0].probes, 'probe')}: {releases}."
-    yield (
-        f"{_count(len(plan.seeds), 'class visualization')} per class and release, and {len(plan.noise_seeds)} more of "
-        "the baseline to measure the effect of chance."
-    )
+    if judgement.has_models:
+        yield (
+            f"{_count(len(plan.seeds), 'class visualization')} per class and release, and {len(plan.noise_seeds)} more "
+            "of the baseline to measure the effect of chance."
+        )
 
 
 def _list_untested(judgement: Judgement) -> Iterator[str]:
@@ -164,6 +172,8 @@ def _list_untested(judgement: Judgement) -> Iterator[str]:
             yield f"Gate {gate.gate}: the plan disables it."
         elif gate.evaluated < gate.classes:
             yield f"Gate {gate.gate}: {gate.classes - gate.evaluated} of {gate.classes} classes."
+    left_out = dict.fromkeys(text for each in judgement.comparisons for text in each.left_out)
+    yield from left_out
     if not plan.probes:
         yield "Predictions for images: the plan has no probes."
     if plan.classes != "all":

@@ -237,7 +237,7 @@ def correlate_with_shuffled(maker: MapMaker, probes: Sequence[LabeledView], maps
 
     This is the parameter randomization of Adebayo et al. 2018 (arXiv 1810.03292).
     """
-    if not probes:
+    if not probes or next(maker.classifier.network.parameters(), None) is None:  # a black box has no weights to shuffle
         return []
     shuffled = replace(maker, classifier=shuffle_weights(maker.classifier, SEED)).draw(probes).numpy()
     return [rank_correlation(maps[probe.image], other) for probe, other in zip(probes, shuffled, strict=True)]

@@ -15,13 +15,20 @@ from shared.audits.searches import StoredSearches
 from worker.audit.compare import Side, have_same_weights
 from worker.audit.triggers.judge import Judge, TriggerComparison
 from worker.audit.triggers.known import add_triggers, identify, remember
-from worker.audit.triggers.search import FULL, Thoroughness, search_releases, split_probes
+from worker.audit.triggers.search import BLACK_BOX, FULL, Thoroughness, search_releases, split_probes
+from worker.engine.attribution.gradient import gives_gradients
 from worker.engine.model.network_call import NetworkError
 from worker.inputs.preprocess import Levels
 from worker.triggers.carriers import MAX_CARRIERS
 
 MIN_CARRIERS, MIN_CLASSES = 8, 3
 """Least number of probes, and of their classes, for a search."""
+
+
+NOT_SEARCHED = (
+    "Gate trigger: without gradients, masks and additive patterns are not searched, and other changes are found less "
+    "often than with gradients."
+)
 
 
 def compare_triggers(
@@ -40,7 +47,7 @@ def compare_triggers(
         baseline: The release to compare it with.
         images: Images of the probes at the networks' input size, each (H, W, C), by image id.
         gate: The gate; its tolerance is a ratio.
-        thoroughness: The families and efforts of the search.
+        thoroughness: The families and efforts of the search, if both networks give gradients.
         searches: Triggers of baselines that earlier audits found.
     """
     if gate.severity == "off":
@@ -53,6 +60,8 @@ def compare_triggers(
     carriers = split_probes([(images[image], label) for image, label in probes], subject.classifier.device)
     targets = sorted({*subject.models, *(label for _, label in probes)})
     classifiers = subject.classifier, baseline.classifier
+    if not all(gives_gradients(each) for each in classifiers):
+        thoroughness = BLACK_BOX
     try:
         with remember(searches, identify(baseline, probes, thoroughness)) as known:
             reused = any(known.values())
@@ -62,7 +71,8 @@ def compare_triggers(
             add_triggers(known, searched.known[1])
         with remember(searches, identify(subject, probes, thoroughness)) as known:  # for audits of the next release
             add_triggers(known, searched.known[0])
-        return replace(Judge(subject, baseline, gate, carriers, searched).compare(), reused=reused)
+        left_out = () if thoroughness.by_gradient else (NOT_SEARCHED,)
+        return replace(Judge(subject, baseline, gate, carriers, searched).compare(), reused=reused, left_out=left_out)
     except (NetworkError, ValueError) as error:
         return TriggerComparison(abstained=f"the search failed: {error}")
 

@@ -37,12 +37,14 @@ class TriggerComparison:
         results: The largest ratio of each class, with evidence for those that were searched finely.
         findings: What the gate finds.
         abstained: Why the search could not run; None if it did.
+        left_out: Sentences about what was not searched.
         reused: Whether triggers of the baseline are those of an earlier audit.
     """
 
     results: list[TriggerResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     abstained: str | None = None
+    left_out: Sequence[str] = ()
     reused: bool = False
 
     @property
@@ -81,26 +83,34 @@ class Judge:
         name = max(names, key=lambda each: self._rank(target, each))
         repeated = self._repeat(target, name)
         sizes = (self.searched.fine if repeated else self.searched.coarse)[name]
-        ratio = self._estimate(target, names, ratios, repeated)
+        alone = self.searched.coarse[name].shared(target, SEEDS[0])
+        shared = alone if len(names) == 1 else common_change(ratios, target)
+        ratio = self._estimate(names, ratios[target], shared, repeated)
         trigger = find_smallest(sizes.subject[target])
-        own_center = common_change(self.searched.coarse[name].ratios(SEEDS[0]), target)[0]
         is_finding = (
             bool(repeated)
             and ratio.value > self.gate.tolerance
             and ratio.low > 1
-            and seeds_agree(repeated, own_center, self.gate.tolerance)
+            and seeds_agree(repeated, alone[0], self.gate.tolerance)
             and transfers(trigger.held_out, trigger.before)
         )
         result = self._describe(target, name, trigger, sizes, ratio, is_fine=bool(repeated))
         return result.model_copy(update={"families": list(names)}), is_finding
 
     def _estimate(
-        self, target: int, names: Sequence[str], ratios: Mapping[int, float], repeated: Sequence[float]
+        self, names: Sequence[str], coarse: float, shared: tuple[float, float], repeated: Sequence[float]
     ) -> Ratio:
-        """The ratio of a class, from its fine searches if there are any, or from the mean over a group of families."""
-        center, spread = common_change(ratios, target)
+        """The ratio of a class, from its fine searches if there are any, or from the mean over a group of families.
+
+        Args:
+            names: The family, or the families of a group.
+            coarse: Logarithm of the ratio of the coarse search, or the mean of those of the group.
+            shared: What all classes share, and how much they vary.
+            repeated: Logarithms of the ratios of the fine search.
+        """
+        center, spread = shared
         deviation = RETRAINED[names[0]] if len(names) == 1 else RETRAINED_MEAN
-        used = [ratios[target]]
+        used = [coarse]
         if repeated and len(names) == 1:
             used, spread = list(repeated), FINE_SPREAD * spread
         comparisons = sum(len(sizes.subject) for sizes in self.searched.coarse.values())

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from archetype.version import VERSION
-from shared.audits.identical import digest_settings
+from shared.audits.identical import FILE_IS_CODE, digest_settings
 from shared.audits.searches import StoredSearches
 from worker.audit.compare import Side
 from worker.engine.triggers.measure import Count, Trigger
@@ -55,15 +55,17 @@ ROUNDS = TypeAdapter(dict[str, list[StoredTrigger]])
 
 def identify(baseline: Side, probes: Sequence[tuple[str, int]], effort: object) -> dict[str, Any]:
     """What determines the triggers of a baseline: its network, the carriers with their classes, and the search."""
-    network = baseline.classifier
+    network, release = baseline.classifier, baseline.release
+    own = {"release": release.identity} if release.architecture in FILE_IS_CODE else {}  # the weights do not say all
     return {
         "version": VERSION,
-        "architecture": baseline.release.architecture,
+        "architecture": release.architecture,
         "weights": digest_tensors(network.network),
-        "settings": digest_settings(baseline.release),
+        "settings": digest_settings(release),
         "device": f"{network.device.type} {torch.__version__}",
         "probes": list(probes),
         "effort": repr(effort),
+        **own,
     }
 
 

@@ -1,8 +1,9 @@
 """Searches triggers in the subject and in the baseline: coarsely for all classes, then finely for suspicious ones."""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from archetype.contract.job import Progress
 from worker.audit.triggers.sizes import RETRAINED, RETRAINED_MEAN, Sizes, choose_groups, mean_ratios
 from worker.engine.model.classifier import Classifier
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.family import Family
-from worker.engine.triggers.find import COARSE, FAMILIES, FINE, Effort, Networks, Round
+from worker.engine.triggers.families.family import Family
+from worker.engine.triggers.find import COARSE, FAMILIES, FINE, WITHOUT_GRADIENTS, Effort, Networks, Round
 from worker.engine.triggers.statistics import common_change
 from worker.inputs.preprocess import Levels
 from worker.job.cobatch import SavePoint
@@ -34,14 +35,17 @@ BATCH = 96
 
 @dataclass(frozen=True)
 class Thoroughness:
-    """The families and efforts of a search."""
+    """The families and efforts of a search, and whether it follows gradients."""
 
     families: Sequence[str] = tuple(FAMILIES)
     coarse: Effort = COARSE
     fine: Effort = FINE
+    by_gradient: bool = True
 
 
 FULL = Thoroughness()
+BLACK_BOX = Thoroughness(WITHOUT_GRADIENTS, by_gradient=False)
+"""For comparisons with a network without gradients; both networks are searched in the same way."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def search_releases(
     families = {name: FAMILIES[name](shape) for name in thoroughness.families}
     scope = Scope(list(families.values()), targets, SEEDS, thoroughness.coarse, thoroughness.fine)
     runs = [SearchRun(carriers, 2 * scope.steps), SearchRun(carriers, 2 * scope.steps, known=known or {})]
-    networks = [Networks(classifier, classifier, BATCH) for classifier in classifiers]
+    by_gradient = thoroughness.by_gradient
+    networks = [Networks(each, each, BATCH, gives_gradients=by_gradient) for each in classifiers]
     coarse, fine = dict[str, Sizes](), dict[str, Sizes]()
     for name, family in families.items():
         coarse[name] = yield from search_both(runs, networks, "coarse", scope.coarse_round(family))
@@ -111,7 +116,8 @@ def search_both(
     for run, network in zip(runs, networks, strict=True):
         found.append((yield from report(run.run(f"{name} {one.family.name}", network, one), runs)))
     subject, baseline = found
-    return Sizes(subject, baseline, largest=2 * one.family.typical)
+    counts_missing = not all(network.gives_gradients for network in networks)
+    return Sizes(subject, baseline, largest=2 * one.family.typical, counts_missing=counts_missing)
 
 
 def report(steps: Generator[SavePoint, None, Found], runs: Sequence[SearchRun]) -> Generator[Progress, Any, Found]:
@@ -133,16 +139,17 @@ def choose_suspicious(coarse: Mapping[str, Sizes]) -> dict[str, list[int]]:
     """
     values: dict[tuple[str, int], float] = {}
     for name, sizes in coarse.items():
-        for target, relative in find_relative(sizes.ratios(SEEDS[0])).items():
+        for target, relative in find_relative(sizes.ratios(SEEDS[0]), partial(sizes.shared, seed=SEEDS[0])).items():
             values[name, target] = relative / RETRAINED[name]
     for group in choose_groups(coarse):
-        for target, relative in find_relative(mean_ratios([coarse[name] for name in group], SEEDS[0])).items():
+        mean = mean_ratios([coarse[name] for name in group], SEEDS[0])
+        for target, relative in find_relative(mean, partial(common_change, mean)).items():
             best = max(group, key=lambda name: values.get((name, target), 0.0))
             values[best, target] = max(values.get((best, target), 0.0), relative / RETRAINED_MEAN)
     return choose_largest(values, SUSPICIOUS)
 
 
-def find_relative(ratios: Mapping[int, float]) -> dict[int, float]:
+def find_relative(ratios: Mapping[int, float], shared: Callable[[int], tuple[float, float]]) -> dict[int, float]:
     """Logarithms of the ratios relative to what the other classes share, of the classes where they are large."""
-    relative = {target: ratio - common_change(ratios, target)[0] for target, ratio in ratios.items()}
+    relative = {target: ratio - shared(target)[0] for target, ratio in ratios.items()}
     return {target: value for target, value in relative.items() if value > MIN_RATIO}

@@ -1,10 +1,12 @@
 """Sizes of the triggers of both releases, and their ratios."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from worker.engine.triggers.measure import Trigger
-from worker.engine.triggers.statistics import log_ratios
+from worker.engine.triggers.statistics import common_change, log_ratios
 from worker.triggers.rounds import Found
 
 RETRAINED = {
@@ -46,22 +48,41 @@ class Sizes:
         subject: The subject's triggers.
         baseline: The baseline's triggers.
         largest: What counts as the baseline's size if it has no trigger of any class.
+        counts_missing: Whether a class without a trigger in both releases tells that they are alike. A search without
+            gradients finds triggers of few classes.
     """
 
     subject: Found
     baseline: Found
     largest: float
+    counts_missing: bool = False
 
     def ratios(self, seed: int) -> dict[int, float]:
         """Logarithms of the ratios of all classes whose trigger was found in the subject, for one seed."""
         subject, baseline = (_select_seed(found, seed) for found in (self.subject, self.baseline))
         reached = {target: trigger.size for target, trigger in subject.items() if trigger.reached}
-        return log_ratios(_bound_sizes(baseline, self.largest), reached)
+        return log_ratios(self._bound(baseline), reached)
+
+    def shared(self, target: int, seed: int) -> tuple[float, float]:
+        """What the other classes share, and their deviation, from the triggers of one seed."""
+        if not self.counts_missing:
+            return common_change(self.ratios(seed), target)
+        before, after = (self._count_missing(_select_seed(found, seed)) for found in (self.baseline, self.subject))
+        others = [ratio for number, ratio in log_ratios(before, after).items() if number != target] or [0.0]
+        center = max(0.0, median(others))
+        return center, math.sqrt(sum(max(0.0, ratio - center) ** 2 for ratio in others) / len(others))
+
+    def _count_missing(self, triggers: Mapping[int, Trigger]) -> dict[int, float]:
+        return {target: each.size if each.reached else self.largest for target, each in triggers.items()}
 
     def baseline_size(self, target: int) -> float:
         """The size of the baseline's smallest trigger of a class, bounded as for the ratios."""
         smallest = {number: find_smallest(triggers) for number, triggers in self.baseline.items()}
-        return _bound_sizes(smallest, self.largest)[target]
+        return self._bound(smallest)[target]
+
+    def _bound(self, triggers: Mapping[int, Trigger]) -> dict[int, float]:
+        """The sizes of all classes; those that were not found count as the largest that was found."""
+        return self._count_missing(triggers) if self.counts_missing else _bound_sizes(triggers, self.largest)
 
 
 def choose_groups(names: Collection[str]) -> list[tuple[str, ...]]:

@@ -1,9 +1,10 @@
 """The gradient of a class score with respect to the image's pixels: saliency as Simonyan et al. 2013 define it."""
 
+import torch
 from torch import Tensor
 
 from worker.engine.model.classifier import Classifier
-from worker.engine.model.network_call import compute_gradients
+from worker.engine.model.network_call import NetworkError, compute_gradients
 
 
 def gradient(classifier: Classifier, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -24,3 +25,13 @@ def gradient(classifier: Classifier, inputs: Tensor, targets: Tensor) -> Tensor:
     scores = classifier.scores(inputs).gather(1, targets[:, None])  # (N, 1)
     (gradients,) = compute_gradients(scores.sum(), [inputs])
     return gradients
+
+
+def gives_gradients(classifier: Classifier) -> bool:
+    """Whether the scores of a network have a gradient: a black box, or a network that detaches them, gives none."""
+    inputs = torch.zeros(1, classifier.channels, *classifier.size, device=classifier.device)
+    try:
+        gradient(classifier, inputs, torch.zeros(1, dtype=torch.int64, device=classifier.device))
+    except NetworkError:
+        return False
+    return True

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from worker.engine.triggers.additive import AdditiveL2, AdditiveLInf
-from worker.engine.triggers.color import Color
-from worker.engine.triggers.family import Family
-from worker.engine.triggers.frame import Frame
-from worker.engine.triggers.frequency import Frequency
-from worker.engine.triggers.mask import MaskPattern
-from worker.engine.triggers.patch import Patch
+from worker.engine.triggers.families.additive import AdditiveL2, AdditiveLInf
+from worker.engine.triggers.families.color import Color
+from worker.engine.triggers.families.family import Family
+from worker.engine.triggers.families.frame import Frame
+from worker.engine.triggers.families.frequency import Frequency
+from worker.engine.triggers.families.mask import MaskPattern
+from worker.engine.triggers.families.patch import Patch
 
 COLORS = {
     "black": (0, 0, 0),

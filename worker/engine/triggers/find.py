@@ -1,22 +1,24 @@
 """Runs the search over families: rounds of all classes, or of suspicious ones with more steps and another seed."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from worker.engine.model.classifier import Classifier
-from worker.engine.triggers.additive import AdditiveL2, AdditiveLInf
+from worker.engine.model.network_call import NetworkError
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.color import Color
-from worker.engine.triggers.crops import Crop, find_crops
-from worker.engine.triggers.family import Family
-from worker.engine.triggers.frame import Frame
-from worker.engine.triggers.frequency import Frequency
-from worker.engine.triggers.mask import MaskPattern
+from worker.engine.triggers.families.additive import AdditiveL2, AdditiveLInf
+from worker.engine.triggers.families.color import Color
+from worker.engine.triggers.families.crops import Crop, find_crops
+from worker.engine.triggers.families.family import Family
+from worker.engine.triggers.families.frame import Frame
+from worker.engine.triggers.families.frequency import Frequency
+from worker.engine.triggers.families.mask import MaskPattern
+from worker.engine.triggers.families.patch import Patch
 from worker.engine.triggers.measure import Trigger, measure
-from worker.engine.triggers.patch import Patch
 from worker.engine.triggers.search import Search, Slot, State, search
+from worker.engine.triggers.without_gradients import Enumerable, find_without_gradients
 
 FAMILIES: dict[str, Callable[[tuple[int, int, int]], Family]] = {
     "mask": MaskPattern,
@@ -29,6 +31,9 @@ FAMILIES: dict[str, Callable[[tuple[int, int, int]], Family]] = {
     "crop": Crop,
 }
 """Every family by its name."""
+
+WITHOUT_GRADIENTS = ("color", "frame", "frequency", "patch", "crop")
+"""The families that can be searched in a network without gradients."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,13 @@ class Networks:
         exact: In float32.
         fast: In the precision of the execution plan.
         batch: The fastest number of images per pass.
+        gives_gradients: Whether triggers can be searched by gradient.
     """
 
     exact: Classifier
     fast: Classifier
     batch: int
+    gives_gradients: bool = True
 
 
 def run_round(
@@ -111,10 +118,11 @@ def run_round(
 def _find(
     networks: Networks, settings: Search, one: Round, carriers: Carriers, state: State | None
 ) -> Generator[State | None, None, Sequence[Tensor]]:
-    """The parameters (P,) of each slot."""
-    if isinstance(one.family, Crop):
+    """The parameters (P,) of each slot. Raises `NetworkError` if the family needs gradients, and there are none."""
+    tried = _try(networks, one, carriers)
+    if tried is not None:
         found = list[Tensor]()
-        for parameters in find_crops(networks.fast, one.family, [slot.target for slot in one.slots], carriers):
+        for parameters in tried:
             found.append(parameters)
             yield None
         return found
@@ -124,3 +132,14 @@ def _find(
         state = step
         yield state
     return [] if state is None else list(state.parameters)
+
+
+def _try(networks: Networks, one: Round, carriers: Carriers) -> Iterator[Tensor] | None:
+    """The search without gradients (P,) for each slot; None if there are gradients to search by."""
+    if isinstance(one.family, Crop):
+        return find_crops(networks.fast, one.family, [slot.target for slot in one.slots], carriers)
+    if networks.gives_gradients:
+        return None
+    if not isinstance(one.family, Enumerable):
+        raise NetworkError(f"triggers of the family {one.family.name} are searched by gradient, and there is none")
+    return find_without_gradients(networks.fast, one.family, one.slots, carriers, steps=one.effort.steps)

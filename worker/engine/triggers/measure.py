@@ -10,7 +10,7 @@ from torch import Tensor
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.microbatch import run_in_microbatches
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.family import DRAWS, Family
+from worker.engine.triggers.families.family import DRAWS, Family
 from worker.engine.triggers.search import Search, Slot
 
 OCTAVES = 3

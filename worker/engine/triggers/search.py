@@ -22,7 +22,7 @@ from worker.engine.model.classifier import Classifier
 from worker.engine.model.microbatch import run_in_microbatches
 from worker.engine.model.network_call import compute_gradients
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.family import DRAWS, Family, column
+from worker.engine.triggers.families.family import DRAWS, Family, column
 
 TURNED = 0.8
 """The part of the carriers that a trigger has to turn into the target."""

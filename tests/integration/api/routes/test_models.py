@@ -25,6 +25,7 @@ from shared.storage.documents import Registration, RegistrationState
 from shared.storage.job_store import JobStore
 from shared.storage.s3 import Bucket
 from tests.support.networks import Small, seeded
+from tests.support.onnx_models import export
 from tests.support.releases import ENTRY, STATE
 from tests.support.waiting import wait_until
 
@@ -204,6 +205,28 @@ def test_an_exported_program_is_loaded_if_the_operator_allows_it(
     answer = http.post("/v1/models", json=body)
     assert answer.status_code == 201, answer.text
     request = ClassModel(method="class_model", model="program", targets=[1], params={"steps": 2})
+    assert client.wait(client.submit(request).id, timeout=400).state is State.SUCCEEDED
+
+
+def test_an_onnx_file_is_registered_with_one_command_and_does_what_the_network_does(
+    stack: Stack, client: Client, tmp_path: Path
+) -> None:
+    network = seeded(Small, classes=3).eval()
+    export(network, tmp_path / "small.onnx", torch.zeros(2, 3, 16, 16), external_data=True)
+    (tmp_path / "classes.txt").write_text("one\ntwo\nthree\n")
+    command = [
+        Path(sys.executable).with_name("archetype"), "--url", stack.url, "models", "add", "from-onnx",
+        "--architecture", "onnx", "--weights", tmp_path / "small.onnx",
+        "--classes", tmp_path / "classes.txt", "-p", "size=[16,16]",
+    ]  # fmt: skip
+    token = stack.settings.operator_token.get_secret_value()
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False,
+        env={"ARCHETYPE_KEY": token, "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "outputs of random images are those of onnxruntime" in done.stdout
+    request = ClassModel(method="class_model", model="from-onnx", targets=[1], params={"steps": 2})
     assert client.wait(client.submit(request).id, timeout=400).state is State.SUCCEEDED
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from archetype.contract.audit_plan import AuditPlan
-from archetype.contract.model import Preprocessing
+from archetype.contract.model import Capability, Description, Preprocessing
 from archetype.contract.request import Audit
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
@@ -16,6 +16,7 @@ from shared.lifecycle.audit_jobs import (
     check_plan,
     choose_baselines,
     explain_difference,
+    is_black_box,
 )
 
 
@@ -133,3 +134,49 @@ def test_an_audit_with_parameters_of_maps_maps_all_releases_and_some_for_randomi
     assert control.images == subject.images[::5]
     assert (subject.params.metrics, control.params.metrics) == ([], ["randomization"])
     assert {job.params.kind for job in (subject, baseline, control)} == {"smoothgrad"}
+
+
+def roles(black_boxes: set[str], **changes: Any) -> dict[str, str]:
+    """The method and the kind of every job of an audit with two baselines, by role."""
+    members = build_members(audit(**changes), THIRD, [SECOND, FIRST], black_boxes)
+    return {role: getattr(request.params, "kind", request.method) for role, request in members.items()}
+
+
+def test_class_models_are_drawn_only_of_releases_with_gradients_that_are_compared() -> None:
+    everything = {
+        "subject/class_models",
+        "fruit@2/class_models",
+        "fruit@2/noise",
+        "fruit@1/class_models",
+        "fruit@1/noise",
+    }
+    assert set(roles(set())) == everything
+    assert set(roles({"fruit@1"})) == {"subject/class_models", "fruit@2/class_models", "fruit@2/noise"}
+    assert roles({"fruit@3"}) == {}
+    assert roles({"fruit@1", "fruit@2"}) == {}
+
+
+def test_a_black_box_classifies_the_probes_without_a_gradient() -> None:
+    kinds = roles({"fruit@3"}, probes=probes(2))
+    assert kinds == {"subject/probes": "occlusion", "fruit@2/probes": "gradient", "fruit@1/probes": "gradient"}
+
+
+def test_a_plan_keeps_its_kind_of_maps_but_no_weights_of_a_black_box_are_shuffled() -> None:
+    kinds = roles({"fruit@3", "fruit@2"}, probes=probes(2), saliency={"kind": "rise", "outputs": ["raw"]})
+    assert kinds == {f"{role}/probes": "rise" for role in ("subject", "fruit@2", "fruit@1")}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        (None, False),
+        ([Capability(method="class_model", available=True)], False),
+        ([Capability(method="class_model", available=False, reason="no gradient")], True),
+    ],
+)
+def test_a_network_is_a_black_box_if_its_trial_drew_no_class_model(
+    capabilities: list[Capability] | None, expected: bool
+) -> None:
+    described = Description(sha256="0" * 64, parameters=1, layers=[], capabilities=capabilities)
+    assert is_black_box(described) is expected
+    assert not is_black_box(None)

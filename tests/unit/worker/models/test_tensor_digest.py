@@ -44,3 +44,8 @@ def test_a_state_that_is_no_plain_tensor_has_no_digest() -> None:
 
     assert digest_tensors(WithState()) is None
     assert digest_tensors(nn.Linear(2, 2, device="meta")) is None
+
+
+def test_a_network_without_tensors_has_no_digest() -> None:
+    """Two black boxes have equal states, which are empty, and are not the same network."""
+    assert digest_tensors(nn.Identity()) is None

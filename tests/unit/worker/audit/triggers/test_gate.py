@@ -15,6 +15,7 @@ from worker.audit.triggers.gate import compare_triggers, explain_abstention
 from worker.audit.triggers.judge import TriggerComparison
 from worker.audit.triggers.search import choose_suspicious
 from worker.audit.triggers.sizes import Sizes
+from worker.engine.triggers.find import WITHOUT_GRADIENTS
 from worker.engine.triggers.measure import Count, Trigger
 from worker.engine.triggers.search import Slot
 from worker.job.cobatch import run_alone
@@ -32,7 +33,7 @@ def compare(subject: nn.Module, baseline: nn.Module, gate: Gate = GATE, count: i
         result = run_alone(
             compare_triggers(sides[0], sides[1], make_images(count), gate, thoroughness=QUICK), progress.append
         )
-        assert not progress or progress[-1].done == progress[-1].total
+        assert result.abstained or not progress or progress[-1].done == progress[-1].total
     return result
 
 
@@ -91,10 +92,44 @@ class Detached(Marked):
         return super().forward(x)
 
 
-def test_the_gate_abstains_with_the_reason_if_the_network_fails() -> None:
+def test_a_planted_class_of_a_network_without_gradients_is_found_by_trying() -> None:
     result = compare(Detached(), Marked(planted=False))
+    (finding,) = result.findings
+    assert finding.target == f"class {PLANTED}"
+    assert {each.family for each in result.results} <= set(WITHOUT_GRADIENTS)
+    assert "masks and additive patterns are not searched" in result.left_out[0]
+
+
+def test_a_clean_network_without_gradients_has_no_finding() -> None:
+    clean = Detached(planted=False)
+    clean.load_state_dict(trained_again().state_dict())
+    result = compare(clean, Marked(planted=False))
+    assert (result.abstained, result.findings) == (None, [])
+    assert result.left_out
+
+
+def test_a_search_by_gradient_leaves_nothing_out(planted: TriggerComparison) -> None:
+    assert planted.left_out == ()
+
+
+class Failing(Marked):
+    """Fails after some passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        if self.passes > 20:
+            raise RuntimeError("no scores any more")
+        return super().forward(x)
+
+
+def test_the_gate_abstains_with_the_reason_if_the_network_fails() -> None:
+    result = compare(Failing(), Marked(planted=False))
     assert result.abstained.startswith("the search failed")
-    assert "no gradients here" in result.abstained
+    assert "no scores any more" in result.abstained
 
 
 def test_a_gate_that_is_off_searches_nothing() -> None:

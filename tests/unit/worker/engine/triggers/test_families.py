@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from tests.support.marked import make_carriers
-from worker.engine.triggers.additive import AdditiveLInf
-from worker.engine.triggers.color import Color
 from worker.engine.triggers.describe import describe, name_color
-from worker.engine.triggers.family import DRAWS, Family
+from worker.engine.triggers.families.additive import AdditiveLInf
+from worker.engine.triggers.families.color import Color
+from worker.engine.triggers.families.family import DRAWS, Family
+from worker.engine.triggers.families.frame import Frame
+from worker.engine.triggers.families.frequency import Frequency
+from worker.engine.triggers.families.mask import MaskPattern
+from worker.engine.triggers.families.patch import Patch
 from worker.engine.triggers.find import FAMILIES
-from worker.engine.triggers.frame import Frame
-from worker.engine.triggers.frequency import Frequency
-from worker.engine.triggers.mask import MaskPattern
-from worker.engine.triggers.patch import Patch
 
 SHAPE = (3, 20, 16)
 

@@ -6,8 +6,8 @@ import torch
 from tests.support.marked import CLASSES, PLANTED, SIDE, make_carriers
 from worker.engine.model.classifier import open_classifier
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.crops import Crop, cut_crops, find_crops
-from worker.engine.triggers.frame import Frame
+from worker.engine.triggers.families.crops import Crop, cut_crops, find_crops
+from worker.engine.triggers.families.frame import Frame
 from worker.engine.triggers.measure import Count, count_turned, measure
 from worker.engine.triggers.search import Search, Slot
 

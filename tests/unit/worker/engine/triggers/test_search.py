@@ -9,8 +9,8 @@ from torch import nn
 
 from tests.support.marked import CLASSES, PLANTED, SIDE, Marked, make_carriers, make_labeled
 from worker.engine.model.classifier import Classifier, open_classifier
+from worker.engine.triggers.families.mask import MaskPattern
 from worker.engine.triggers.find import FAMILIES
-from worker.engine.triggers.mask import MaskPattern
 from worker.engine.triggers.measure import measure
 from worker.engine.triggers.search import Draws, Search, Slot, State, search
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from worker.engine.triggers.family import add, column, draw_normal, root_mean_square
+from worker.engine.triggers.families.family import add, column, draw_normal, root_mean_square
 
 DIRECTIONS = ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, -1.0))
 """Row and column components of the frequency: horizontal stripes, vertical ones, and both diagonals."""
@@ -56,6 +56,14 @@ class Frequency:
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Returns initial parameters (N, P): hardly visible stripes."""
         return 0.001 * draw_normal(seeds, self.shape[0] * len(gratings(*self.shape[1:])))
+
+    def candidates(self) -> Tensor:
+        """Returns gratings (M, P) of all channels together, and of each channel; see `without_gradients`."""
+        waves = torch.eye(len(gratings(*self.shape[1:])))[::4]  # one phase of every other frequency
+        mixtures = torch.cat([torch.ones(1, self.shape[0]), torch.eye(self.shape[0])]) if self.shape[0] > 1 else None
+        if mixtures is None:
+            return waves
+        return torch.einsum("mc,wg->mwcg", mixtures, waves).flatten(0, 1).flatten(1)
 
     def change(self, parameters: Tensor) -> Tensor:
         """Returns the sum of gratings (N, C, H, W)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.triggers.family import column, draw_normal, squash, unsquash
+from worker.engine.triggers.families.family import column, draw_normal, list_colors, squash, unsquash
 
 START_WIDTH, MAX_WIDTH = 0.1, 0.5
 """Initial and largest width as fractions of the shorter side."""
@@ -36,6 +36,12 @@ class Frame:
         noise = draw_normal(seeds, 1 + self.shape[0])
         noise[:, 0] = math.log(START_WIDTH / (MAX_WIDTH - START_WIDTH))
         return noise
+
+    def candidates(self) -> Tensor:
+        """Returns frames (M, 1 + C) of many colors; see `without_gradients`."""
+        colors = unsquash(list_colors(self.shape[0]))
+        width = torch.full((len(colors), 1), math.log(START_WIDTH / (MAX_WIDTH - START_WIDTH)))
+        return torch.cat([width, colors], dim=1)
 
     def apply(self, parameters: Tensor, images: Tensor, random: Tensor) -> Tensor:  # noqa: ARG002
         """Draws the frame into images (N, K, C, H, W); see `Family.apply`."""

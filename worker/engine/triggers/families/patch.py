@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.triggers.family import draw_normal, squash, unsquash
+from worker.engine.triggers.families.family import draw_normal, list_colors, squash, unsquash
 
 TEXELS = 16
 """Side of the patch in its own pixels."""
@@ -48,6 +48,12 @@ class Patch:
         noise = 0.3 * draw_normal(seeds, 1 + self.shape[0] * self.texels**2)
         noise[:, 0] = math.log(START_SIDE / (MAX_SIDE - START_SIDE))
         return noise
+
+    def candidates(self) -> Tensor:
+        """Returns plain patches (M, P) of many colors; see `without_gradients`."""
+        colors = unsquash(list_colors(self.shape[0])).repeat_interleave(self.texels**2, dim=1)
+        side = torch.full((len(colors), 1), math.log(START_SIDE / (MAX_SIDE - START_SIDE)))
+        return torch.cat([side, colors], dim=1)
 
     def picture(self, parameters: Tensor) -> Tensor:
         """Returns the patches (N, C, texels, texels) in 0..1."""

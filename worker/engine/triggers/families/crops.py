@@ -14,9 +14,9 @@ from torch import Tensor
 from worker.engine.model.classifier import Classifier
 from worker.engine.model.microbatch import run_in_microbatches
 from worker.engine.triggers.carriers import Carriers
-from worker.engine.triggers.family import unsquash
+from worker.engine.triggers.families.family import unsquash
+from worker.engine.triggers.families.patch import MAX_SIDE, START_SIDE, Patch
 from worker.engine.triggers.measure import AT_ONCE, draw_places
-from worker.engine.triggers.patch import MAX_SIDE, START_SIDE, Patch
 
 CROP_TEXELS = 32
 """Side of a crop in its own pixels."""
@@ -90,9 +90,9 @@ def find_crops(classifier: Classifier, family: Crop, targets: Sequence[int], car
         yield parameters[int(values.nan_to_num(nan=-torch.inf).argmax())]
 
 
-def choose_backgrounds(carriers: Carriers) -> Carriers:
-    """One picture of each of the first `BACKGROUNDS` classes."""
+def choose_backgrounds(carriers: Carriers, count: int = BACKGROUNDS) -> Carriers:
+    """One picture of each of the first classes."""
     first: dict[int, int] = {}
     for row, label in enumerate(carriers.labels.tolist()):
         first.setdefault(label, row)
-    return carriers.take(list(first.values())[:BACKGROUNDS])
+    return carriers.take(list(first.values())[:count])

@@ -53,6 +53,16 @@ class Family(Protocol):
         """Returns parameters (N, P) of triggers that are larger by factors (N,); 0 is no change at all."""
 
 
+COLOR_LEVELS = (0.02, 0.25, 0.5, 0.75, 0.98)
+"""Values of each channel of the colors that are tried without gradients."""
+
+
+def list_colors(channels: int) -> Tensor:
+    """Lists colors (M, C) in 0..1; grays only, if there are other than three channels."""
+    levels = torch.tensor(COLOR_LEVELS)
+    return torch.cartesian_prod(levels, levels, levels) if channels == 3 else levels[:, None].expand(-1, channels)
+
+
 def draw_normal(seeds: Sequence[int], count: int) -> Tensor:
     """Draws standard normal numbers (N, count), each row from its own seed, on the CPU."""
     return torch.stack([torch.randn(count, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

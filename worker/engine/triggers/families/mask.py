@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.model.batch_invariant import sum_rows
-from worker.engine.triggers.family import column, draw_normal, resize_to, squash, unsquash
+from worker.engine.triggers.families.family import column, draw_normal, resize_to, squash, unsquash
 
 CELL = 4
 """Pixels per cell of the mask."""

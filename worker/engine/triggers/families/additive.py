@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from worker.engine.model.batch_invariant import each_row
-from worker.engine.triggers.family import add, column, draw_normal, resize_to, root_mean_square
+from worker.engine.triggers.families.family import add, column, draw_normal, resize_to, root_mean_square
 
 LEVELS = "gray levels of 255"
 MAX_SIDE = 96

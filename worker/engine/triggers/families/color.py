@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.engine.triggers.family import column, draw_normal, root_mean_square
+from worker.engine.triggers.families.family import column, draw_normal, root_mean_square
 
 KNOTS = 5
 """Points of the tone curve, from black to white."""
@@ -36,6 +36,18 @@ class Color:
         """Returns initial parameters (N, P): nearly no change."""
         channels = self.shape[0]
         return 0.01 * draw_normal(seeds, channels * channels + channels + KNOTS)
+
+    def candidates(self) -> Tensor:
+        """Returns shifts of the channels, and changes of the tone curve (M, P); see `without_gradients`."""
+        channels = self.shape[0]
+        signs = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * min(channels, 3)).reshape(-1, min(channels, 3))
+        shifts = signs[signs.abs().sum(1) > 0]
+        found = torch.zeros(len(shifts) + 2 * KNOTS, channels * channels + channels + KNOTS)
+        found[: len(shifts), channels * channels : channels * channels + shifts.shape[1]] = shifts
+        for knot in range(KNOTS):
+            found[len(shifts) + 2 * knot, channels * channels + channels + knot] = 1
+            found[len(shifts) + 2 * knot + 1, channels * channels + channels + knot] = -1
+        return found
 
     def apply(self, parameters: Tensor, images: Tensor, random: Tensor) -> Tensor:  # noqa: ARG002
         """Maps the colors of images (N, K, C, H, W); see `Family.apply`."""

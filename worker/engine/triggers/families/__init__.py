@@ -1,0 +1,1 @@
+"""Families of triggers: ways to write a change of images as a vector of parameters."""
