@@ -22,7 +22,7 @@ FETCH_SECONDS = 1800.0
 
 
 def fetch_weights(pending: PendingImport, rule: ImportRule, target: IO[bytes], settings: Settings) -> None:
-    """Writes the weights of a version into a file; a Hugging Face model folder as an archive.
+    """Writes the weights of a version into a file; several files as an archive.
 
     Args:
         pending: The version.
@@ -54,7 +54,7 @@ def fetch_weights(pending: PendingImport, rule: ImportRule, target: IO[bytes], s
     def download(file: ArtifactFile, where: IO[bytes], room: int) -> int:
         return registry.download(file.path, where, seconds=left(), max_bytes=room)
 
-    if rule.architecture == HUGGING_FACE:
+    if rule.architecture == HUGGING_FACE or len(files) > 1:
         _pack(files, target, settings.max_weights_bytes, download)
     else:
         download(files[0], target, settings.max_weights_bytes)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from api.services.mlflow.registry import ArtifactFile, MlflowRegistry
-from archetype.contract.registration import HUGGING_FACE
+from archetype.contract.registration import HUGGING_FACE, ONNX
 from shared.validation.imports import SETTING, ImportRule
 
 MAX_DEPTH, MAX_FILES = 4, 500
@@ -18,6 +18,10 @@ PICKLED_MODULES = ("data/model.pth", "data/model.pkl")
 OTHERS = (".pth", ".pt", ".bin", ".ckpt")
 PROGRAM = ".pt2"
 CONFIG = "config.json"
+GRAPH = ".onnx"
+BESIDE_GRAPH = (".yaml", ".yml", ".txt", ".json", "MLmodel", ".py", ".md", ".npy", ".npz", ".pb")
+"""Files in the folder of an ONNX file that are not its weights: those of MLflow, and examples."""
+
 FOLDER_FILES = (".json", *SAFE)
 """Files of a Hugging Face model folder that are needed."""
 
@@ -58,7 +62,7 @@ def list_artifacts(registry: MlflowRegistry, folder: str, *, seconds: Callable[[
 
 
 def choose_files(files: Sequence[ArtifactFile], folder: str, rule: ImportRule) -> list[ArtifactFile]:
-    """Returns the file of weights, or for a Hugging Face model folder its files.
+    """Returns the file of weights; all files of a Hugging Face model folder, and of an ONNX graph with its weights.
 
     Args:
         files: All files of the version.
@@ -74,12 +78,21 @@ def choose_files(files: Sequence[ArtifactFile], folder: str, rule: ImportRule) -
         return [_find(files, f"{folder}/{rule.file}", rule.file)]
     if rule.architecture == "program":
         return [_take_one([each for each in files if each.path.endswith(PROGRAM)], "exported program (.pt2)", files)]
+    if rule.architecture == ONNX:
+        return _choose_graph(files)
     usable = [each for each in files if not each.path.endswith(PICKLED_MODULES)]
     for suffixes in (SAFE, STATE_DICTS, OTHERS):
         candidates = [each for each in usable if each.path.endswith(suffixes)]
         if candidates:
             return [_take_one(candidates, "file of weights", files)]
     raise RefusedVersion(_explain(files))
+
+
+def _choose_graph(files: Sequence[ArtifactFile]) -> list[ArtifactFile]:
+    """The ONNX file, and the files of its weights in the same folder, which MLflow names at random."""
+    graph = _take_one([each for each in files if each.path.endswith(GRAPH)], "ONNX file", files)
+    beside = [each for each in files if each is not graph and _parent(each) == _parent(graph)]
+    return [graph, *(each for each in beside if not each.path.endswith(BESIDE_GRAPH))]
 
 
 def _choose_folder(files: Sequence[ArtifactFile]) -> list[ArtifactFile]:

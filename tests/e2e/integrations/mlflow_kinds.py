@@ -16,9 +16,12 @@ def main(server: str, packages: str, checkout: str) -> None:
     sys.path.insert(0, checkout)
     import mlflow
     import numpy as np
+    import onnx
+    import torch
     from safetensors.torch import save_file
 
     from tests.support.networks import small
+    from tests.support.onnx_models import export
 
     mlflow.set_tracking_uri(server)
     client = mlflow.MlflowClient()
@@ -50,6 +53,10 @@ def main(server: str, packages: str, checkout: str) -> None:
             )
         newest = max(int(each.version) for each in client.search_model_versions(f"name='{model}'"))
         versions[kind if model == "Fruit" else "program"] = str(newest)
+    with mlflow.start_run(), tempfile.TemporaryDirectory() as folder:
+        graph = export(network, Path(folder) / "net.onnx", torch.zeros(2, 3, 28, 28))
+        mlflow.onnx.log_model(onnx.load(graph), name="model", registered_model_name="Graph")
+    versions["onnx"] = "1"
     print(json.dumps(versions))
 
 

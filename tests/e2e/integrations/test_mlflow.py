@@ -30,6 +30,9 @@ pytestmark = [
 ]
 
 VERSIONS = 50
+OTHER_MODELS = ("program", "onnx")
+"""Ways to log a network whose versions are those of other registered models."""
+
 FIELDS = {"architecture": "factory:small", "classes": ["apple", "lemon", "pear"], "preprocessing": {"size": [28, 28]}}
 
 
@@ -57,6 +60,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mlflow: tuple[MlflowServer, 
         mlflow_models={
             "Fruit": ImportRule(register_as=fruit),
             "Program": ImportRule(register_as=program),
+            "Graph": ImportRule(register_as=program | {"name": "graph", "architecture": "onnx"}),
             "Many": ImportRule(register_as=fruit | {"name": "many"}),
         },
         mlflow_write_back={
@@ -87,14 +91,17 @@ def test_a_network_is_imported_however_it_was_logged_unless_it_is_code(
     versions = json.loads(done.stdout.splitlines()[-1])
     wait_until(lambda: sum("archetype.import" in each for each in tags(server, "Fruit").values()) == 4, 400)
     found = tags(server, "Fruit")
-    states = {kind: found[version]["archetype.import"] for kind, version in versions.items() if kind != "program"}
+    states = {
+        kind: found[version]["archetype.import"] for kind, version in versions.items() if kind not in OTHER_MODELS
+    }
     assert states == {"state dict": "registered", "safetensors": "registered", "pt2": "refused", "pickle": "refused"}
     assert "mlflow.pytorch.log_state_dict" in found[versions["pickle"]]["archetype.import.detail"]
     assert "'program'" in found[versions["pt2"]]["archetype.import.detail"]
-    wait_until(lambda: "archetype.import" in tags(server, "Program")["1"], 400)
-    assert tags(server, "Program")["1"]["archetype.import"] == "registered", tags(server, "Program")
+    for model in ("Program", "Graph"):
+        wait_until(lambda model=model: "archetype.import" in tags(server, model)["1"], 400)
+        assert tags(server, model)["1"]["archetype.import"] == "registered", tags(server, model)
     with Client(stack.url) as client:
-        assert {"fruit", "program"} <= {model["name"] for model in client.models()}
+        assert {"fruit", "program", "graph"} <= {model["name"] for model in client.models()}
 
 
 @pytest.mark.slow

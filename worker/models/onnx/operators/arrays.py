@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.models.onnx.operators.call import Call, Operation, Unsupported, list_numbers
+from worker.models.onnx.operators.call import Call, Operation, Unsupported, list_numbers, move_together
 
 
 def _reshape(call: Call, values: Tensor, shape: Tensor | None = None) -> Tensor:
@@ -32,6 +32,7 @@ def _transpose(call: Call, values: Tensor) -> Tensor:
 
 def _concatenate(call: Call, *parts: Tensor) -> Tensor:
     """Join arrays. One row, such as a class token of an export with one image, is repeated for each image."""
+    parts = move_together(*parts)
     axis, rows = call.get("axis", 1), max(part.shape[0] for part in parts)
     if axis % parts[0].ndim and rows > 1:
         parts = tuple(part.expand(rows, *part.shape[1:]) if part.shape[0] == 1 else part for part in parts)

@@ -50,3 +50,9 @@ class Call:
 def list_numbers(values: Tensor) -> list[int]:
     """Return the values of a vector (n,) or of a number ()."""
     return [int(value) for value in values.reshape(-1).tolist()]
+
+
+def move_together(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Move tensors to the device of the network if one of them is there: numbers of shapes are on the CPU."""
+    device = next((each.device for each in tensors if each.device.type != "cpu"), None)
+    return tensors if device is None else tuple(each.to(device) for each in tensors)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from worker.models.onnx.operators.call import Call, Operation, Unsupported
+from worker.models.onnx.operators.call import Call, Operation, Unsupported, move_together
 
 FLOATS = {1, 10, 11, 16}
 """Numbers of the types float, float16, double and bfloat16 (onnx.TensorProto)."""
@@ -27,7 +27,7 @@ def _one(function: Callable[[Tensor], Tensor]) -> Operation:
 
 
 def _several(function: Callable[[Tensor, Tensor], Tensor]) -> Operation:
-    """An operator of two or more inputs, which are moved to one device: numbers of shapes are on the CPU."""
+    """An operator of two or more inputs."""
 
     def run(_call: Call, *inputs: Tensor) -> Tensor:
         first, *others = move_together(*inputs)
@@ -36,12 +36,6 @@ def _several(function: Callable[[Tensor, Tensor], Tensor]) -> Operation:
         return first
 
     return run
-
-
-def move_together(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Move tensors to the device of the network if one of them is there."""
-    device = next((each.device for each in tensors if each.device.type != "cpu"), None)
-    return tensors if device is None else tuple(each.to(device) for each in tensors)
 
 
 def _divide(first: Tensor, second: Tensor) -> Tensor:

@@ -51,6 +51,23 @@ def test_an_exported_program_is_chosen_only_if_the_architecture_is_one() -> None
         choose(names)
 
 
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["MLmodel", "model.onnx", "conda.yaml", "requirements.txt"], ["model.onnx"]),
+        (["MLmodel", "model.onnx", "5f2c", "input_example.json"], ["model.onnx", "5f2c"]),
+        (["onnx/net.onnx", "onnx/net.onnx.data", "checkpoint.pth"], ["onnx/net.onnx", "onnx/net.onnx.data"]),
+    ],
+)
+def test_an_onnx_file_comes_with_the_weights_beside_it(names: list[str], chosen: list[str]) -> None:
+    assert choose(names, architecture="onnx") == chosen
+
+
+def test_a_version_with_several_onnx_files_is_refused() -> None:
+    with pytest.raises(RefusedVersion, match=r"more than one ONNX file: 'a\.onnx', 'b\.onnx'"):
+        choose(["a.onnx", "b.onnx"], architecture="onnx")
+
+
 def test_a_model_folder_is_its_configuration_weights_and_image_processor() -> None:
     names = ["MLmodel", "model/config.json", "model/model.safetensors", "model/pytorch_model.bin"]
     names += ["components/image_processor/preprocessor_config.json", "components/tokenizer/tokenizer.json"]
