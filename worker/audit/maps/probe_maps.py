@@ -6,6 +6,7 @@ from typing import Any
 
 from archetype.contract.audit_plan import AuditPlan, Probe
 from archetype.contract.job import Progress
+from archetype.contract.parameters.saliency import KINDS_WITHOUT_GRADIENT
 from archetype.contract.request import Audit
 from shared.lifecycle.audit_jobs import PREDICTIONS
 from worker.audit.compare import Side
@@ -21,6 +22,7 @@ from worker.audit.maps.faithfulness import (
     replace_maps,
 )
 from worker.audit.parts import report_parts
+from worker.engine.attribution.gradient import gives_gradients
 from worker.inputs.view import View
 from worker.job.context import JobContext
 from worker.job.member_results import MemberResults, MissingResult
@@ -29,14 +31,21 @@ from worker.job.member_results import MemberResults, MissingResult
 def plan_maps(
     context: JobContext[Audit], subject: Side, views: Mapping[str, View]
 ) -> Generator[Progress, Any, MapPlan]:
-    """Chooses the kind of maps that is most faithful to the subject, unless the plan names one, and measures it."""
+    """Chooses the kind of maps that is most faithful to the subject, unless the plan names one, and measures it.
+
+    If a release gives no gradients, only kinds that need none are chosen from.
+    """
     declared, probes = context.request.plan.saliency, list_labeled(subject, views)
     kinds = list_kinds(context.classifier.size) if declared is None else [declared]
+    networks = [context.classifier, *(evaluator.classifier for evaluator in context.evaluators)]
+    by_gradient = all(map(gives_gradients, networks))
+    if not by_gradient:
+        kinds = [kind for kind in kinds if kind.kind in KINDS_WITHOUT_GRADIENT]
     chosen = yield from report_parts(choose_kind(context.classifier, probes, kinds), "kind")
     if declared is not None:
         correlations = list_control_correlations(context.member_results)
         return MapPlan(declared, chosen and chosen[1], correlations=correlations)
-    params, faithfulness = chosen or (PREDICTIONS, None)
+    params, faithfulness = chosen or (PREDICTIONS if by_gradient else kinds[0], None)
     maker, controls = MapMaker(context.classifier, params), choose_controls(probes)
     drawn = yield from report_parts(map_probes(maker, controls), "map")
     correlations = correlate_with_shuffled(maker, controls, drawn)

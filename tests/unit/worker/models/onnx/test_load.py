@@ -6,11 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import helper, numpy_helper
+from onnx import helper
 from torch import Tensor, nn
 
 from archetype.contract.model import Preprocessing
@@ -18,7 +17,7 @@ from archetype.files import packed
 from shared.catalogue.release import Release
 from shared.errors import UnloadableModel
 from tests.support.networks import seeded
-from tests.support.onnx_models import export
+from tests.support.onnx_models import add_unknown, export
 from worker.engine.model.folding import fold_batch_norms
 from worker.models.loader import Loader, ModelCache
 from worker.models.onnx.black_box import BlackBox
@@ -130,24 +129,6 @@ def test_images_run_one_after_the_other_if_the_graph_has_the_number_inside(tmp_p
     assert isinstance(loaded, OneByOne)
     assert "dynamic batch" in notes[-1]
     torch.testing.assert_close(loaded(IMAGES), network(IMAGES), rtol=1e-4, atol=1e-5)
-
-
-def add_unknown(path: Path, final: str | None = None) -> Path:
-    """Adds an operator that PyTorch has no counterpart of, and that changes nothing; then perhaps a final one."""
-    model = onnx.load(path)
-    output = model.graph.output[0].name
-    for node in model.graph.node:
-        node.output[:] = ["raw" if name == output else name for name in node.output]
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
-    model.graph.node.extend([
-        helper.make_node("Hardmax", ["raw"], ["hard"]),
-        helper.make_node("Mul", ["hard", "zero"], ["nothing"]),
-        helper.make_node("Add", ["raw", "nothing"], ["scores" if final else output]),
-    ])  # fmt: skip
-    if final:
-        model.graph.node.append(helper.make_node(final, ["scores"], [output]))
-    onnx.save(model, path)
-    return path
 
 
 @pytest.mark.parametrize("free", [True, False])
