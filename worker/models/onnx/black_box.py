@@ -12,8 +12,12 @@ from torch import Tensor, nn
 from shared.catalogue.release import Release
 from worker.models.architectures import unloadable
 from worker.models.onnx.onnx_file import OnnxFile, arrange, first_line
+from worker.models.onnx.operators.call import Call
+from worker.models.onnx.operators.elementwise import ELEMENTWISE
 
-FINALS = {"Softmax": torch.softmax, "LogSoftmax": torch.log_softmax}
+Array = np.ndarray[Any, Any]
+
+FINALS = ("Softmax", "LogSoftmax", "Sigmoid")
 """Operators at the end of a graph that are run in PyTorch, so that the scores before them are known."""
 
 FATAL = 4
@@ -21,7 +25,11 @@ FATAL = 4
 
 
 class BlackBox(nn.Module):
-    """A network that onnxruntime runs on the CPU. It has neither gradients nor layers."""
+    """A network that onnxruntime runs on the CPU. It has neither gradients nor layers.
+
+    Attributes:
+        batch: Number of images that it takes at a time; None if that is free.
+    """
 
     def __init__(self, file: OnnxFile, release: Release, *, threads: int) -> None:
         """Load a file.
@@ -36,7 +44,7 @@ class BlackBox(nn.Module):
         """
         super().__init__()
         model, self._final = split_final(file)
-        self._batch, self._outputs, self._name = file.batch, [each.name for each in model.graph.output], file.name
+        self.batch, self._outputs, self._name = file.batch, [each.name for each in model.graph.output], file.name
         self._channels_last = file.channels_last
         self._type = onnx.helper.tensor_dtype_to_np_dtype(file.kind)
         options = onnxruntime.SessionOptions()
@@ -61,55 +69,78 @@ class BlackBox(nn.Module):
             rows = np.clip(np.rint(rows), limits.min, limits.max)
         found = self._run(rows.astype(self._type))
         tensors = {name: torch.from_numpy(value).to(images.device) for name, value in found.items()}
+        tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
         if self._final is not None:
             (name,) = tensors
-            return self._final(tensors[name].float())
-        floats = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-        return floats if len(floats) > 1 else floats[self._outputs[0]]
+            return self._final(tensors[name])
+        return tensors if len(tensors) > 1 else next(iter(tensors.values()))
 
-    def _run(self, rows: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """Run the session; if the file fixes the number of images, on as many at a time."""
-        if self._batch in (None, len(rows)):
-            parts = [self._session.run(None, {self._name: rows})]
-        else:
-            parts = [self._run_part(rows[start : start + self._batch]) for start in range(0, len(rows), self._batch)]
-        return {name: np.concatenate(values) for name, *values in zip(self._outputs, *parts, strict=True)}
+    def _run(self, rows: Array) -> dict[str, Array]:
+        """Run the session; if the file fixes the number of images, on as many at a time.
 
-    def _run_part(self, rows: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+        Returns:
+            The outputs that have one row per image, by name.
+
+        Raises:
+            ValueError: There is none.
+        """
+        size = self.batch or len(rows)
+        parts = [self._run_part(rows[start : start + size], size) for start in range(0, len(rows), size)]
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if not found:
+            names = ", ".join(self._outputs)
+            raise ValueError(
+                f"no output is an array with one row per image (outputs: {names}); export without maps and text"
+            )
+        return found
+
+    def _run_part(self, rows: Array, size: int) -> dict[str, Array]:
         count = len(rows)
-        filled = np.concatenate([rows, np.repeat(rows[:1], (self._batch or count) - count, axis=0)])
-        return [value[:count] for value in self._session.run(None, {self._name: filled})]
+        filled = np.concatenate([rows, np.repeat(rows[:1], size - count, axis=0)])
+        values = dict(zip(self._outputs, self._session.run(None, {self._name: filled}), strict=True))
+        usable = {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+        }
+        if size == 1:  # some exports drop the axis of a single image
+            usable = {name: value if value.shape[:1] == (1,) else value[None] for name, value in usable.items()}
+        return {name: value[:count] for name, value in usable.items() if value.shape[:1] == (size,)}
 
 
 class Final(nn.Module):
     """The softmax or the sigmoid at the end of a graph."""
 
-    def __init__(self, operator: str, axis: int) -> None:
+    def __init__(self, call: Call) -> None:
         super().__init__()
-        self.operator, self.axis = operator, axis
+        self._call = call
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Return the probabilities of scores (N, K), or their logarithms."""
-        return torch.sigmoid(scores) if self.operator == "Sigmoid" else FINALS[self.operator](scores, self.axis)
+        """Return the probabilities of scores (N, K, …), or their logarithms."""
+        probabilities: Tensor = ELEMENTWISE[self._call.operator](self._call, scores)
+        return probabilities
 
 
 def split_final(file: OnnxFile) -> tuple[onnx.ModelProto, Final | None]:
     """Remove a final softmax or sigmoid from a graph with one output.
 
     Returns:
-        The graph, and what was removed; None if the graph ends in another way.
+        The graph, and what was removed; None if the graph ends in another way, or reads its output itself.
     """
-    names = file.outputs
-    ends = [node for node in file.model.graph.node if names[0] in node.output]
-    if len(names) != 1 or not ends or ends[0].op_type not in (*FINALS, "Sigmoid"):
+    nodes, names = file.model.graph.node, file.outputs
+    ends = [node for node in nodes if names[0] in node.output]
+    readers = [node for node in nodes if names[0] in node.input or any(_has_graph(each) for each in node.attribute)]
+    if len(names) != 1 or not ends or readers or ends[0].op_type not in FINALS:
         return file.model, None
     (node,) = ends
-    axis = next((each.i for each in node.attribute if each.name == "axis"), -1 if file.opset >= 13 else 1)
-    if axis not in (-1, 1) and node.op_type != "Sigmoid":
-        return file.model, None
+    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
     model = copy.deepcopy(file.model)
     kind = model.graph.output[0].type.tensor_type.elem_type
     model.graph.node.remove(node)
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(node.input[0], kind, None))
-    return model, Final(node.op_type, axis)
+    return model, Final(Call(node.op_type, attributes, file.opset))
+
+
+def _has_graph(attribute: onnx.AttributeProto) -> bool:
+    return attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)

@@ -6,11 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 import onnx
+from torch import nn
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where `torch.onnx.export` writes the names of the modules around a node, the outermost first."""
 
 WORD = re.compile(r"[A-Za-z0-9_-]+")
+
+MAX_DEPTH = 30
+"""Modules in modules; a deeper name is no name of an author."""
+
+RESERVED = {name for name in dir(nn.Module()) if not name.startswith("__")} | {
+    "_input",
+    "_outputs",
+    "_steps",
+    "_channels_last",
+}
+"""Names that a module of a network cannot have."""
 
 
 def name_nodes(nodes: Sequence[onnx.NodeProto]) -> list[str]:
@@ -21,9 +33,10 @@ def name_nodes(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     """
     scopes = [find_scope(node) for node in nodes]
     alone = Counter(scopes)
-    parents = {
-        ".".join(parts[:count]) for scope in scopes for parts in [scope.split(".")] for count in range(len(parts))
-    }
+    parents = {scope for scope, count in alone.items() if count > 1}
+    for scope in scopes:
+        parts = scope.split(".")
+        parents |= {".".join(parts[:count]) for count in range(len(parts))}
     wanted = [
         scope if scope and alone[scope] == 1 and scope not in parents else _join(scope, node.op_type.lower())
         for node, scope in zip(nodes, scopes, strict=True)
@@ -35,25 +48,29 @@ def find_scope(node: onnx.NodeProto) -> str:
     """Return the name of the module that a node belongs to; empty if the file does not tell."""
     for each in node.metadata_props:
         if each.key == SCOPES:
-            return _read_scopes(each.value)
+            return _clean(_read_scopes(each.value).split("."))
     *path, _ = node.name.split("/")
     parts = [part for part in path if part]
     inner = [part.removeprefix(f"{before}.") for before, part in zip(["", *parts], parts, strict=False)]
-    return ".".join(_clean(part) for name in inner for part in name.split("."))
+    return _clean([part for name in inner for part in name.split(".")])
 
 
 def _read_scopes(text: str) -> str:
     try:
         names = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return ""
-    scope = str(names[-2]) if len(names) > 1 else ""
-    return ".".join(_clean(part) for part in scope.split(".")) if scope and not scope.startswith("_empty_") else ""
+    if not isinstance(names, list) or len(names) < 2 or not isinstance(names[-2], str):
+        return ""
+    return "" if names[-2].startswith("_empty_") else names[-2]
 
 
-def _clean(name: str) -> str:
-    """Keep what a name of a module may contain, besides dots."""
-    return "_".join(WORD.findall(name)) or "_"
+def _clean(parts: Sequence[str]) -> str:
+    """Join names of modules; only what such a name may contain is kept."""
+    if len(parts) > MAX_DEPTH or not any(parts):
+        return ""
+    cleaned = ["_".join(WORD.findall(part)) or "_" for part in parts]
+    return ".".join(f"{part}_" if part in RESERVED else part for part in cleaned)
 
 
 def _join(scope: str, name: str) -> str:

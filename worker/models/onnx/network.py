@@ -47,18 +47,19 @@ class Step:
 class OnnxNetwork(nn.Module):
     """Runs the nodes of an ONNX graph. Returns the output, or several by name."""
 
-    def __init__(self, file: OnnxFile, *, free: bool = True) -> None:
+    def __init__(self, file: OnnxFile, outputs: Sequence[str], *, free: bool = True) -> None:
         """Build the modules of a graph.
 
         Args:
             file: The file.
+            outputs: Names of the outputs that are returned.
             free: Whether a network that was exported for a fixed number of images takes any number.
 
         Raises:
             Unsupported: An operator, or a form of it, is not known.
         """
         super().__init__()
-        self._input, self._outputs, self._channels_last = file.name, file.outputs, file.channels_last
+        self._input, self._outputs, self._channels_last = file.name, list(outputs), file.channels_last
         graph = file.model.graph
         file = file if free else replace(file, batch=None)
         constants = {each.name: read_tensor(each) for each in graph.initializer}
@@ -185,7 +186,8 @@ def build_module(
     if call.operator == "Reshape" and 1 in fixed:
         call, fixed[1] = _free_batch(call, fixed[1], file)
     inputs = tuple(name for place, name in enumerate(names) if place not in fixed)
-    return _build_layer(call, fixed) or Operator(call, operation, fixed), inputs
+    is_layer = inputs == (names[0],)  # all others are constants
+    return (is_layer and _build_layer(call, fixed)) or Operator(call, operation, fixed), inputs
 
 
 def _free_batch(call: Call, shape: Tensor, file: OnnxFile) -> tuple[Call, Tensor]:

@@ -72,6 +72,8 @@ def read_onnx(path: Path, release: Release) -> OnnxFile:
     """
     try:
         model = read_model(path)
+        if not all(each.type.tensor_type.HasField("shape") for each in model.graph.output):
+            model = onnx.shape_inference.infer_shapes(model)
         onnx.checker.check_model(model)
         model = inline_local_functions(model)
     except UnreadableOnnx as error:
@@ -91,11 +93,20 @@ def read_onnx(path: Path, release: Release) -> OnnxFile:
 def _check_input(model: onnx.ModelProto, given: Any, release: Release) -> OnnxFile:
     kind = given.type.tensor_type.elem_type
     if kind not in FLOAT_INPUTS | WHOLE_INPUTS:
-        name = onnx.TensorProto.DataType.Name(kind).lower()
+        known = onnx.TensorProto.DataType.items()
+        name = next((name.lower() for name, number in known if number == kind), f"number {kind}")
         raise unloadable(release, f"the ONNX network takes values of the type {name}; it must take numbers")
+    for axis in given.type.tensor_type.shape.dim:
+        if axis.HasField("dim_value") and axis.dim_value <= 0:  # some exporters write a free length so
+            axis.dim_param = "free"
     shape = [axis.dim_value if axis.HasField("dim_value") else None for axis in given.type.tensor_type.shape.dim]
     if len(shape) != 4:
         raise unloadable(release, f"the input of the ONNX network has {len(shape)} axes; a batch of images has 4")
+    if kind in WHOLE_INPUTS and release.preprocessing.range[1] <= 1:
+        raise unloadable(
+            release,
+            "the ONNX network takes whole numbers, and the release declares levels up to 1; give range = [0, 255]",
+        )
     batch, *image = shape
     last = _has_channels_last(image, release.preprocessing)
     sides = [image[2], image[0], image[1]] if last else image

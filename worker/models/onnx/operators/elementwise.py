@@ -78,6 +78,12 @@ def _p_relu(_call: Call, values: Tensor, slope: Tensor) -> Tensor:
     return torch.where(values >= 0, values, values * slope)
 
 
+def _selu(call: Call, values: Tensor) -> Tensor:
+    alpha, gamma = call.get("alpha", 1.6732632423543772), call.get("gamma", 1.0507009873554805)
+    scaled: Tensor = gamma * functional.elu(values, alpha)
+    return scaled
+
+
 def _hard_sigmoid(call: Call, values: Tensor) -> Tensor:
     return torch.clamp(values * call.get("alpha", 0.2) + call.get("beta", 0.5), 0, 1)
 
@@ -153,7 +159,7 @@ ELEMENTWISE: dict[str, Operation] = {
     "Reciprocal": _one(torch.reciprocal),
     "Relu": _one(functional.relu),
     "Round": _one(torch.round),
-    "Selu": _one(functional.selu),
+    "Selu": _selu,
     "Sigmoid": _one(torch.sigmoid),
     "Sign": _one(torch.sign),
     "Sin": _one(torch.sin),
@@ -163,6 +169,7 @@ ELEMENTWISE: dict[str, Operation] = {
     "Sqrt": _one(torch.sqrt),
     "Sub": _several(torch.sub),
     "Sum": _several(torch.add),
+    "Swish": lambda call, values: values * torch.sigmoid(call.get("alpha", 1.0) * values),
     "Tanh": _one(torch.tanh),
     "ThresholdedRelu": lambda call, values: torch.where(values > call.get("alpha", 1.0), values, 0),
     "Where": _where,

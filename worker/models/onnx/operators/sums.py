@@ -80,7 +80,7 @@ def _response_norm(call: Call, values: Tensor) -> Tensor:
 
 def _p_norm(call: Call, values: Tensor) -> Tensor:
     norm: Tensor = values.norm(call.get("p", 2), dim=call.get("axis", -1), keepdim=True)
-    return values / norm
+    return values / torch.where(norm == 0, 1, norm)
 
 
 def _sum_up(call: Call, values: Tensor, axis: Tensor) -> Tensor:

@@ -136,6 +136,9 @@ def _pad(
     return functional.pad(values, spatial, mode=mode)
 
 
+DEFAULT_NEAREST = "round_prefer_floor"
+
+
 def _resize(
     call: Call,
     values: Tensor,
@@ -155,6 +158,8 @@ def _resize(
         place = "asymmetric"
     if mode == "nearest" and place == "asymmetric" and call.get("nearest_mode", "floor") == "floor":
         return functional.interpolate(values, size=size, mode="nearest")
+    if mode == "nearest" and place == "half_pixel" and call.get("nearest_mode", DEFAULT_NEAREST) == DEFAULT_NEAREST:
+        return functional.interpolate(values, size=size, mode="nearest-exact")
     torch_mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode)
     if torch_mode is None or place not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         raise Unsupported(f"a resize in the mode {mode} with {place}")

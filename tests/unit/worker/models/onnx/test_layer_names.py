@@ -36,6 +36,12 @@ def test_the_scope_is_read_from_the_name_of_a_node(name: str, scope: str) -> Non
         ("['', 'mean']", ""),
         ("['', '_empty_nn_module_stack_from_metadata_hook', 'sym']", ""),
         ("not a list", ""),
+        ("5", ""),
+        ("{'a': 1, 'b': 2}", ""),
+        ("['', 1, 'x']", ""),
+        ("[" * 5000, ""),
+        (str(["", ".".join(["a"] * 100), "x"]), ""),
+        ("['', 'train.forward', 'x']", "train_.forward_"),
         ("[]", ""),
     ],
 )
@@ -52,6 +58,15 @@ def test_nodes_in_one_module_are_told_apart() -> None:
         node("Gemm", "/head/Gemm"),
     ]
     assert name_nodes(nodes) == ["block.conv", "block.relu", "block.add_0", "block.add_1", "head"]
+
+
+def test_a_module_with_several_nodes_is_no_layer_itself() -> None:
+    """An exporter names the function `mul` as the module `mul` next to it."""
+    nodes = [node("Sigmoid", "/mul/Sigmoid"), node("Mul", "/mul/Mul"), node("Mul", "/Mul"), node("Mul", "/a/mul/x/Mul")]
+    names = name_nodes(nodes)
+    assert names[:2] == ["mul.sigmoid", "mul.mul"]
+    assert "mul" not in names
+    assert not {name for name in names if any(other.startswith(f"{name}.") for other in names)}
 
 
 def test_names_never_collide() -> None:

@@ -183,6 +183,10 @@ CASES: list[Case] = [
     case("RMSNormalization", IMAGES, floats(8), opset=23),
     case("LRN", IMAGES, size=3, alpha=0.5, beta=0.6, bias=1.5),
     case("LpNormalization", ROWS, axis=1),
+    case("LpNormalization", np.concatenate([ROWS, np.zeros_like(ROWS)]), axis=1),
+    case("Selu", ROWS, alpha=1.2, gamma=0.8),
+    case("Swish", ROWS, opset=24, alpha=1.5),
+    case("Resize", IMAGES, None, None, numbers(2, 6, 14, 16), mode="nearest"),
 ]
 
 
@@ -201,7 +205,7 @@ def make(operator: str, attributes: dict[str, Any], inputs: list[Any], opset: in
 def run_torch(model: onnx.ModelProto, values: dict[str, Array]) -> list[Array]:
     """Runs a model of any inputs with the modules of the network."""
     name = model.graph.input[0].name
-    network = OnnxNetwork(OnnxFile(model, name, onnx.TensorProto.FLOAT, None, channels_last=False)).eval()
+    network = OnnxNetwork(OnnxFile(model, name, onnx.TensorProto.FLOAT, None, channels_last=False), []).eval()
     step = network._steps[0]
     module = step.operator or network.get_submodule(step.layer)
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in values.items()}
