@@ -1,8 +1,8 @@
 """Searches triggers of a network that gives no gradients: by trying many, and by changing the best at random.
 
 First, candidates of the family are tried on a few images: each pass gives the probabilities of all classes, so that the
-number of classes does not matter. Then each class's best candidate is changed at random, at a fixed size, and the best
-of it and its children is kept: an evolution strategy (1 + λ). What is found is measured like any trigger.
+number of classes does not matter. Then each class's best candidate and its size are changed at random, and the best of
+it and its children is kept: an evolution strategy (1 + λ). What is found is measured like any trigger.
 """
 
 import math
@@ -90,7 +90,8 @@ class _Trial:
         self._family = family
         self.backgrounds = backgrounds
         self._places = draw_places(len(backgrounds)).to(backgrounds.images.device)
-        plain = classifier.scores(classifier.normalize(backgrounds.images))  # (B, classes)
+        with torch.no_grad():
+            plain = classifier.scores(classifier.normalize(backgrounds.images))  # (B, classes)
         classes = torch.arange(plain.shape[1], device=plain.device)
         others = (classes != backgrounds.labels[:, None]) & (classes != plain.argmax(1)[:, None])  # can be turned
         self._weights = torch.where(others.any(0), others, True).float()  # all images, if none can

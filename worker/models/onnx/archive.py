@@ -31,7 +31,7 @@ class UnreadableOnnx(ValueError):
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Read a model from an ONNX file, or from a ZIP file that contains it with the files of its weights.
+    """Reads a model from an ONNX file, or from a ZIP file that contains it with the files of its weights.
 
     Raises:
         UnreadableOnnx: The ZIP file is damaged or too large, or a file of weights is missing.
@@ -59,7 +59,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def list_tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Yield all tensors of a model, wherever they are: in graphs, functions, attributes, and sparse tensors."""
+    """Yields all tensors of a model, wherever they are: in graphs, functions, attributes, and sparse tensors."""
     if isinstance(message, onnx.TensorProto):
         yield message
         return
@@ -70,7 +70,7 @@ def list_tensors(message: Any) -> Iterator[onnx.TensorProto]:
 
 
 def count_nodes(model: onnx.ModelProto) -> int:
-    """Count the nodes of a graph after its functions are inlined."""
+    """Counts the nodes of a graph after its functions are inlined."""
     sizes: dict[tuple[str, str], int] = {}
 
     def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
@@ -112,7 +112,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, room: int) -> bytes:
 
 
 def _fill(model: onnx.ModelProto, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], *, room: int) -> None:
-    """Put the values of weights that are in other members into the model. Paths are never followed."""
+    """Puts the values of weights that are in other members into the model. Paths are never followed."""
     files: dict[str, bytes] = {}
     left = room
     for tensor in list_tensors(model):

@@ -32,7 +32,7 @@ class BlackBox(nn.Module):
     """
 
     def __init__(self, file: OnnxFile, release: Release, *, threads: int) -> None:
-        """Load a file.
+        """Loads a file.
 
         Args:
             file: The file.
@@ -57,12 +57,12 @@ class BlackBox(nn.Module):
             raise unloadable(release, f"onnxruntime cannot run the ONNX file: {first_line(error)}") from error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the network itself: it never changes, and a session of onnxruntime cannot be copied."""
+        """Returns the network itself: it never changes, and a session of onnxruntime cannot be copied."""
         return self
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Any:
-        """Run the network on images (N, C, H, W). Returns the output, or several by name."""
+        """Runs the network on images (N, C, H, W). Returns the output, or several by name."""
         rows = arrange(images, channels_last=self._channels_last).float().cpu().numpy()
         if self._type.kind in "iu":
             limits = np.iinfo(self._type)
@@ -76,7 +76,7 @@ class BlackBox(nn.Module):
         return tensors if len(tensors) > 1 else next(iter(tensors.values()))
 
     def _run(self, rows: Array) -> dict[str, Array]:
-        """Run the session; if the file fixes the number of images, on as many at a time.
+        """Runs the session; if the file fixes the number of images, on as many at a time.
 
         Returns:
             The outputs that have one row per image, by name.
@@ -101,7 +101,7 @@ class BlackBox(nn.Module):
         usable = {
             name: value
             for name, value in values.items()
-            if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+            if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "fiub"
         }
         if size == 1:  # some exports drop the axis of a single image
             usable = {name: value if value.shape[:1] == (1,) else value[None] for name, value in usable.items()}
@@ -116,13 +116,13 @@ class Final(nn.Module):
         self._call = call
 
     def forward(self, scores: Tensor) -> Tensor:
-        """Return the probabilities of scores (N, K, …), or their logarithms."""
+        """Returns the probabilities of scores (N, K, …), or their logarithms."""
         probabilities: Tensor = ELEMENTWISE[self._call.operator](self._call, scores)
         return probabilities
 
 
 def split_final(file: OnnxFile) -> tuple[onnx.ModelProto, Final | None]:
-    """Remove a final softmax or sigmoid from a graph with one output.
+    """Removes a final softmax or sigmoid from a graph with one output.
 
     Returns:
         The graph, and what was removed; None if the graph ends in another way, or reads its output itself.

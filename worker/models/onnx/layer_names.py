@@ -26,7 +26,7 @@ RESERVED = {name for name in dir(nn.Module()) if not name.startswith("__")} | {
 
 
 def name_nodes(nodes: Sequence[onnx.NodeProto]) -> list[str]:
-    """Name the nodes of a graph; all names differ, and none is the beginning of another before a dot.
+    """Names the nodes of a graph; all names differ, and none is the beginning of another before a dot.
 
     A node that is alone in its module has the name of the module, such as `layer1.0.conv1`. Others have the name of
     the operator after it, such as `layer1.0.add`.
@@ -45,7 +45,7 @@ def name_nodes(nodes: Sequence[onnx.NodeProto]) -> list[str]:
 
 
 def find_scope(node: onnx.NodeProto) -> str:
-    """Return the name of the module that a node belongs to; empty if the file does not tell."""
+    """Returns the name of the module that a node belongs to; empty if the file does not tell."""
     for each in node.metadata_props:
         if each.key == SCOPES:
             return _clean(_read_scopes(each.value).split("."))
@@ -66,7 +66,7 @@ def _read_scopes(text: str) -> str:
 
 
 def _clean(parts: Sequence[str]) -> str:
-    """Join names of modules; only what such a name may contain is kept."""
+    """Joins names of modules; only what such a name may contain is kept."""
     if len(parts) > MAX_DEPTH or not any(parts):
         return ""
     cleaned = ["_".join(WORD.findall(part)) or "_" for part in parts]

@@ -25,12 +25,15 @@ TOLERANCE = 1e-4
 HALF_TOLERANCE = 2e-2
 """The same for files in half precision, which PyTorch computes in float32."""
 
+READ = "The ONNX graph was read as PyTorch modules; outputs of random images are those of onnxruntime."
+"""Note of a release whose network is not a black box."""
+
 IMAGES = 3
 """Number of random images on which they are compared, besides flat ones and one of strong contrast."""
 
 
 def load_onnx(path: Path, release: Release) -> tuple[nn.Module, list[str]]:
-    """Load a network from an ONNX file.
+    """Loads a network from an ONNX file.
 
     Returns:
         The network in float32, and what was noticed, in sentences.
@@ -60,7 +63,7 @@ def load_onnx(path: Path, release: Release) -> tuple[nn.Module, list[str]]:
 
 
 def _run_black_box(black_box: BlackBox, images: Tensor, release: Release) -> dict[str, Tensor]:
-    """Return the outputs for images (N, C, H, W); of one image after the other, if the graph takes no more.
+    """Returns the outputs for images (N, C, H, W); of one image after the other, if the graph takes no more.
 
     Raises:
         UnloadableModel: onnxruntime fails.
@@ -75,11 +78,8 @@ def _run_black_box(black_box: BlackBox, images: Tensor, release: Release) -> dic
         raise unloadable(release, f"onnxruntime fails on random images: {first_line(error)}") from error
 
 
-READ = "The ONNX graph was read as PyTorch modules; outputs of random images are those of onnxruntime."
-
-
 def _list_networks(file: OnnxFile, paths: list[str]) -> Iterator[tuple[Callable[[], nn.Module], str]]:
-    """Yield ways to build the network from PyTorch modules, each with what is said of it.
+    """Yields ways to build the network from PyTorch modules, each with what is said of it.
 
     Args:
         file: The file.
@@ -102,7 +102,7 @@ class InGroups(nn.Module):
         self._size = size
 
     def forward(self, images: Tensor) -> Any:
-        """Run the network on images (N, C, H, W)."""
+        """Runs the network on images (N, C, H, W)."""
         parts = [self._run(part) for part in images.split(self._size)]
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return joined if len(joined) > 1 else next(iter(joined.values()))
@@ -126,7 +126,7 @@ def _is_same(network: nn.Module, images: Tensor, expected: dict[str, Tensor], fi
 
 
 def _draw(release: Release, file: OnnxFile) -> Tensor:
-    """Draw normalized images (N, C, H, W): random, half black, black and white; whole numbers if it takes those."""
+    """Draws normalized images (N, C, H, W): random, half black, black and white; whole numbers if it takes those."""
     shape = release.preprocessing
     noise = draw_images(shape.channels, shape.size, torch.device("cpu"), IMAGES)
     half = noise[:1].clone()

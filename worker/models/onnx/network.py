@@ -48,7 +48,7 @@ class OnnxNetwork(nn.Module):
     """Runs the nodes of an ONNX graph. Returns the output, or several by name."""
 
     def __init__(self, file: OnnxFile, outputs: Sequence[str], *, free: bool = True) -> None:
-        """Build the modules of a graph.
+        """Builds the modules of a graph.
 
         Args:
             file: The file.
@@ -78,7 +78,7 @@ class OnnxNetwork(nn.Module):
             self._steps.append(Step(layer, inputs, tuple(node.output), done, None if layer else module))
 
     def _add(self, name: str, module: nn.Module) -> None:
-        """Add a module under a name with dots between the names of modules in modules."""
+        """Adds a module under a name with dots between the names of modules in modules."""
         parent: nn.Module = self
         *path, last = name.split(".")
         for part in path:
@@ -88,7 +88,7 @@ class OnnxNetwork(nn.Module):
         parent.add_module(last, module)
 
     def forward(self, images: Tensor) -> Any:
-        """Run the graph on images (N, C, H, W)."""
+        """Runs the graph on images (N, C, H, W)."""
         values: dict[str | None, Any] = {None: None, self._input: arrange(images, channels_last=self._channels_last)}
         for step in self._steps:
             run = self.get_submodule(step.layer) if step.operator is None else step.operator.forward
@@ -118,7 +118,7 @@ class Operator(nn.Module):
                 self._small[place] = value
 
     def forward(self, *values: Any) -> Any:
-        """Run the operator on the inputs that are no constants."""
+        """Runs the operator on the inputs that are no constants."""
         given = iter(values)
         count = len(values) + len(self._small) + len(self._stored)
         return self._operation(self.call, *(self._find(place, given) for place in range(count)))
@@ -129,7 +129,7 @@ class Operator(nn.Module):
         return self._small[place] if place in self._small else next(given)
 
     def extra_repr(self) -> str:
-        """Return the operator, which PyTorch prints as part of the network."""
+        """Returns the operator, which PyTorch prints as part of the network."""
         return self.call.operator
 
 
@@ -144,7 +144,7 @@ def _is_plumbing(module: nn.Module) -> bool:
 
 
 def _compute(node: onnx.NodeProto, constants: dict[str, Tensor], file: OnnxFile) -> bool:
-    """Compute the output of a node and add it to the constants, if all of its inputs are constants."""
+    """Computes the output of a node and add it to the constants, if all of its inputs are constants."""
     if any(name and name not in constants for name in node.input):
         return False
     call, operation = _find_operation(node, file)
@@ -155,7 +155,7 @@ def _compute(node: onnx.NodeProto, constants: dict[str, Tensor], file: OnnxFile)
 
 
 def _find_operation(node: onnx.NodeProto, file: OnnxFile) -> tuple[Call, Operation]:
-    """Return what runs a node. Raises `Unsupported` if the operator is not known."""
+    """Returns what runs a node. Raises `Unsupported` if the operator is not known."""
     operation = OPERATIONS.get(node.op_type) if node.domain in DOMAINS else None
     if operation is None:
         name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
@@ -167,7 +167,7 @@ def _find_operation(node: onnx.NodeProto, file: OnnxFile) -> tuple[Call, Operati
 def build_module(
     node: onnx.NodeProto, constants: Mapping[str, Tensor], file: OnnxFile
 ) -> tuple[nn.Module, tuple[str | None, ...]]:
-    """Build the module of a node.
+    """Builds the module of a node.
 
     Args:
         node: The node.
@@ -191,7 +191,7 @@ def build_module(
 
 
 def _free_batch(call: Call, shape: Tensor, file: OnnxFile) -> tuple[Call, Tensor]:
-    """Let a reshape in a file with a fixed number of images take any number of images."""
+    """Lets a reshape in a file with a fixed number of images take any number of images."""
     first, *others = list_numbers(shape)
     if file.batch is None or first != file.batch or 0 in others:
         return call, shape
@@ -199,7 +199,7 @@ def _free_batch(call: Call, shape: Tensor, file: OnnxFile) -> tuple[Call, Tensor
 
 
 def _build_layer(call: Call, fixed: Mapping[int, Tensor]) -> nn.Module | None:
-    """Build a layer of PyTorch, which methods know, such as a convolution; None if the operator is no such layer."""
+    """Builds a layer of PyTorch, which methods know, such as a convolution; None if the operator is no such layer."""
     if call.operator == "Relu":
         return nn.ReLU()
     builders = {
@@ -267,7 +267,7 @@ def _fill(layer: nn.Module, **values: Tensor | None) -> nn.Module:
 
 
 def read_tensor(tensor: onnx.TensorProto) -> Tensor:
-    """Return the values of a tensor of the file, as float32 if they are floats."""
+    """Returns the values of a tensor of the file, as float32 if they are floats."""
     array = numpy_helper.to_array(tensor)
     if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
         return torch.from_numpy(np.array(array, dtype=np.float32))

@@ -55,12 +55,12 @@ class OnnxFile:
 
 
 def arrange(images: Tensor, *, channels_last: bool) -> Tensor:
-    """Bring images (N, C, H, W) to the order of the axes that a network takes."""
+    """Brings images (N, C, H, W) to the order of the axes that a network takes."""
     return images.permute(0, 2, 3, 1) if channels_last else images
 
 
 def read_onnx(path: Path, release: Release) -> OnnxFile:
-    """Read an ONNX file.
+    """Reads an ONNX file.
 
     Args:
         path: The file.
@@ -111,7 +111,7 @@ def _check_input(model: onnx.ModelProto, given: Any, release: Release) -> OnnxFi
     last = _has_channels_last(image, release.preprocessing)
     sides = [image[2], image[0], image[1]] if last else image
     wanted = [release.preprocessing.channels, *release.preprocessing.size]
-    if any(side not in (None, 0, number) for side, number in zip(sides, wanted, strict=True)):
+    if any(side not in (None, number) for side, number in zip(sides, wanted, strict=True)):
         found, declared = (
             " × ".join("any" if side is None else str(side) for side in each) for each in (sides, wanted)
         )
@@ -120,7 +120,7 @@ def _check_input(model: onnx.ModelProto, given: Any, release: Release) -> OnnxFi
             f"the ONNX network takes images of {found} (channels, height, width), the release declares {declared}; "
             "give the preprocessing of the network: channels and size",
         )
-    return OnnxFile(model, given.name, kind, batch or None, last)
+    return OnnxFile(model, given.name, kind, batch, last)
 
 
 def _has_channels_last(image: list[int | None], preprocessing: Preprocessing) -> bool:
@@ -130,5 +130,5 @@ def _has_channels_last(image: list[int | None], preprocessing: Preprocessing) ->
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error, or its name if it has no text."""
+    """Returns the first line of an error, or its name if it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]

@@ -31,7 +31,7 @@ def _transpose(call: Call, values: Tensor) -> Tensor:
 
 
 def _concatenate(call: Call, *parts: Tensor) -> Tensor:
-    """Join arrays. One row, such as a class token of an export with one image, is repeated for each image."""
+    """Joins arrays. One row, such as a class token of an export with one image, is repeated for each image."""
     parts = move_together(*parts)
     axis, rows = call.get("axis", 1), max(part.shape[0] for part in parts)
     if axis % parts[0].ndim and rows > 1:

@@ -31,11 +31,11 @@ class Call:
     outputs: int = 1
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return an attribute, or the default."""
+        """Returns an attribute, or the default."""
         return self.attributes.get(name, default)
 
     def numbers(self, name: str, given: Tensor | None) -> list[int] | None:
-        """Return integers that are an input in newer versions of an operator and an attribute in older ones.
+        """Returns integers that are an input in newer versions of an operator and an attribute in older ones.
 
         Args:
             name: Name of the attribute.
@@ -48,11 +48,11 @@ class Call:
 
 
 def list_numbers(values: Tensor) -> list[int]:
-    """Return the values of a vector (n,) or of a number ()."""
+    """Returns the values of a vector (n,) or of a number ()."""
     return [int(value) for value in values.reshape(-1).tolist()]
 
 
 def move_together(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Move tensors to the device of the network if one of them is there: numbers of shapes are on the CPU."""
+    """Moves tensors to the device of the network if one of them is there: numbers of shapes are on the CPU."""
     device = next((each.device for each in tensors if each.device.type != "cpu"), None)
     return tensors if device is None else tuple(each.to(device) for each in tensors)

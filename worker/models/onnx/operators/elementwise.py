@@ -61,7 +61,7 @@ def _clip(call: Call, values: Tensor, low: Tensor | None = None, high: Tensor | 
 
 
 def _cast(call: Call, values: Tensor) -> Tensor:
-    """Convert to another type. Floats stay as they are: the network chooses their precision."""
+    """Converts to another type. Floats stay as they are: the network chooses their precision."""
     kind = call.get("to")
     if kind in FLOATS:
         return values if values.is_floating_point() else values.to(torch.get_default_dtype())

@@ -18,7 +18,7 @@ PADDINGS = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "
 
 
 def find_pads(call: Call, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
-    """Return the padding before each spatial axis, then after each, as ONNX orders it.
+    """Returns the padding before each spatial axis, then after each, as ONNX orders it.
 
     Args:
         call: A convolution or a pooling.
@@ -41,13 +41,13 @@ def find_pads(call: Call, size: Sequence[int], kernel: Sequence[int]) -> list[in
 
 
 def to_torch(pads: Sequence[int]) -> list[int]:
-    """Order paddings as `torch.nn.functional.pad` does: before and after the last axis, then the axis before it."""
+    """Orders paddings as `torch.nn.functional.pad` does: before and after the last axis, then the axis before it."""
     count = len(pads) // 2
     return [pads[axis + side * count] for axis in reversed(range(count)) for side in (0, 1)]
 
 
 def _pad_window(values: Tensor, pads: list[int], fill: float) -> tuple[Tensor, list[int]]:
-    """Pad values (N, C, …) if the two sides of an axis differ; else return them with the padding of each axis."""
+    """Pads values (N, C, …) if the two sides of an axis differ; else return them with the padding of each axis."""
     count = len(pads) // 2
     if pads[:count] == pads[count:]:
         return values, pads[:count]
@@ -167,7 +167,7 @@ def _resize(
 
 
 def pair_sides(shape: Sequence[int], factors: Sequence[float]) -> list[tuple[int, float]]:
-    """Return height and width, each with its factor."""
+    """Returns height and width, each with its factor."""
     return list(zip(shape[-2:], factors[-2:], strict=True))
 
 
