@@ -69,8 +69,8 @@ NEED_MODELS = ("recognition", "appearance")
 
 
 def explain_no_models(subject: Side, baseline: Side) -> str | None:
-    """Why a comparison has no class models, which need gradients; None if it has some."""
-    if subject.models or baseline.models:
+    """Why a comparison lacks class models, which need gradients, of one release or both; None if it has them."""
+    if subject.models and baseline.models:
         return None
     sides = [side for side in (subject, baseline) if not gives_gradients(side.classifier)]
     if not sides:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from archetype.contract.report.measurements import ReleaseIdentity
-from shared.audits.identical import digest_settings
+from shared.audits.identical import FILE_IS_CODE, digest_settings
 from worker.audit.compare import Side
 from worker.models.tensor_digest import digest_tensors
 
@@ -31,13 +31,19 @@ def explain_identity(releases: Sequence[ReleaseIdentity]) -> str:
 
 def _explain_pair(subject: ReleaseIdentity, baseline: ReleaseIdentity) -> str:
     names = f"{subject.release} and {baseline.release}"
-    if subject.weights_sha256 is None or subject.weights_sha256 != baseline.weights_sha256:
+    if subject.file_sha256 is not None and subject.file_sha256 == baseline.file_sha256:
+        return f"The weight files of {names} are the same."
+    if subject.weights_sha256 is None or baseline.weights_sha256 is None:
+        return (
+            f"The weight files of {names} differ; weights alone cannot be compared, because a network has none to read."
+        )
+    if subject.weights_sha256 != baseline.weights_sha256:
         return f"The weights of {names} differ."
     if subject.architecture != baseline.architecture:
         return f"The weights of {names} are equal, but their architectures have different names."
     same = f"All {subject.tensors} tensors of {names} are equal, so the digests of their weights are the same."
-    if subject.file_sha256 == baseline.file_sha256:
-        return f"{same} The weight files are the same, too."
+    if subject.architecture in FILE_IS_CODE:
+        return f"{same} The files differ, and each also says how its network computes, so the networks can differ."
     return (
         f"{same} The digests of the weight files differ, because a file also contains metadata and an order of the "
         "tensors, which do not change the network."

@@ -8,7 +8,9 @@ import torch
 
 from shared.catalogue.release import Release
 from tests.support.networks import Small, seeded
-from worker.audit.compare import ClassRow, Side, compare_classes
+from worker.audit.compare import ClassRow, Side, compare_classes, have_same_weights
+from worker.audit.sides import explain_no_models
+from worker.audit.triggers.known import identify
 from worker.engine.model.classifier import Classifier, open_classifier
 from worker.job.member_results import DrawnModel, Series
 
@@ -66,3 +68,39 @@ def test_one_class_model_is_one_sample_and_gives_no_interval(classifier: Classif
     row = compare(classifier, STEADY[:1])
     assert row.figures["features_distance"] > 0
     assert row.changes == {}
+
+
+def make_side(classifier: Classifier, number: str, architecture: str, models: Series | None = None) -> Side:
+    release = Release(name="m", release=number, architecture=architecture, classes=CLASSES)
+    return Side(release, classifier, models or {}, {})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "same"),
+    [("builtin:shapes", True), ("program", False), ("huggingface", False), ("onnx", False)],
+)
+def test_equal_weights_are_the_same_network_only_if_the_file_is_no_code(
+    classifier: Classifier, architecture: str, same: bool
+) -> None:
+    subject, baseline = (make_side(classifier, number, architecture) for number in "21")
+    assert have_same_weights(subject, baseline) is same
+    assert have_same_weights(subject, subject)
+    stored = [identify(side, [("a", 0)], "effort") for side in (subject, baseline)]
+    assert (stored[0] == stored[1]) is same
+
+
+def test_a_release_without_class_models_is_named_whichever_side_it_is() -> None:
+    """A subject with gradients has class models if it is compared with another baseline, too."""
+
+    class Detached(Small):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).detach()
+
+    options = {"mean": [0.5] * 3, "std": [0.25] * 3, "size": (SIZE, SIZE), "device": torch.device("cpu")}
+    with open_classifier(seeded(Small), **options) as usual, open_classifier(seeded(Detached), **options) as box:
+        subject = make_side(usual, "2", "onnx", draw_series(STEADY))
+        reason = explain_no_models(subject, make_side(box, "1", "onnx"))
+        assert reason == "class visualizations need gradients, and m@1 gives none"
+        both = explain_no_models(make_side(box, "2", "onnx"), make_side(box, "1", "onnx"))
+        assert both == "class visualizations need gradients, and m@2 and m@1 give none"
+        assert explain_no_models(subject, subject) is None

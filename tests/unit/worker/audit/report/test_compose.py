@@ -8,7 +8,7 @@ import torch
 from archetype.contract.audit import Comparison
 from archetype.contract.audit_plan import AuditPlan, Gate, Gates
 from archetype.contract.report.document import Report
-from archetype.contract.report.measurements import GateResult
+from archetype.contract.report.measurements import GateResult, ReleaseIdentity
 from tests.support.audit_reports import (
     CHECKED,
     COMPONENT,
@@ -140,6 +140,31 @@ def test_the_digest_of_weights_does_not_depend_on_the_file(report_classifier: Cl
         other = describe_release(build_side(changed, "2", 4), None)
     assert other.weights_sha256 != first.weights_sha256
     assert explain_identity([other, copy]) == "The weights of m@2 and m@1 differ."
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights", "files", "sentence"),
+    [
+        ("onnx", (None, None), ("a", "b"), "weights alone cannot be compared"),
+        ("onnx", (None, None), ("a", "a"), "The weight files of m@2 and m@1 are the same."),
+        ("program", ("w", "w"), ("a", "b"), "so the networks can differ"),
+        ("builtin:shapes", ("w", "w"), ("a", "b"), "which do not change the network"),
+    ],
+)
+def test_the_note_says_only_what_the_digests_show(
+    architecture: str, weights: tuple[str | None, ...], files: tuple[str, str], sentence: str
+) -> None:
+    releases = [
+        ReleaseIdentity(
+            release=f"m@{number}",
+            architecture=architecture,
+            file_sha256=file,
+            weights_sha256=digest,
+            settings_sha256="s",
+        )
+        for number, digest, file in zip("21", weights, files, strict=True)
+    ]
+    assert sentence in explain_identity(releases)
 
 
 def test_the_plan_is_told_with_all_tolerances(report_classifier: Classifier) -> None:
