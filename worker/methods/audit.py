@@ -150,8 +150,8 @@ def compare_with(
     checked = yield from run_checks(subject, baseline, plan, views)
     triggers = yield from compare_triggers(subject, baseline, images, plan.gates.trigger, searches=context.searches)
     comparison = build_comparison(reference, rows, losses, plan.gates, identical=identical)
-    no_models = explain_no_models(subject, baseline)
-    reasons = {"focus": maps.abstention, "trigger": triggers.abstained} | dict.fromkeys(NEED_MODELS, no_models)
+    reasons = {"focus": maps.abstention, "trigger": triggers.abstained}
+    reasons |= dict.fromkeys(NEED_MODELS, explain_no_models(subject, baseline))
     comparison = comparison.model_copy(
         update={
             **checked.fields,

@@ -208,22 +208,24 @@ def test_an_exported_program_is_loaded_if_the_operator_allows_it(
     assert client.wait(client.submit(request).id, timeout=400).state is State.SUCCEEDED
 
 
+def add_with_command(stack: Stack, folder: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Runs `archetype models add` with three class names and an input of 16 pixels."""
+    (folder / "classes.txt").write_text("one\ntwo\nthree\n")
+    program = [Path(sys.executable).with_name("archetype"), "--url", stack.url, "models", "add", *arguments]
+    command = [*program, "--classes", folder / "classes.txt", "-p", "size=[16,16]"]
+    token = stack.settings.operator_token.get_secret_value()
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False,
+        env={"ARCHETYPE_KEY": token, "PATH": ""},
+    )  # fmt: skip
+
+
 def test_an_onnx_file_is_registered_with_one_command_and_does_what_the_network_does(
     stack: Stack, client: Client, tmp_path: Path
 ) -> None:
     network = seeded(Small, classes=3).eval()
-    export(network, tmp_path / "small.onnx", torch.zeros(2, 3, 16, 16), external_data=True)
-    (tmp_path / "classes.txt").write_text("one\ntwo\nthree\n")
-    command = [
-        Path(sys.executable).with_name("archetype"), "--url", stack.url, "models", "add", "from-onnx",
-        "--architecture", "onnx", "--weights", tmp_path / "small.onnx",
-        "--classes", tmp_path / "classes.txt", "-p", "size=[16,16]",
-    ]  # fmt: skip
-    token = stack.settings.operator_token.get_secret_value()
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False,
-        env={"ARCHETYPE_KEY": token, "PATH": ""},
-    )  # fmt: skip
+    path = export(network, tmp_path / "small.onnx", torch.zeros(2, 3, 16, 16), external_data=True)
+    done = add_with_command(stack, tmp_path, "from-onnx", "--architecture", "onnx", "--weights", path)
     assert done.returncode == 0, done.stderr
     assert "outputs of random images are those of onnxruntime" in done.stdout
     request = ClassModel(method="class_model", model="from-onnx", targets=[1], params={"steps": 2})
@@ -231,18 +233,9 @@ def test_an_onnx_file_is_registered_with_one_command_and_does_what_the_network_d
 
 
 def test_a_release_is_registered_with_one_command(stack: Stack, tmp_path: Path) -> None:
-    (tmp_path / "small.safetensors").write_bytes(save(STATE))
-    (tmp_path / "classes.txt").write_text("one\ntwo\nthree\n")
-    command = [
-        Path(sys.executable).with_name("archetype"), "--url", stack.url, "models", "add", "commanded",
-        "--release", "2026",
-        "--architecture", "factory:small", "-a", "channels=3", "--weights", tmp_path / "small.safetensors",
-        "--classes", tmp_path / "classes.txt", "-p", "size=[16,16]",
-    ]  # fmt: skip
-    token = stack.settings.operator_token.get_secret_value()
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=120, check=False,
-        env={"ARCHETYPE_KEY": token, "PATH": ""},
-    )  # fmt: skip
+    path = tmp_path / "small.safetensors"
+    path.write_bytes(save(STATE))
+    factory = ("--architecture", "factory:small", "-a", "channels=3")
+    done = add_with_command(stack, tmp_path, "commanded", "--release", "2026", *factory, "--weights", path)
     assert done.returncode == 0, done.stderr
     assert "commanded@2026 works: 3 classes" in done.stdout
