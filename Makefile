@@ -18,6 +18,9 @@ TEST_PROCESSES ?= 5
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 ALONE := $(PYTEST) --last-failed --last-failed-no-failures none -rA
 TESTS := -m "not slow"
+
+# Compiles the tests and what they import, in two processes. Otherwise all processes of the tests compile all of it at the same time.
+COMPILE_TESTS := for part in tests/unit "$(filter-out tests/unit/,$(wildcard tests/*/))"; do $(PYTEST) --collect-only --quiet $$part >/dev/null & done; wait
 PYTEST += --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
 
 # The modules in use are compiled once, at their first import.
@@ -51,12 +54,14 @@ serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
 	@$(BIN)/python -m deploy.local serve --port $(or $(PORT),8080)
 
 test: install ## Run the tests, against a real Redis and a real S3 server that they start; a quarter of an hour
+	@$(COMPILE_TESTS)
 	@$(PYTEST) $(TESTS) || { [ $$? -eq 1 ] && echo 'Tests that failed run once more, alone; those that pass now depend on time:' && $(ALONE); }
 
 test-all: TESTS :=
 test-all: test ## Run all tests, also the slow ones, of which `make test` has a short form
 
 test-fast: install ## Run the tests that need no server
+	@$(COMPILE_TESTS)
 	$(PYTEST) -m "not server and not slow"
 
 check: install ## Check lint, format, types, imports, spelling, documentation, manifests, secrets and advisories

@@ -3,7 +3,8 @@
 Fixtures: a running stack, a client of it, and the real networks and images in the folder `shared` next to the checkout.
 """
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 SERVER_FOLDERS = (ROOT / "tests" / "e2e", ROOT / "tests" / "chaos")
 SERVER_STARTERS = ("run_stack", "run_redis", "open_stage", "ProcessGroup")
 """A module that imports one of these starts server processes itself."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keeps thousands of tests and their modules out of garbage collections: each would look at all of them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """The short form of every scenario: no job is lost or doubled, and all expectations hold."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,9 @@ from tests.chaos.stage import Stage, open_stage
 SEED = 1
 LONG = {14, 15}
 """Scenarios that wait for minutes even in the short form; `make chaos CHAOS=--short` runs them, too."""
+
+ELSEWHERE = {16}
+"""Scenarios whose kind of fault an integration test covers: a wrong clock in tests/integration/worker/execution."""
 
 APART = [number for number in choose_apart(short=True) if number not in LONG]
 
@@ -33,7 +37,19 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield opened
 
 
-@pytest.mark.parametrize("scenario", all_shared(short=True), ids=lambda scenario: scenario.title.replace(" ", "-"))
+def list_shared() -> list[Any]:
+    """The scenarios on the shared stack; those that are tested elsewhere are slow."""
+    return [
+        pytest.param(
+            scenario,
+            id=scenario.title.replace(" ", "-"),
+            marks=[pytest.mark.slow] if scenario.number in ELSEWHERE else [],
+        )
+        for scenario in all_shared(short=True)
+    ]
+
+
+@pytest.mark.parametrize("scenario", list_shared())
 def test_no_job_is_lost_or_doubled(stage: Stage, scenario: Scenario) -> None:
     check(play(scenario, stage))
 

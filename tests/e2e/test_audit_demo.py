@@ -71,6 +71,7 @@ def test_a_model_compared_with_itself_fails_no_gate(client: Client, plan: AuditP
     assert ended.model == "shapes@1"
 
 
+@pytest.mark.slow
 def test_a_release_trained_with_another_seed_fails_no_gate(client: Client, plan: AuditPlan) -> None:
     ended = audit(client, plan, "v2")
     assert list(failed(ended)) == []

@@ -27,17 +27,18 @@ PROMPT_SECONDS = 60
 job takes half a minute on a busy machine; `count_looks` says how often the job was kept from the worker."""
 
 
-@pytest.fixture
-def newer(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the newer version's code."""
-    return copy_newer(tmp_path / "newer")
+    return copy_newer(tmp_path_factory.mktemp("newer") / "code")
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The older version."""
-    settings = Settings(cache=tmp_path / "cache", lease_seconds=5, sweep_seconds=0.5, checkpoint_seconds=1)
-    with run_stack(tmp_path / "stack", settings) as running:
+    folder = tmp_path_factory.mktemp("older")
+    settings = Settings(cache=folder / "cache", lease_seconds=5, sweep_seconds=0.5, checkpoint_seconds=1)
+    with run_stack(folder / "stack", settings) as running:
         yield running
 
 

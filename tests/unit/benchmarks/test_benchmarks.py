@@ -44,6 +44,7 @@ def test_quality_measures_the_predictions_of_independent_networks(tmp_path: Path
     assert "| `lucid` | 40 |" in printed
 
 
+@pytest.mark.slow
 def test_saliency_compares_the_engine_with_captum_and_the_minimal_loop(tmp_path: Path) -> None:
     options = ["--networks", "squeezenet1_0", "--images", "4", "--rounds", "1", "--batch", "4"]
     printed = run(tmp_path, "benchmarks.saliency", *options)

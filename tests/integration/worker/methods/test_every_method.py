@@ -14,8 +14,8 @@ from archetype.contract.job import State
 from archetype.contract.request import METHODS, REQUEST
 from tests.support.run_method import encode, noise
 
-DEEPER = [pytest.param(f"resnet{depth}", marks=pytest.mark.slow) for depth in (32, 44, 56)]
-ARCHIVED = ["squeezenet", "mobilenetv2", "resnet20", *DEEPER]
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenetv2", "resnet32", "resnet44", "resnet56")]
+ARCHIVED = ["squeezenet", "resnet20", *MORE]
 OTHERS = ["shapes", "timm_cnn", "vit", "grey", "multispectral"]
 
 SHORT: dict[str, dict[str, Any]] = {
