@@ -15,8 +15,9 @@ SEED = 1
 LONG = {14, 15}
 """Scenarios that wait for minutes even in the short form; `make chaos CHAOS=--short` runs them, too."""
 
-ELSEWHERE = {16}
-"""Scenarios whose kind of fault an integration test covers: a wrong clock in tests/integration/worker/execution."""
+LEFT_OUT = {9, 16}
+"""Scenarios that `make test` leaves out: the storm of all faults, which it has one by one, and a wrong clock, which
+tests/integration/worker/execution covers."""
 
 APART = [number for number in choose_apart(short=True) if number not in LONG]
 
@@ -38,12 +39,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def list_shared() -> list[Any]:
-    """The scenarios on the shared stack; those that are tested elsewhere are slow."""
+    """The scenarios on the shared stack; those that `make test` leaves out are slow."""
     return [
         pytest.param(
             scenario,
             id=scenario.title.replace(" ", "-"),
-            marks=[pytest.mark.slow] if scenario.number in ELSEWHERE else [],
+            marks=[pytest.mark.slow] if scenario.number in LEFT_OUT else [],
         )
         for scenario in all_shared(short=True)
     ]

@@ -1,7 +1,8 @@
 """Large jobs over images: all workers compute them, and little work is lost if one of them is killed.
 
 The network takes a quarter of a second per image and no processor time, so that what is counted here does not depend on
-the speed of the machine: a slower one computes fewer images in the same time.
+the speed of the machine: a slower one computes fewer images in the same time. The short form is a scenario of
+tests/chaos, which kills a worker during such a job.
 """
 
 from pathlib import Path
@@ -34,6 +35,7 @@ def test_all_workers_share_a_large_job_over_images(tmp_path: Path) -> None:
     assert min(claims) >= 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_less_than_ten_seconds_of_work(tmp_path: Path) -> None:
     images = 4 * 64
     with paced_stack(tmp_path, workers=2, lease_seconds=3, sweep_seconds=0.5) as stack, Client(stack.url) as client:
