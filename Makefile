@@ -166,12 +166,17 @@ compose-test: install ## Build and run docker-compose.yml: a job, an audit, rest
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.lock
 	@touch $@
 
-integrations: install .venv-integrations/.installed ## Test with the real KServe client and MLflow; three minutes after their installation
+integrations: install .venv-integrations/.installed .venv-airflow/.installed ## Test with the real KServe client, MLflow and Airflow; five minutes after their installation
 	$(BIN)/python -m pytest tests/e2e/integrations
 
 .venv-integrations/.installed: tests/e2e/integrations/requirements.lock
 	$(PYTHON) -m venv .venv-integrations
 	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r tests/e2e/integrations/requirements.lock
+	@touch $@
+
+.venv-airflow/.installed: tests/e2e/integrations/airflow.lock
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r tests/e2e/integrations/airflow.lock
 	@touch $@
 
 lock: ## Write the lock files with the newest versions that fit
@@ -181,6 +186,7 @@ lock: ## Write the lock files with the newest versions that fit
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra bench --output-file requirements-bench.lock pyproject.toml
 	$(COMPILE) --output-file tests/e2e/integrations/requirements.lock tests/e2e/integrations/requirements.in
+	$(COMPILE) --output-file tests/e2e/integrations/airflow.lock tests/e2e/integrations/airflow.in
 	sed -i 's/+cpu$$//; /^archetype-/d' requirements.lock requirements-bench.lock
 	$(IMAGE_LOCK) --extra api --output-file deploy/api.lock pyproject.toml
 	$(IMAGE_LOCK) --extra worker --output-file deploy/worker.lock pyproject.toml
@@ -190,6 +196,6 @@ lock: ## Write the lock files with the newest versions that fit
 	rm -rf .venv-lock
 
 clean: ## Remove the environment, caches and local data
-	rm -rf .venv .venv-bench .venv-integrations var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-bench .venv-integrations .venv-airflow var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .PHONY: help install demo demo-audit demo-mlflow train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization bench-maps families chaos siege fuzz monitoring compose-test integrations lock clean
