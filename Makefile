@@ -53,7 +53,7 @@ demo-mlflow: install .venv-integrations/.installed ## Import versions of an MLfl
 serve: install ## Run the whole service on PORT (default 8080) until Ctrl-C
 	@$(BIN)/python -m deploy.local serve --port $(or $(PORT),8080)
 
-test: install ## Run the tests, against a real Redis and a real S3 server that they start; a quarter of an hour
+test: install ## Run the tests, against a real Redis and a real S3 server that they start; about twenty minutes
 	@$(COMPILE_TESTS)
 	@$(PYTEST) $(TESTS) || { [ $$? -eq 1 ] && echo 'Tests that failed run once more, alone; those that pass now depend on time:' && $(ALONE); }
 

@@ -174,12 +174,12 @@ async def measure(cluster: Cluster, shards: int, *, kills: bool) -> dict[str, fl
         cluster.processes[await find_leader(cluster)].send_signal(signal.SIGKILL)
     await asyncio.gather(*workers)
     waits = sorted(ends.claim_seconds)
-    return {
+    used = {} if kills else {"server CPU, ms per shard": round(1000 * (cluster.measure_cpu() - before) / shards, 2)}
+    return used | {
         "shards": shards,
         "acknowledged": len(ends.acknowledged),
         "delivered twice": sum(count > 1 for count in ends.delivered.values()),
         "acknowledged twice": sum(count > 1 for count in ends.acknowledged.values()),
-        "server CPU, ms per shard": round(1000 * (cluster.measure_cpu() - before) / shards, 2) if not kills else 0.0,
         "claim, median, ms": round(1000 * waits[len(waits) // 2], 1),
         "claim, 99th percentile, ms": round(1000 * waits[len(waits) * 99 // 100], 1),
     }

@@ -55,6 +55,7 @@ def run(stack: Stack, client: Client, described: Callable[[str], None], tmp_path
         env = os.environ | {
             "AIRFLOW_HOME": str(tmp_path / "airflow"),
             "AIRFLOW_CONN_ARCHETYPE_DEFAULT": json.dumps(connection),
+            "AIRFLOW_CONN_BARE": json.dumps(connection | {"host": "archetype.example"}),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "PYTHONPATH": str(ROOT / "sdk"),
         }
@@ -87,9 +88,9 @@ def test_a_verdict_of_those_that_fail_the_task_fails_it_with_the_reason(run: Cal
 
 
 def test_a_connection_that_is_no_url_is_explained(run: Callable[..., str]) -> None:
-    printed = run(('out="report"', 'conn_id="missing_url"'))
+    printed = run(('out="report"', 'conn_id="bare"'))
     assert "state: failed" in printed, printed[-3000:]
-    assert "missing_url" in printed
+    assert "the host of the connection bare must be the URL of the service" in printed
 
 
 def test_a_task_that_is_stopped_cancels_its_audit(run: Callable[..., str], client: Client) -> None:
