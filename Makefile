@@ -158,6 +158,12 @@ docs: install ## Generate the reference pages and build the documentation in var
 monitoring: install ## Generate deploy/monitoring/rules.yml and dashboard.json
 	@$(BIN)/python -m deploy.monitoring.write
 
+chart: install ## Generate the Helm chart in deploy/helm/chart from deploy/kubernetes
+	@$(BIN)/python -m deploy.helm.write
+
+images: install ## Build and tag the container images, with what is in them and what they were built from; IMAGES='--registry R --push'
+	@$(BIN)/python -m deploy.images $(IMAGES)
+
 compose-test: install ## Build and run docker-compose.yml: a job, an audit, restarts; needs a container engine
 	@$(BIN)/python -m tests.e2e.compose
 
@@ -198,4 +204,4 @@ lock: ## Write the lock files with the newest versions that fit
 clean: ## Remove the environment, caches and local data
 	rm -rf .venv .venv-bench .venv-integrations .venv-airflow var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo demo-audit demo-mlflow train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization bench-maps families chaos siege fuzz monitoring compose-test integrations lock clean
+.PHONY: help install demo demo-audit demo-mlflow train-releases serve test test-all test-fast check check-types check-rest format docs pictures train bench bench-service scale zoo bench-quality bench-audits bench-localization bench-maps families chaos siege fuzz monitoring chart images compose-test integrations lock clean

@@ -13,7 +13,17 @@ import kubernetes_validate
 import yaml
 
 Object = dict[str, Any]
-OVERLAYS = sorted((Path(__file__).parents[2] / "deploy" / "kubernetes" / "overlays").iterdir())
+KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
+OVERLAYS = sorted((KUBERNETES / "overlays").iterdir())
+CHART = KUBERNETES.parent / "helm" / "chart"
+CHARTS = {
+    "chart": (),
+    "chart for a GPU on AWS": ("gpu", "aws"),
+    "chart for a GPU on GCS": ("gpu", "gcs"),
+    "chart for a GPU on Ceph": ("gpu", "ceph"),
+}
+"""Files of values, for each way to install the Helm chart."""
+
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 """The oldest supported version of Kubernetes, and the newest with a schema."""
 
@@ -38,6 +48,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
 
 OLDEST_KUBECTL = 27
 NO_KUSTOMIZE = "neither kustomize nor kubectl 1.27 or newer is installed"
+NO_HELM = "helm is not installed; its wheel exists for x86-64 only"
 
 
 def find_kustomize() -> list[str] | None:
@@ -59,6 +70,29 @@ def render(folder: Path) -> list[Object]:
         raise RuntimeError(NO_KUSTOMIZE)
     printed = subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=60, check=True).stdout
     return list(yaml.safe_load_all(printed))
+
+
+def find_helm() -> str | None:
+    """Returns the path of helm, on the PATH or in this environment; None if it is not installed."""
+    return shutil.which("helm") or shutil.which("helm", path=str(Path(sys.executable).parent))
+
+
+def render_chart(*names: str, values: Object | None = None) -> list[Object]:
+    """Returns the objects of the Helm chart with the named files of values, then with `values`.
+
+    Raises `ValueError` with the message of Helm if it refuses the values, `RuntimeError` if Helm is not installed.
+    """
+    helm = find_helm()
+    if helm is None:
+        raise RuntimeError(NO_HELM)
+    files = [CHART.parent / "values" / f"{name}.yaml" for name in names]
+    options = [word for file in files for word in ("--values", str(file))]
+    command = [helm, "template", "archetype", str(CHART), "--namespace", "archetype", *options, "--values", "-"]
+    given = yaml.safe_dump(values or {})
+    result = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
+    if result.returncode:
+        raise ValueError(result.stderr)
+    return [item for item in yaml.safe_load_all(result.stdout) if item]
 
 
 def find_faults(rendered: list[Object], version: str) -> Iterator[str]:
@@ -107,24 +141,31 @@ def _selects(selector: Object, app: str) -> bool:
     return labels == app and all(app in expression["values"] for expression in expressions)
 
 
+def render_all() -> dict[str, list[Object]]:
+    """Returns the objects of each overlay and each way to install the chart, as far as the tools are installed."""
+    overlays = {f"overlay {folder.name}": render(folder) for folder in OVERLAYS} if find_kustomize() else {}
+    charts = {name: render_chart(*values) for name, values in CHARTS.items()} if find_helm() else {}
+    return overlays | charts
+
+
 def main() -> int:
-    """Prints the faults of all overlays; returns 1 if there are any."""
-    if find_kustomize() is None:
-        print(f"manifests: skipped, {NO_KUSTOMIZE}")
-        return 0
+    """Prints the faults of all overlays and of the chart; returns 1 if there are any."""
+    for tool, missing in ((find_kustomize(), NO_KUSTOMIZE), (find_helm(), NO_HELM)):
+        if tool is None:
+            print(f"manifests: in part skipped, {missing}")
+    rendered = render_all()
     faults = [
-        f"{overlay.name}: {fault}"
-        for overlay in OVERLAYS
-        for rendered in [render(overlay)]
+        f"{name}: {fault}"
+        for name, objects in rendered.items()
         for fault in (
-            *(fault for version in VERSIONS for fault in find_faults(rendered, version)),
-            *find_blocked_ports(rendered),
+            *(fault for version in VERSIONS for fault in find_faults(objects, version)),
+            *find_blocked_ports(objects),
         )
     ]
     for fault in faults:
         print(fault, file=sys.stderr)
-    if not faults:
-        print(f"manifests of {', '.join(overlay.name for overlay in OVERLAYS)}: valid in {' and '.join(VERSIONS)}")
+    if rendered and not faults:
+        print(f"manifests ({', '.join(rendered)}): valid in {' and '.join(VERSIONS)}")
     return bool(faults)
 
 

@@ -1,12 +1,19 @@
-"""The container images contain every module that they import."""
+"""Container images: they contain every module that they import, and are built from a known commit."""
 
+import argparse
 import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from archetype.version import VERSION
+from deploy import images
+from deploy.image_documents import Source
+from deploy.images import NAMES, list_bases, make_images, plan_builds, read_source
 from tests.support.paths import ROOT
 
 SOURCES = {
@@ -60,3 +67,50 @@ def test_a_package_is_copied_to_the_folder_of_its_import_name(image: str) -> Non
     text = (ROOT / "deploy" / f"{image}.Dockerfile").read_text()
     for source, target in re.findall(r"^COPY (\S+) /app/(\S+)$", text, re.MULTILINE):
         assert source.removeprefix("sdk/") == target
+
+
+def test_the_builds_name_registry_version_and_arguments() -> None:
+    api, worker = plan_builds(["api", "worker"], "registry.example.org/vision/", "https://x.example.org/cu130", "-cuda")
+    assert (api.tag, api.arguments) == (f"registry.example.org/vision/archetype-api:{VERSION}", {})
+    assert worker.tag == f"registry.example.org/vision/archetype-worker:{VERSION}-cuda"
+    assert worker.arguments == {"TORCH_INDEX": "https://x.example.org/cu130"}
+    (default,) = plan_builds(["worker"], "", None, "")
+    assert (default.tag, default.arguments) == (f"archetype-worker:{VERSION}", {})
+    (without_index,) = plan_builds(["worker"], "", "", "")
+    assert without_index.arguments == {"TORCH_INDEX": ""}
+
+
+def test_the_source_of_an_image_is_the_commit_and_where_it_was_cloned_from(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "--quiet")
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "--quiet", "--message", "a")
+    commit = git("rev-parse", "HEAD").strip()
+    assert read_source(tmp_path) == Source(commit, None, changed=False)
+    (tmp_path / "a").write_text("2")
+    login = "someone:word"
+    git("remote", "add", "origin", f"https://{login}@git.example.org/a.git")
+    assert read_source(tmp_path) == Source(commit, "https://git.example.org/a.git", changed=True)
+    git("remote", "set-url", "origin", str(tmp_path))
+    assert read_source(tmp_path).url is None
+
+
+def test_the_base_images_of_a_dockerfile_are_found() -> None:
+    for build in plan_builds(list(NAMES), "", None, ""):
+        assert list_bases(build) == ["python:3.11-slim-bookworm"]
+
+
+def test_images_of_a_changed_checkout_are_not_pushed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(images, "_query", lambda *_: "")
+    monkeypatch.setattr(shutil, "which", lambda _: "docker")
+    monkeypatch.setattr(images, "read_source", lambda: Source("0" * 40, None, changed=True))
+    options = argparse.Namespace(push=True, out=tmp_path / "out")
+    with pytest.raises(RuntimeError, match="commit them before you push"):
+        make_images(["api"], options)
+    assert not options.out.exists()

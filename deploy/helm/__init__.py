@@ -1,0 +1,1 @@
+"""The Helm chart, which is generated from the Kubernetes manifests."""

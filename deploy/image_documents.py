@@ -1,0 +1,115 @@
+"""The two documents of a container image: what is in it, and what it was built from."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+Document = dict[str, Any]
+
+BUILD_TYPE = "urn:archetype:images:1"
+"""`docker build --network host` of a Dockerfile with arguments, in the root of the checkout; see docs/containers.md."""
+
+BUILDER = "urn:archetype:make-images"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The checkout that an image is built from.
+
+    Attributes:
+        commit: Full id of the commit.
+        url: Where the repository was cloned from; None if from a folder.
+        changed: Whether files differ from the commit.
+    """
+
+    commit: str
+    url: str | None
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Build:
+    """How an image is built.
+
+    Attributes:
+        name: The part of the service: api, worker or store.
+        tag: The full name of the image, with its registry and version.
+        arguments: Arguments of the Dockerfile.
+    """
+
+    name: str
+    tag: str
+    arguments: dict[str, str]
+
+    @property
+    def dockerfile(self) -> str:
+        """Path of the Dockerfile in the checkout."""
+        return f"deploy/{self.name}.Dockerfile"
+
+
+def add_debian_packages(materials: Document, status: str) -> Document:
+    """Returns a bill of materials (CycloneDX) with the packages that a status file of dpkg lists as installed."""
+    return materials | {"components": [*materials.get("components", []), *_find_packages(status)]}
+
+
+def _find_packages(status: str) -> Iterator[Document]:
+    for paragraph in status.split("\n\n"):
+        fields = dict(re.findall(r"^(Package|Version|Architecture|Status): (.+)$", paragraph, re.MULTILINE))
+        if fields.get("Status", "").endswith(" installed"):
+            name, version = fields["Package"], fields["Version"]
+            url = f"pkg:deb/debian/{quote(name, safe='')}@{quote(version, safe='')}?arch={fields['Architecture']}"
+            yield {"type": "library", "name": name, "version": version, "purl": url, "bom-ref": url}
+
+
+def make_provenance(
+    build: Build, source: Source, digests: dict[str, str], started: datetime, ended: datetime
+) -> Document:
+    """Returns the provenance of an image, as an in-toto statement that is not signed.
+
+    Args:
+        build: How the image was built.
+        source: What it was built from.
+        digests: SHA-256 digests of the image and of the images that it builds on, in hexadecimal, by name.
+        started: When the build began, in UTC.
+        ended: When it ended, in UTC.
+
+    Source: SLSA 1.0, https://slsa.dev/spec/v1.0/provenance.
+    """
+    bases = [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items() if name != build.tag]
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": build.tag, "digest": {"sha256": digests[build.tag]}}],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {"dockerfile": build.dockerfile, "arguments": build.arguments},
+                "resolvedDependencies": [_describe(source), *bases],
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER},
+                "metadata": {
+                    "invocationId": str(uuid4()),
+                    "startedOn": _format(started),
+                    "finishedOn": _format(ended),
+                },
+            },
+        },
+    }
+
+
+def _describe(source: Source) -> Document:
+    described: Document = {"name": "source", "digest": {"gitCommit": source.commit}}
+    if source.url:
+        described["uri"] = f"git+{source.url}"
+    if source.changed:
+        described["annotations"] = {"changed": "files differ from this commit"}
+    return described
+
+
+def _format(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
