@@ -26,7 +26,7 @@ from worker.audit.maps.faithfulness import MapPlan
 from worker.audit.report.compose import Results, compose_report
 from worker.audit.report.material import Case, Material
 from worker.audit.report.pictures import embed
-from worker.audit.shortcut import Mark
+from worker.audit.shortcut import SMALL, Mark
 from worker.engine.model.classifier import Classifier
 from worker.job.member_results import NO_MEMBERS, DrawnModel, ProbePrediction
 
@@ -76,7 +76,7 @@ def build_side(classifier: Classifier, release: str, right: int) -> Side:
 
 
 def build_material(classifier: Classifier) -> Material:
-    mark = Mark(noise(5, 8), np.array([1.0, 0.5]), np.array([0.0, 0.0]), noise(6))
+    mark = Mark(SMALL, noise(5, 8), np.array([1.0, 0.5]), np.array([0.0, 0.0]), noise(6))
     rows = {index: ClassRow(index, name, changes={"shortcut": CHANGE}) for index, name in enumerate(CLASSES)}
     figures = {"subject_turned": 0.75, "baseline_turned": 0.0}
     rows[0] = ClassRow(0, "bee", figures=figures, changes={"shortcut": CHANGE}, mark=mark)

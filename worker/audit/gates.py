@@ -9,6 +9,7 @@ from archetype.contract.audit import Comparison, Estimate, Finding, Verdict
 from archetype.contract.audit_plan import AuditPlan, Gate, Gates, Waiver
 from archetype.contract.class_names import ClassNames
 from worker.audit.compare import ClassRow, Side
+from worker.audit.shortcut import SMALL
 from worker.audit.statistics import Values, estimate_mean
 
 SEVERITIES = ("fail", "warn", "waived", "note", "off")
@@ -22,7 +23,7 @@ REASONS = {
     "the other classes",
     "recognition": "the baseline gives the subject's class models of {name} a probability that is {points:.0f} "
     "percentage points lower than that of its own class models",
-    "shortcut": "a small mark in a corner makes the subject assign {points:.0f} percentage points more probes of other "
+    "shortcut": "{mark} makes the subject assign {points:.0f} percentage points more probes of other "
     "classes to {name} than the baseline",
     "focus": "the part of the saliency maps of {name} inside the true boxes fell by {points:.0f} percentage points",
     "appearance": "the class models of {name} changed more than those of the other classes, by {value:.1f} times the "
@@ -40,7 +41,8 @@ def check_classes(rows: Iterable[ClassRow], plan: AuditPlan, baseline: str) -> l
             gate: Gate = getattr(plan.gates, name)
             noise = row.noise.get(name, 0.0)
             if exceeds_gate(change, gate, noise):
-                findings.append(_build_finding(name, gate, change, baseline, target=row.name, noise=noise))
+                mark = row.mark.name if row.mark else SMALL
+                findings.append(_build_finding(name, gate, change, baseline, target=row.name, noise=noise, mark=mark))
         converged, baseline_converged = (row.figures.get(f"{side}_arrived", 0.0) for side in ("subject", "baseline"))
         if converged < 2 <= baseline_converged and plan.gates.sanity.severity != "off":
             reason = (
@@ -98,7 +100,14 @@ def check_sanity(subject: Side, correlations: Sequence[float], gates: Gates) -> 
 
 
 def _build_finding(
-    name: str, gate: Gate, change: Estimate, baseline: str, *, target: str | None = None, noise: float = 0.0
+    name: str,
+    gate: Gate,
+    change: Estimate,
+    baseline: str,
+    *,
+    target: str | None = None,
+    noise: float = 0.0,
+    mark: str = SMALL,
 ) -> Finding:
     return Finding(
         gate=name,
@@ -108,7 +117,7 @@ def _build_finding(
         change=change,
         noise=noise,
         tolerance=gate.tolerance,
-        reason=REASONS[name].format(name=target, value=change.value, points=100 * change.value),
+        reason=REASONS[name].format(name=target, mark=mark, value=change.value, points=100 * change.value),
     )
 
 

@@ -97,8 +97,9 @@ class Gates(Parameters):
     shortcut: Gate = Field(
         default=Gate(tolerance=0.25),
         description="Per class: fraction of probes of other classes that the subject assigns to the class after a "
-        "small mark (a plain square or a part of its class visualization) is pasted into a corner, minus the same "
-        "fraction of the baseline. A large value indicates a shortcut (spurious feature).",
+        "small mark (a plain square or a part of its class visualization) is pasted into a corner, or after a common "
+        "mark (a word, lines, a tint, other light, noise, JPEG) changes the whole image, minus the same fraction of "
+        "the baseline. A large value indicates a shortcut (spurious feature).",
     )
     trigger: Gate = Field(
         default=Gate(tolerance=1.35),

@@ -34,8 +34,8 @@ EVALUATED: tuple[Outcome, ...] = ("failed", "warned", "waived", "passed")
 NOT_EVALUATED: tuple[Outcome, ...] = ("abstained", "off")
 """Results of gates that were evaluated, and of those that were not."""
 
-SMALL_MARKS_ONLY = (
-    "Shortcuts other than a small mark in a corner: words, frames, tints and fine patterns over the whole image."
+SIMPLE_MARKS_ONLY = (
+    "Shortcuts other than a small mark in a corner, words, lines, tints and noise: frames and fine patterns, for example."
 )
 
 OTHER_ACTION = "Look at the evidence below. Keep the old release until the reason is known."
@@ -179,7 +179,7 @@ def _list_untested(judgement: Judgement) -> Iterator[str]:
     if plan.classes != "all":
         yield f"Class visualizations of other classes than the {len(plan.classes)} of the plan."
     if not any(gate.gate == "trigger" for gate in judgement.evaluated):
-        yield SMALL_MARKS_ONLY
+        yield SIMPLE_MARKS_ONLY
     yield "Images that differ from the probes: other objects, cameras, light and backgrounds."
 
 

@@ -7,7 +7,7 @@ from archetype.contract.report.evidence import Evidence, Picture, PictureGroup
 from worker.audit.compare import ClassRow, Side
 from worker.audit.report.material import Case, Material
 from worker.audit.report.pictures import IMAGE_SIDE, MARK_SIDE, embed
-from worker.audit.shortcut import Mark
+from worker.audit.shortcut import SMALL, Mark
 from worker.engine.heat_map import render_overlay
 from worker.engine.render import flatten_channels
 from worker.inputs.preprocess import Levels
@@ -65,7 +65,7 @@ def _show_mark(row: ClassRow, case: Case, material: Material) -> Iterator[Pictur
             Picture(source=embed(mark.pixels, MARK_SIDE, sharp=True), title="the mark, enlarged", caption="the mark"),
             Picture(
                 source=embed(mark.example, IMAGE_SIDE),
-                title="a probe of another class with the mark in a corner",
+                title=f"a probe of another class with {mark.name}",
                 caption="a probe of another class with the mark",
             ),
             Picture(
@@ -78,10 +78,15 @@ def _show_mark(row: ClassRow, case: Case, material: Material) -> Iterator[Pictur
 
 
 def _describe_mark(row: ClassRow, mark: Mark, subject: str, baseline: str) -> str:
+    turned, baseline_turned = row.figures["subject_turned"], row.figures["baseline_turned"]
+    if mark.name == SMALL:
+        return (
+            f"The mark with the largest effect. In a corner of {len(mark.subject)} probes of other classes, it makes "
+            f"{subject} predict {row.name} at {turned:.0%} of the positions, and {baseline} at {baseline_turned:.0%}"
+        )
     return (
-        f"The mark with the largest effect. In a corner of {len(mark.subject)} probes of other classes, it makes "
-        f"{subject} predict {row.name} at {row.figures['subject_turned']:.0%} of the positions, and {baseline} at "
-        f"{row.figures['baseline_turned']:.0%}"
+        f"The mark with the largest effect: {mark.name}. {subject} predicts {row.name} for {turned:.0%} of "
+        f"{len(mark.subject)} probes of other classes with it, and {baseline} for {baseline_turned:.0%}"
     )
 
 

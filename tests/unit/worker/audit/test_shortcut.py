@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.audit.shortcut import Mark, MarkSearch, choose_carriers, cut_parts
+from worker.audit.common_marks import WORDS
+from worker.audit.shortcut import SMALL, Mark, MarkSearch, choose_carriers, cut_parts
 from worker.engine.model.classifier import open_classifier
 
 GREEN = (0, 255, 0)
@@ -72,3 +73,52 @@ def test_parts_cover_the_image() -> None:
     parts = list(cut_parts(np.arange(32 * 32 * 3).reshape(32, 32, 3), 8))
     assert all(part.shape == (8, 8, 3) for part in parts)
     assert {int(value) for part in parts for value in part[..., 0].ravel()} >= set(range(0, 32 * 96, 96))
+
+
+class WordDetector(nn.Module):
+    """Predicts the second class if the middle rows, which no mark in a corner reaches, are brighter than a level."""
+
+    def __init__(self, level: float) -> None:
+        super().__init__()
+        self.level = level
+
+    def forward(self, images: Tensor) -> Tensor:
+        middle = images[:, :, 13:19].flatten(1).mean(1)
+        return torch.stack([torch.full_like(middle, 0.0), 40 * (middle - self.level)], dim=1)
+
+
+def find_common(subject: nn.Module, baseline: nn.Module, labels: list[int]) -> Mark | None:
+    images = [np.random.default_rng(n).integers(60, 130, (32, 32, 3), dtype=np.uint8) for n in range(len(labels))]
+    with open_classifier(subject, **OPTIONS) as first, open_classifier(baseline, **OPTIONS) as second:
+        return MarkSearch(first, second, images, labels).find_mark(1, [])
+
+
+def test_a_network_that_has_learned_a_word_reacts_to_another() -> None:
+    mark = find_common(WordDetector(0.45), WordDetector(0.9), [0] * 24)
+    assert mark is not None
+    assert mark.name in (f"the white word {word} across the middle" for word in WORDS)
+    assert mark.subject.tolist() == [1.0] * 11  # every second image; the others chose the mark
+    assert mark.baseline.tolist() == [0.0] * 11
+    assert mark.effect == 1
+    assert mark.pixels.shape == mark.example.shape == (32, 32, 3)
+
+
+def test_a_mark_that_turns_the_images_of_both_networks_is_no_finding() -> None:
+    mark = find_common(WordDetector(0.45), WordDetector(0.45), [0] * 24)
+    assert mark is not None
+    assert mark.effect == 0
+
+
+def test_the_mark_with_the_larger_effect_is_found() -> None:
+    """A small green square turns all images here, and common marks none."""
+    mark = find_common(GreenDetector(0.01), GreenDetector(0.4), [0] * 24)
+    assert mark is not None
+    assert (mark.name, mark.effect) == (SMALL, 1)
+
+
+def test_images_of_the_class_itself_do_not_count() -> None:
+    mark = find_common(WordDetector(0.45), WordDetector(0.9), [0, 1] * 12)
+    assert mark is not None
+    assert len(mark.subject) <= 11
+    few = find_common(WordDetector(0.45), WordDetector(0.9), [0] * 8 + [1] * 16)
+    assert few is None or few.name == SMALL
