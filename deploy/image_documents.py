@@ -51,17 +51,46 @@ class Build:
         return f"deploy/{self.name}.Dockerfile"
 
 
-def add_debian_packages(materials: Document, status: str) -> Document:
-    """Returns a bill of materials (CycloneDX) with the packages that a status file of dpkg lists as installed."""
-    return materials | {"components": [*materials.get("components", []), *_find_packages(status)]}
+def describe_image(materials: Document, packages: str, system: str, *, name: str, digest: str) -> Document:
+    """Returns the bill of materials of an image.
+
+    Args:
+        materials: That of its Python packages, in the format CycloneDX.
+        packages: The status file of dpkg.
+        system: The file os-release.
+        name: Full name of the image.
+        digest: Its SHA-256 digest in hexadecimal.
+    """
+    facts = {key: text.strip('"') for key, _, text in (line.partition("=") for line in system.splitlines()) if text}
+    distribution, version = facts["ID"], facts["VERSION_ID"]
+    whole = {"type": "container", "name": name, "version": f"sha256:{digest}", "bom-ref": name}
+    release = {
+        "type": "operating-system",
+        "name": distribution,
+        "version": version,
+        "bom-ref": f"{distribution}-{version}",
+    }
+    found = _find_packages(packages, distribution, f"{distribution}-{version}")
+    return materials | {
+        "serialNumber": f"urn:uuid:{uuid4()}",
+        "version": 1,
+        "metadata": materials.get("metadata", {}) | {"component": whole},
+        "components": [*materials.get("components", []), release, *found],
+    }
 
 
-def _find_packages(status: str) -> Iterator[Document]:
+def _find_packages(status: str, distribution: str, release: str) -> Iterator[Document]:
+    """Yields the installed packages of a status file of dpkg, each with the source package that it was built from."""
     for paragraph in status.split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Version|Architecture|Status): (.+)$", paragraph, re.MULTILINE))
+        fields = dict(re.findall(r"^(Package|Version|Architecture|Status|Source): (.+)$", paragraph, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):
             name, version = fields["Package"], fields["Version"]
-            url = f"pkg:deb/debian/{quote(name, safe='')}@{quote(version, safe='')}?arch={fields['Architecture']}"
+            qualifiers = {"arch": fields["Architecture"], "distro": release}
+            if "Source" in fields:
+                source, _, source_version = fields["Source"].partition(" ")
+                qualifiers["upstream"] = source + (f"@{source_version.strip('()')}" if source_version else "")
+            listed = "&".join(f"{key}={quote(text, safe=':')}" for key, text in qualifiers.items())
+            url = f"pkg:deb/{distribution}/{quote(name, safe='')}@{quote(version, safe=':')}?{listed}"
             yield {"type": "library", "name": name, "version": version, "purl": url, "bom-ref": url}
 
 

@@ -12,16 +12,23 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
 
 from archetype.version import VERSION
 from deploy.command import run_command
-from deploy.image_documents import Build, Document, Source, add_debian_packages, make_provenance
+from deploy.image_documents import Build, Document, Source, describe_image, make_provenance
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("api", "worker", "store")
-SBOM, PACKAGES = "/usr/share/doc/archetype/sbom.cdx.json", "/var/lib/dpkg/status"
+SBOM, PACKAGES, SYSTEM = "/usr/share/doc/archetype/sbom.cdx.json", "/var/lib/dpkg/status", "/etc/os-release"
 BUILD_SECONDS, TRANSFER_SECONDS, QUERY_SECONDS = 3600.0, 3600.0, 120.0
 
 
@@ -42,13 +49,37 @@ def read_source(folder: Path = ROOT) -> Source:
     url = subprocess.run([*git, "remote", "get-url", "origin"], capture_output=True, text=True, check=False).stdout
     return Source(
         commit=_query(*git, "rev-parse", "HEAD").strip(),
-        url=_without_login(url.strip()) if re.match(r"(https?|ssh|git)://", url) else None,
-        changed=bool(_query(*git, "status", "--porcelain").strip()),
+        url=clean_url(url.strip()),
+        changed=bool(_query(*git, "status", "--porcelain", "--untracked-files=all").strip()),
     )
 
 
-def _without_login(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", url)
+def clean_url(url: str) -> str | None:
+    """Returns the URL of a remote without a password; None if it is a folder.
+
+    The short form `git@example.org:a/b.git` becomes `ssh://git@example.org/a/b.git`.
+    """
+    if short := re.fullmatch(r"([\w.-]+@[\w.-]+):(?!//)(.+)", url):
+        return f"ssh://{short[1]}/{short[2]}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "ssh", "git") or not parts.hostname:
+        return None
+    user = f"{parts.username}@" if parts.scheme == "ssh" and parts.username else ""
+    return parts._replace(netloc=user + parts.netloc.rpartition("@")[2]).geturl()
+
+
+@contextmanager
+def open_context(source: Source) -> Iterator[Path]:
+    """The folder to build from: the files of the commit, or the checkout if it has changes."""
+    if source.changed:
+        yield ROOT
+        return
+    with TemporaryDirectory() as folder:
+        command = ["git", "-C", str(ROOT), "archive", "--format=tar", source.commit]
+        files = subprocess.run(command, capture_output=True, timeout=QUERY_SECONDS, check=True).stdout
+        with tarfile.open(fileobj=BytesIO(files)) as archive:
+            archive.extractall(folder, filter="data")
+        yield Path(folder)
 
 
 def pull_image(image: str) -> None:
@@ -59,24 +90,48 @@ def pull_image(image: str) -> None:
 
 
 def build_image(build: Build, source: Source) -> None:
-    """Builds and tags an image, and shows the output of Docker. Raises `RuntimeError` if the build fails."""
-    labels = {"version": VERSION, "revision": f"{source.commit}{'-changed' if source.changed else ''}"}
-    if source.url:
-        labels["source"] = source.url
-    _show(
-        BUILD_SECONDS, "docker", "build", "--network", "host", "--file", build.dockerfile, "--tag", build.tag,
-        *(word for name, text in labels.items() for word in ("--label", f"org.opencontainers.image.{name}={text}")),
-        *(word for name, text in build.arguments.items() for word in ("--build-arg", f"{name}={text}")),
-        ".",
-    )  # fmt: skip
+    """Builds and tags an image, and shows the output of Docker.
+
+    Raises:
+        RuntimeError: The build fails, or its image is not where Docker pushes from.
+    """
+    revision = f"{source.commit}{'-changed' if source.changed else ''}"
+    labels = {"version": VERSION, "revision": revision} | ({"source": source.url} if source.url else {})
+    with TemporaryDirectory() as folder, open_context(source) as context:
+        id_file = Path(folder, "id")
+        _show(
+            BUILD_SECONDS, "docker", "build", "--network", "host", "--file", str(context / build.dockerfile),
+            "--tag", build.tag, "--iidfile", str(id_file),
+            *(word for name, text in labels.items() for word in ("--label", f"org.opencontainers.image.{name}={text}")),
+            *(word for name, text in build.arguments.items() for word in ("--build-arg", f"{name}={text}")),
+            str(context),
+        )  # fmt: skip
+        built = id_file.read_text().strip()
+    if _inspect(build.tag)["Id"].removeprefix("sha256:") != built.removeprefix("sha256:"):
+        raise RuntimeError(f"the builder did not store {build.tag}; choose one that does: docker buildx use default")
 
 
-def find_digest(image: str) -> str:
-    """Returns the SHA-256 digest of an image: of its manifest if a registry has it, otherwise of its configuration."""
+def find_digest(image: str, *, is_pushed: bool) -> str:
+    """Returns the SHA-256 digest of an image: the one of its registry if it comes from there, otherwise its id.
+
+    Raises:
+        RuntimeError: The image was pushed, and Docker does not know the digest that the registry gave to it.
+    """
+    facts = _inspect(image)
+    names = {_shorten(image.rpartition(":")[0])}
+    given = [name for name in facts["RepoDigests"] or () if _shorten(name.partition("@")[0]) in names]
+    if is_pushed and not given:
+        raise RuntimeError(f"{image} was pushed, but docker does not tell the digest that the registry gave to it")
+    return str((*given, facts["Id"])[0]).rpartition("sha256:")[2]
+
+
+def _inspect(image: str) -> dict[str, Any]:
     (facts,) = json.loads(_query("docker", "image", "inspect", image))
-    repository = image.rpartition(":")[0]
-    pushed = [name for name in facts["RepoDigests"] or () if name.startswith(f"{repository}@")]
-    return str((*pushed, facts["Id"])[0]).rpartition("sha256:")[2]
+    return dict(facts)
+
+
+def _shorten(repository: str) -> str:
+    return repository.removeprefix("docker.io/").removeprefix("library/")
 
 
 def list_bases(build: Build) -> list[str]:
@@ -85,10 +140,12 @@ def list_bases(build: Build) -> list[str]:
     return sorted(set(re.findall(r"^FROM (\S+:\S+)", text, re.MULTILINE)))
 
 
-def list_materials(image: str) -> Document:
-    """Returns the bill of materials of an image."""
-    python, debian = (_query("docker", "run", "--rm", "--entrypoint", "cat", image, path) for path in (SBOM, PACKAGES))
-    return add_debian_packages(json.loads(python), debian)
+def list_materials(image: str, digest: str) -> Document:
+    """Returns the bill of materials of an image with this digest."""
+    python, packages, system = (
+        _query("docker", "run", "--rm", "--entrypoint", "cat", image, path) for path in (SBOM, PACKAGES, SYSTEM)
+    )
+    return describe_image(json.loads(python), packages, system, name=image, digest=digest)
 
 
 def make_image(build: Build, source: Source, folder: Path, *, is_pushed: bool) -> None:
@@ -100,11 +157,12 @@ def make_image(build: Build, source: Source, folder: Path, *, is_pushed: bool) -
     ended = datetime.now(UTC)
     if is_pushed:
         _show(TRANSFER_SECONDS, "docker", "push", build.tag)
-    digests = {name: find_digest(name) for name in (build.tag, *list_bases(build))}
-    provenance = make_provenance(build, source, digests, started, ended)
-    for name, document in (("sbom", list_materials(build.tag)), ("provenance", provenance)):
+    digest = find_digest(build.tag, is_pushed=is_pushed)
+    bases = {name: find_digest(name, is_pushed=False) for name in list_bases(build)}
+    provenance = make_provenance(build, source, {build.tag: digest, **bases}, started, ended)
+    for name, document in (("sbom", list_materials(build.tag, digest)), ("provenance", provenance)):
         (folder / f"{build.name}.{name}.json").write_text(json.dumps(document, indent=1) + "\n")
-    print(f"{build.tag}  sha256:{digests[build.tag]}", flush=True)
+    print(f"{build.tag}  sha256:{digest}", flush=True)
 
 
 def _query(*command: str) -> str:

@@ -39,6 +39,10 @@ FACTS = {
 }
 
 
+IF = " if "
+"""Between an expression and the condition of its line. Helm would send a `null` with each upgrade."""
+
+
 class Expression(str):
     """An expression of Helm in place of a value."""
 
@@ -90,7 +94,7 @@ def _make_image(image: str) -> Expression:
     project, _, part = image.partition(":")[0].partition("-")
     if project != "archetype":
         return text("backing.redis.image")
-    return Expression(f'{{{{ include "archetype.image" (list . "{part}") }}}}')
+    return Expression(f'{{{{ include "archetype.image" (list . "{part}") | quote }}}}')
 
 
 def _list_expressions(kind: str, name: str) -> Mapping[str, Any]:
@@ -145,6 +149,7 @@ def _of_part(name: str) -> dict[str, Any]:
         "spec.template.metadata.annotations": {
             "checksum/settings": Expression('{{ include "archetype.settings" . | sha256sum }}')
         },
+        f"{POD}.volumes.1.emptyDir.sizeLimit": text(f"{PARTS[name]}.scratch"),
         f"{CONTAINER}.envFrom.0.configMapRef.name": "archetype-settings",
     }
 
@@ -153,19 +158,21 @@ def _of_volume(section: str) -> dict[str, Any]:
     claim = "spec.volumeClaimTemplates.0.spec"
     return {
         f"{claim}.resources.requests.storage": text(f"{section}.storage"),
-        f"{claim}.storageClassName": Expression("{{ .Values.backing.storageClass | toJson }}"),
+        f"{claim}.storageClassName": Expression(f"{text('backing.storageClass')}{IF}.Values.backing.storageClass"),
     }
 
 
 OF_DEPLOYMENTS: dict[str, dict[str, Any]] = {
     "api": {f"{POD}.initContainers.0.envFrom.0.configMapRef.name": "archetype-settings"},
     "worker": {
-        "spec.replicas": Expression(
-            "{{ if .Values.worker.scaling.enabled }}null{{ else }}{{ int .Values.worker.replicas }}{{ end }}"
-        )
+        "spec.replicas": Expression(f"{{{{ int .Values.worker.replicas }}}}{IF}not .Values.worker.scaling.enabled"),
+        f"{POD}.volumes.2.emptyDir.sizeLimit": text("worker.cache"),
     },
 }
 """What only one part has."""
+
+OWN_PODS = {"matchExpressions": [{"key": "app", "operator": "In", "values": [*PARTS, *BACKING]}]}
+"""The pods of a release. The namespace may have others, which the overlays do not expect."""
 
 OF_OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
     ("HorizontalPodAutoscaler", "api"): {
@@ -180,6 +187,8 @@ OF_OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("ServiceAccount", "archetype"): {"metadata.annotations": lines("serviceAccount.annotations")},
     ("NetworkPolicy", "outside"): {"spec.egress.0.ports": block('include "archetype.ports" .')},
+    ("NetworkPolicy", "nothing"): {"spec.podSelector": OWN_PODS},
+    ("NetworkPolicy", "names"): {"spec.podSelector": OWN_PODS},
 }
 """Expressions of other objects, by kind and name."""
 
@@ -197,7 +206,10 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
 
 
 _Dumper.add_representer(Expression, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, "'"))
-_QUOTED = re.compile(r"^(?P<indent> *(?:- )?)(?P<key>[\w./]+:) '(?P<expression>\{\{.*\}\})'$", re.MULTILINE)
+_QUOTED = re.compile(
+    rf"^(?P<indent> *(?:- )?)(?P<key>[\w./]+:) '(?P<expression>\{{\{{.*\}}\}})({IF}(?P<condition>.+))?'$",
+    re.MULTILINE,
+)
 
 
 def _dump(item: Object) -> str:
@@ -207,8 +219,12 @@ def _dump(item: Object) -> str:
 
 
 def _unquote(found: re.Match[str]) -> str:
-    indent = len(found["indent"]) + 2
-    return f"{found['indent']}{found['key']} {found['expression'].replace('INDENT', str(indent))}"
+    indent = len(found["indent"])
+    line = f"{found['indent']}{found['key']} {found['expression'].replace('INDENT', str(indent + 2))}"
+    if found["condition"] is None:
+        return line
+    space = " " * indent
+    return f"{space}{{{{- if {found['condition']} }}}}\n{line}\n{space}{{{{- end }}}}"
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime
 
-from deploy.image_documents import Build, Source, add_debian_packages, make_provenance
+from packageurl import PackageURL
+
+from deploy.image_documents import Build, Source, describe_image, make_provenance
 
 STATUS = """\
 Package: zlib1g
@@ -19,22 +21,33 @@ Version: 1.0
 
 Package: libstdc++6
 Status: hold ok installed
+Source: gcc-12 (12.2.0-14)
 Architecture: amd64
 Version: 12.2.0-14+deb12u1
 """
 COMMIT = "0123456789" * 4
 
 
-def test_installed_packages_of_debian_are_added() -> None:
-    before = {"specVersion": "1.6", "components": [{"name": "flask"}]}
-    after = add_debian_packages(before, STATUS)
-    assert [component["name"] for component in after["components"]] == ["flask", "zlib1g", "libstdc++6"]
-    assert after["components"][1]["version"] == "1:1.2.13.dfsg-1"
-    urls = [component["purl"] for component in after["components"][1:]]
+SYSTEM = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\n\nVERSION_ID="12"\n'
+IMAGE, DIGEST = "registry.example.org/archetype-api:1", "ab" * 32
+
+
+def test_installed_packages_of_debian_and_the_image_are_added() -> None:
+    before = {"specVersion": "1.6", "components": [{"name": "flask"}], "metadata": {"tools": {}}}
+    after = describe_image(before, STATUS, SYSTEM, name=IMAGE, digest=DIGEST)
+    assert [component["name"] for component in after["components"]] == ["flask", "debian", "zlib1g", "libstdc++6"]
+    assert after["components"][1]["type"] == "operating-system"
+    assert after["components"][1]["version"] == "12"
+    assert after["components"][2]["version"] == "1:1.2.13.dfsg-1"
+    urls = [component["purl"] for component in after["components"][2:]]
     assert urls == [
-        "pkg:deb/debian/zlib1g@1%3A1.2.13.dfsg-1?arch=amd64",
-        "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64",
+        "pkg:deb/debian/zlib1g@1:1.2.13.dfsg-1?arch=amd64&distro=debian-12",
+        "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=debian-12&upstream=gcc-12%4012.2.0-14",
     ]
+    assert [PackageURL.from_string(url).to_string() for url in urls] == urls
+    component = after["metadata"]["component"]
+    assert (component["type"], component["name"], component["version"]) == ("container", IMAGE, f"sha256:{DIGEST}")
+    assert "tools" in after["metadata"]
     assert before["components"] == [{"name": "flask"}]
 
 
