@@ -137,7 +137,7 @@ def test_images_of_a_changed_checkout_are_not_pushed(monkeypatch: pytest.MonkeyP
         ("https://git.example.org/a/b.git", "https://git.example.org/a/b.git"),
         ("https://LOGIN@git.example.org:8443/a.git", "https://git.example.org:8443/a.git"),
         ("git@git.example.org:a/b.git", "ssh://git@git.example.org/a/b.git"),
-        ("ssh://git:LOGIN@git.example.org:2222/a.git", "ssh://git@git.example.org:2222/a.git"),
+        ("ssh://LOGIN@git.example.org:2222/a.git", "ssh://user@git.example.org:2222/a.git"),
         ("/srv/git/a.git", None),
         ("file:///srv/git/a.git", None),
         ("../a", None),
