@@ -101,7 +101,7 @@ def read_body(model: type[M], limits: JsonLimits = JSON_LIMITS, *, max_bytes: in
     try:
         return model.model_validate(read_json(limits, max_bytes=max_bytes))
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, model) from error
 
 
 def read_form(model: type[M]) -> M:
@@ -110,7 +110,7 @@ def read_form(model: type[M]) -> M:
     try:
         return model.model_validate({name: value for name, value in request.form.items() if value.strip()})
     except ValidationError as error:
-        raise explain(error, pointer=False) from error
+        raise explain(error, model, pointer=False) from error
 
 
 def read_query(model: type[M], several: Collection[str] = ()) -> M:
@@ -127,7 +127,7 @@ def read_query(model: type[M], several: Collection[str] = ()) -> M:
     try:
         return model.model_validate({**request.args.to_dict(), **lists})
     except ValidationError as error:
-        raise explain(error, pointer=False) from error
+        raise explain(error, model, pointer=False) from error
 
 
 def read_wait(max_seconds: int, default: int = 0) -> float:

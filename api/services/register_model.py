@@ -93,7 +93,7 @@ def make_entry(new: NewRelease, classes: list[str], tenant: str | None, weights_
         entry = build_release(new, classes, tenant, weights_key)
         entry.model_dump_json()  # fails on lone surrogates, which JSON input can contain and JSON output cannot
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, Release) from error
     except ValueError as error:
         raise InvalidRequest(f"the entry cannot be stored: {error}; send valid Unicode") from error
     return entry

@@ -53,7 +53,7 @@ def read_plan(text: str, audit_id: str, tenant: str, services: Services) -> Audi
     try:
         return AuditPlan.model_validate(load_json(text))
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, AuditPlan) from error
     except ValueError as error:
         field = FieldError(field="plan", detail="is not valid JSON")
         raise InvalidRequest(f"the plan is not valid JSON ({error})", field) from error

@@ -91,7 +91,7 @@ def _read_audit(form: AuditForm) -> NewAudit:
     try:
         return NewAudit(model=form.model, plan=plan, baselines=[form.baseline], again=form.again)
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, NewAudit) from error
 
 
 def _render_form(form: AuditForm, problem: Problem | None = None) -> str:

@@ -58,7 +58,7 @@ def parse_release(body: object) -> NewRelease:
     try:
         return NewRelease.model_validate(body)
     except ValidationError as error:
-        raise explain(error) from error
+        raise explain(error, NewRelease) from error
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def load_plan(path: Path, client: "Client") -> AuditPlan:
     except (ArchetypeError, InvalidPlan):
         raise  # an upload that took too long is an `OSError` too
     except ValidationError as error:
-        document = describe_errors(error)
+        document = describe_errors(error, AuditPlan)
         raise InvalidPlan(f"{path}: {document.detail}", *document.errors) from error
     except (OSError, ValueError) as error:
         raise InvalidPlan(f"{path} cannot be read: {error}") from error

@@ -56,7 +56,7 @@ def audit_exit_codes() -> Iterator[None]:
         print_error(error)
         raise typer.Exit(WRONG) from error
     except ValidationError as error:
-        print_error(describe_errors(error))
+        print_error(describe_errors(error, NewAudit))
         raise typer.Exit(WRONG) from error
     except ArchetypeError as error:
         print_error(error)

@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -60,7 +60,19 @@ class Gate(Parameters):
 
 
 class Gates(Parameters):
-    """The gates of an audit, each with its tolerance and severity."""
+    """The gates of an audit, each with its tolerance and severity. The tolerance may be left out of a gate."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_tolerances(cls, gates: Any) -> Any:
+        if not isinstance(gates, dict):
+            return gates
+        return {
+            name: {"tolerance": cls.model_fields[name].default.tolerance, **gate}
+            if isinstance(gate, dict) and name in cls.model_fields
+            else gate
+            for name, gate in gates.items()
+        }
 
     accuracy: Gate = Field(
         default=Gate(tolerance=0.02),

@@ -1,8 +1,8 @@
 """Translates pydantic's validation errors into field errors: the field, the given value, and the allowed values."""
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,32 +34,39 @@ MAX_DESCRIBED = 20_000
 """Largest number of errors that are read: each takes a kilobyte, although only the first ones are returned."""
 
 
-def describe_errors(error: ValidationError, *, pointer: bool = True) -> InvalidDocument:
+def describe_errors(
+    error: ValidationError, model: type[BaseModel] | None = None, *, pointer: bool = True
+) -> InvalidDocument:
     """Describes the errors that pydantic found.
 
     Args:
         error: The errors.
+        model: The model of the document, whose fields are named for an unknown one; None for the request of a job.
         pointer: Whether to name fields by JSON pointer, as for a body, or by their name, as for a query string.
     """
     count = error.error_count()
     if count > MAX_DESCRIBED:
         return InvalidDocument(f"the document has {count} errors, too many to list; compare it with the schema")
     details = error.errors(include_url=False)
-    errors = _merge([_describe_error(each, pointer=pointer) for each in details[:MAX_ERRORS]])
+    # Only the request of a job begins with a branch; other documents may have a field with the name of a method.
+    start = "" if error.title.startswith("tagged-union") else error.title
+    errors = _merge([_describe_error(each, start, model, pointer=pointer) for each in details[:MAX_ERRORS]])
     first = errors[0]
     field = first.field or "the body"
-    given = "" if first.given is None else f", given {shorten(repr(first.given))}"
+    given = "" if first.given is None else f"given {shorten(repr(first.given))}"
+    given = given and (f" ({given})" if first.detail.endswith("?") else f", {given}")
     count = len(errors) - 1 + len(details[MAX_ERRORS:])
     more = f" (and {count} more)" if count else ""
-    return InvalidDocument(f"{field}: {first.detail}{given}{more}; see errors for what is allowed", *errors)
+    hint = "; see errors for what is allowed" if any(each.allowed for each in errors) else ""
+    return InvalidDocument(f"{field}: {first.detail}{given}{more}{hint}", *errors)
 
 
-def _describe_error(details: "ErrorDetails", *, pointer: bool) -> FieldError:
+def _describe_error(details: "ErrorDetails", start: str, model: type[BaseModel] | None, *, pointer: bool) -> FieldError:
     *parents, last = details["loc"] or ("",)
     # pydantic's path contains the branches of unions (`constrained-str`, `window`), which the document does not.
     path = [part for part in parents if _is_name(part)]
     path += [last] if details["type"] == "extra_forbidden" or _is_name(last) else []
-    branch_of = [_find_branch(part, before) for part, before in zip(path, ["", *path], strict=False)]
+    branch_of = [_find_branch(part, before) for part, before in zip(path, [start, *path], strict=False)]
     branches = [branch for branch in branch_of if branch is not None]
     path = [part for part, branch in zip(path, branch_of, strict=True) if branch is None and part != ""]
     steps = [str(part).encode(errors="backslashreplace").decode()[:80] for part in path]
@@ -73,10 +80,11 @@ def _describe_error(details: "ErrorDetails", *, pointer: bool) -> FieldError:
             detail = f"there is no {tag} {context['tag']!r}" if "tag" in context else f"{tag} is required"
             return FieldError(field=f"{field}/{tag}", detail=detail, given=context.get("tag"), allowed=names or None)
         case "extra_forbidden":
-            names = _list_siblings(branches, parents)
-            close = nearest(str(path[-1]), names)
+            names = _list_siblings(branches, parents) if branches else _list_fields(model, parents)
+            close = nearest(str(last), names)
             hint = f"; did you mean {', '.join(close)}?" if close else ""
-            return FieldError(field=field, detail=f"there is no such parameter{hint}", given=given, allowed=names)
+            detail = f"there is no such parameter{hint}"
+            return FieldError(field=field, detail=detail, given=given, allowed=names or None)
         case _:
             limits = {name: value for name, value in context.items() if name != "error"}
             detail = details["msg"][0].lower() + details["msg"][1:]
@@ -107,13 +115,29 @@ def _merge(errors: list[FieldError]) -> list[FieldError]:
 
 
 def _list_siblings(branches: Sequence[type[BaseModel]], parents: Sequence[int | str]) -> list[str]:
-    """The names of the fields next to an unknown one."""
-    if not branches:
-        return []
+    """The names of the fields next to an unknown one, in a branch of a union."""
     fields = branches[-1].model_fields
     if branches[-1] in METHODS.values() and "params" in parents:
         fields = fields["params"].annotation.model_fields  # type: ignore[union-attr]
     return list(fields)
+
+
+def _list_fields(model: type[BaseModel] | None, parents: Sequence[int | str]) -> list[str]:
+    """The names of the fields next to an unknown one, whose parents lead to it from the model."""
+    found = set() if model is None else {model}
+    for part in parents:
+        if isinstance(part, str):
+            fields = (each.model_fields.get(part) for each in found)
+            found = {each for field in fields if field for each in _find_models(field.annotation)}
+    return list(dict.fromkeys(name for each in found for name in each.model_fields))
+
+
+def _find_models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yields the models that an annotation contains, such as those of the items of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _find_models(part)
 
 
 def parse_request(body: object) -> AnyMethod:
@@ -137,4 +161,4 @@ def parse_release(body: object) -> NewRelease:
     try:
         return NewRelease.model_validate(body)
     except ValidationError as error:
-        raise describe_errors(error) from error
+        raise describe_errors(error, NewRelease) from error

@@ -35,7 +35,7 @@ NOT_EVALUATED: tuple[Outcome, ...] = ("abstained", "off")
 """Results of gates that were evaluated, and of those that were not."""
 
 SIMPLE_MARKS_ONLY = (
-    "Shortcuts other than a small mark in a corner, words, lines, tints and noise: frames and fine patterns, for example."
+    "Shortcuts other than a small mark in a corner, words, lines, tints and noise, such as frames and fine patterns."
 )
 
 OTHER_ACTION = "Look at the evidence below. Keep the old release until the reason is known."

@@ -3,10 +3,17 @@
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
+from archetype.contract.api_key import NewKey
+from archetype.contract.audit import NewAudit
+from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.problem import InvalidDocument, ProblemDocument
-from archetype.contract.pydantic_errors import parse_request
+from archetype.contract.pydantic_errors import describe_errors, parse_request
+from archetype.contract.registration import NewRelease
+from archetype.contract.report.decision import NewDecision
 from archetype.contract.request import METHODS
+from archetype.contract.schedule import NewSchedule
 
 GOOD: dict[str, Any] = {"method": "class_model", "model": "shapes", "targets": ["lemon"]}
 
@@ -111,3 +118,50 @@ def test_a_long_given_value_is_shortened() -> None:
     with pytest.raises(InvalidDocument) as refused:
         parse_request(GOOD | {"model": "x" * 100_000})
     assert len(dump(refused.value)) < 2000
+
+
+DOCUMENTS: dict[type[BaseModel], dict[str, Any]] = {
+    NewAudit: {"model": "a", "plan": {"name": "x"}},
+    AuditPlan: {"name": "x"},
+    NewSchedule: {"name": "x"},
+    NewRelease: {"name": "x"},
+    NewKey: {"name": "x"},
+    NewDecision: {"decision": "approve"},
+}
+"""Bodies of requests that are no jobs."""
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [(model, name) for model in DOCUMENTS for name in (*METHODS, "stepps") if name not in model.model_fields],
+)
+def test_an_unknown_field_is_named_whatever_it_is_called(model: type[BaseModel], name: str) -> None:
+    """Pydantic calls the branches of the union of all requests by the names of the methods."""
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate({**DOCUMENTS[model], name: 1})
+    described = describe_errors(refused.value, model)
+    (error,) = [each for each in described.errors if each.field == f"/{name}"]
+    assert error.detail.startswith("there is no such parameter")
+    assert set(error.allowed) == set(model.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("plan", "field", "meant"),
+    [
+        ({"seds": [1, 2]}, "/seds", "seeds"),
+        ({"gates": {"acuracy": {"tolerance": 0.1}}}, "/gates/acuracy", "accuracy"),
+        ({"gates": {"accuracy": {"tolerence": 0.1}}}, "/gates/accuracy/tolerence", "tolerance"),
+        ({"class_model": {}}, "/class_model", "class_models"),
+        ({"class_models": {"stepps": 3}}, "/class_models/stepps", "steps"),
+        ({"probes": [{"id": "ab" * 32, "target": 1, "nme": "x"}]}, "/probes/0/nme", "name"),
+    ],
+)
+def test_a_misspelled_field_of_a_plan_has_a_suggestion(plan: dict[str, Any], field: str, meant: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        AuditPlan.model_validate({"name": "x", **plan})
+    described = describe_errors(refused.value, AuditPlan)
+    (error,) = described.errors
+    assert error.field == field
+    assert f"did you mean {meant}" in error.detail
+    assert "?, " not in described.detail
+    assert meant in error.allowed
