@@ -217,7 +217,9 @@ def _read_settings(catalogue: Path | None) -> Settings:
     check_settings(settings)
     default = Path("models.toml")
     path = catalogue or settings.catalogue or (default if default.exists() else None)
-    load_catalogue(path)  # fails early, before any process starts
+    for release in load_catalogue(path).configured:  # fails early, before any process starts
+        if release.weights is not None and not release.weights.exists():
+            print(f"warning: the weights of {release.reference} do not exist: {release.weights}", file=sys.stderr)
     return settings.model_copy(update={"catalogue": path.resolve() if path else None})
 
 

@@ -1,11 +1,12 @@
 """One call per method of the service: each submits a job and returns its handle."""
 
+import io
 import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Protocol, TypeGuard, Unpack, cast
 
 from archetype.contract.parameters.inputs import Archive, ImageInput, StorePrefix
 from archetype.contract.problem import InvalidDocument
@@ -27,8 +28,17 @@ from archetype.options import (
     TriggerOptions,
 )
 
-ImageSource = str | bytes | os.PathLike[str] | Image | ImageInput
-"""An image: its file or its bytes, which are uploaded, or an uploaded image or its id (64 hexadecimal digits)."""
+
+class Pixels(Protocol):
+    """An array of NumPy (H, W) or (H, W, C), or an image of Pillow."""
+
+    @property
+    def __array_interface__(self) -> Any:
+        """Where the pixels are; see the documentation of NumPy."""
+
+
+ImageSource = str | bytes | os.PathLike[str] | Pixels | Image | ImageInput
+"""An image: its file, bytes or pixels, which are uploaded, or an uploaded image or its id (64 hexadecimal digits)."""
 
 Images = ImageSource | Sequence[ImageSource] | ArchiveFacts | Archive | StorePrefix
 """One image or several; or a ZIP archive of images by its path, an uploaded archive, or a prefix in the store."""
@@ -208,7 +218,8 @@ class MethodCalls(ABC):
             return Archive(archive=images.id)
         if isinstance(images, str | os.PathLike) and Path(images).suffix.lower() == ".zip":
             return Archive(archive=self.upload_archive(Path(images)).id)
-        sources = [images] if isinstance(images, str | bytes | os.PathLike | Image | ImageInput) else images
+        is_one = isinstance(images, str | bytes | os.PathLike | Image | ImageInput) or _has_pixels(images)
+        sources = cast("Sequence[ImageSource]", [images] if is_one else images)
         return [self._resolve_image(source) for source in sources]
 
     def _resolve_image(self, source: ImageSource) -> str | ImageInput:
@@ -218,10 +229,28 @@ class MethodCalls(ABC):
             return source.id
         if isinstance(source, bytes):
             return self.upload(source).id
+        if _has_pixels(source):
+            return self.upload(_encode(source)).id
         if isinstance(source, str) and IMAGE_ID.fullmatch(source):
             return source
-        path = Path(source)
+        path = Path(cast("str | os.PathLike[str]", source))
         return self.upload(path.read_bytes(), path.name).id
+
+
+def _has_pixels(source: object) -> TypeGuard[Pixels]:
+    return hasattr(source, "__array_interface__")
+
+
+def _encode(pixels: Pixels) -> bytes:
+    """Return the pixels as a file: an image of Pillow as PNG, an array as `.npy`."""
+    buffer = io.BytesIO()
+    if hasattr(pixels, "save"):
+        pixels.save(buffer, "PNG")
+    else:
+        import numpy as np
+
+        np.save(buffer, np.asarray(pixels))
+    return buffer.getvalue()
 
 
 def _read_targets(targets: Classes | None, top: int | None) -> Any:

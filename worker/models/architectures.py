@@ -117,15 +117,10 @@ def convert_timm(release: Release) -> Convert | None:
         return None
 
     def convert(tensors: dict[str, Any]) -> Mapping[str, Any]:
-        overlay = {"state_dict": tensors, "num_classes": len(release.classes), "custom_load": False}
+        options = {"num_classes": _count_outputs(release), **release.arguments}
+        overlay = {"state_dict": tensors, "num_classes": options["num_classes"], "custom_load": False}
         with fixed_seeds():
-            network: nn.Module = timm.create_model(
-                name,
-                pretrained=True,
-                num_classes=len(release.classes),
-                pretrained_cfg_overlay=overlay,
-                **release.arguments,
-            )
+            network: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
         return network.state_dict()
 
     return convert
@@ -176,7 +171,9 @@ def _build_torchvision(release: Release, name: str) -> nn.Module:
         raise unloadable(release, f"torchvision has no classification model {name!r}")
     # Two networks have auxiliary heads, which are used only for training.
     plain = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    network: nn.Module = models.get_model(name, **{"num_classes": len(release.classes), **plain, **release.arguments})
+    network: nn.Module = models.get_model(
+        name, **{"num_classes": _count_outputs(release), **plain, **release.arguments}
+    )
     return network
 
 
@@ -186,8 +183,13 @@ def _build_timm(release: Release, name: str) -> nn.Module:
 
     if not timm.is_model(name):
         raise unloadable(release, f"timm has no model {name!r}")
-    network: nn.Module = timm.create_model(name, num_classes=len(release.classes), **release.arguments)
+    network: nn.Module = timm.create_model(name, **{"num_classes": _count_outputs(release), **release.arguments})
     return network
+
+
+def _count_outputs(release: Release) -> int:
+    """The number of outputs of a network of the release, unless its arguments name another one."""
+    return 1 if release.output.kind == "one_logit" else len(release.classes)
 
 
 def _build_factory(release: Release, name: str, factories: Mapping[str, str]) -> Any:

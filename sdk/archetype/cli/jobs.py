@@ -48,7 +48,7 @@ def list_jobs(
             job.method,
             job.model,
             job.state,
-            f"{job.progress.done}/{job.progress.total} {job.progress.unit}",
+            f"{job.progress.done}/{job.progress.total} {job.progress.unit}" if job.progress.total else "",
             f"{job.created_at:%Y-%m-%d %H:%M:%S}",
             job.error.title if job.error else "",
         )
@@ -88,6 +88,8 @@ def finish_job(client: "Client", job_id: str, folder: Path | None, timeout: floa
         print_note(f"job {job_id} {job.state}")
         raise typer.Exit(1)
     folder = folder or Path(f"archetype-{job_id}")
+    if folder.is_dir() and any(folder.iterdir()):
+        print_note(f"{folder} has files already; those of the same names are replaced")
     paths = client.save(job, folder)
     fields = job.model_dump(mode="json") | {"files": paths}
     print_line(f"{len(paths)} files in {folder}", fields)

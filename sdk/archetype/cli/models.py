@@ -23,10 +23,10 @@ def list_models() -> None:
     with connected() as client:
         models = client.models()
     rows = [
-        (model["name"], ", ".join(model["releases"]), model["classes"], f"{model['size'][1]} x {model['size'][0]}")
+        (model["name"], ", ".join(model["releases"]), model["classes"], f"{model['size'][0]} x {model['size'][1]}")
         for model in models
     ]
-    print_table(("model", "releases", "classes", "input"), rows, models)
+    print_table(("model", "releases", "classes", "height x width"), rows, models)
 
 
 @command(app, "registrations")

@@ -102,6 +102,8 @@ def _add_image_method(method: str, summary: str, epilog: str, default: Any = ...
         save_to: Out = None,
         timeout: Timeout = 3600,
     ) -> None:
+        if top is not None and (targets or target or index):
+            raise typer.BadParameter("--top stands instead of --targets, --target and --index; give one of them")
         with connected() as client:
             named = read_targets(targets, target, index, partial(load_class_names, client, model))
             chosen = named if top is None else {"top": top}

@@ -26,7 +26,7 @@ class Preprocessing(BaseModel):
         ge=8,
         le=4096,
         description="Length in pixels to which the shorter side is resized before the center crop; if null, the "
-        "smallest length that the crop fits into.",
+        "smallest length that the crop fits into. An image is enlarged further if the crop is wider or higher than it.",
     )
     fit: Literal["crop", "stretch", "stretch_crop"] = Field(
         default="crop",

@@ -87,8 +87,15 @@ def _describe_error(details: "ErrorDetails", start: str, model: type[BaseModel] 
             return FieldError(field=field, detail=detail, given=given, allowed=names or None)
         case _:
             limits = {name: value for name, value in context.items() if name != "error"}
-            detail = details["msg"][0].lower() + details["msg"][1:]
+            detail = _simplify(details["msg"][0].lower() + details["msg"][1:])
             return FieldError(field=field, detail=detail, given=given, allowed=limits or None)
+
+
+def _simplify(message: str) -> str:
+    """Returns a message of pydantic without the names of its models and of types of Python."""
+    message = re.sub(r"valid dictionary or instance of \w+", "JSON object", message)
+    message = re.sub(r"a valid (tuple|list|set)\b", "a list", message)
+    return message.removesuffix(" after validation").replace(" after validation,", ",")
 
 
 def _find_branch(part: str | int, before: str | int) -> type[BaseModel] | None:

@@ -61,6 +61,17 @@ class NewRelease(ReleaseFields):
         return check_names(classes) if isinstance(classes, list) else classes
 
     @model_validator(mode="after")
+    def _check_resize(self) -> Self:
+        """Refuses to cut an area out of an image that is smaller: some libraries would fill up its edges with black."""
+        wanted = self.preprocessing
+        if wanted and wanted.resize is not None and wanted.fit != "stretch" and wanted.resize < min(wanted.size):
+            raise ValueError(
+                f"preprocessing.resize is {wanted.resize}, and the shorter side of the input {min(wanted.size)}; it is "
+                "the length of the shorter side before the center is cut out, so it cannot be less"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_source(self) -> Self:
         if (self.upload is not None) + (self.key is not None) + bool(self.published) != 1:
             raise ValueError("give exactly one of upload, key and published")

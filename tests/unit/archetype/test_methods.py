@@ -6,7 +6,9 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from archetype import ClassModel, Client
 from archetype.contract.parameters.class_model import ClassModelParameters
@@ -197,3 +199,14 @@ def test_a_request_model_is_submitted_as_it_is(service: MockService, client: Cli
     assert client.start(request, cancel_after="90s").id == client.submit(request).id == JOB_ID
     assert read_body(service)["params"]["steps"] == 3
     assert service.requests[0].headers["Cancel-After"] == "90s"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_arrays_and_images_of_pillow_are_uploaded(service: MockService, client: Client, several: bool) -> None:
+    array = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    client.saliency("shapes", [array, PillowImage.fromarray(array)] if several else array)
+    uploads = [request.content for request in service.sent("POST", "/v1/images")]
+    assert read_body(service)["images"] == IDS[: len(uploads)]
+    assert [b"\x93NUMPY" in upload for upload in uploads] == [True, False][: len(uploads)]
+    assert [b"\x89PNG" in upload for upload in uploads] == [False, True][: len(uploads)]
+    assert len(uploads) == 1 + several

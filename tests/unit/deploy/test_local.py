@@ -1,11 +1,14 @@
 """The environment and the command line of a local stack."""
 
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from deploy.command import INTERRUPTED, Terminated, run_command
-from deploy.local import bypass_proxies, main, make_environment
+from deploy.local import _read_settings, bypass_proxies, main, make_environment
+from shared.catalogue.catalogue import load_catalogue
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
@@ -61,3 +64,20 @@ def test_a_command_that_is_interrupted_or_fails_ends_with_its_code_and_without_a
 
     assert run_command(fail) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_weights_of_the_catalogue_that_do_not_exist_are_named_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "here.pt").touch()
+    entry = '[[model]]\nname = "{0}"\narchitecture = "timm:resnet10t"\nclasses = ["a"]\nweights = "{0}.pt"\n'
+    catalogue = tmp_path / "models.toml"
+    catalogue.write_text(entry.format("here") + entry.format("gone"))
+    assert _read_settings(catalogue).catalogue == catalogue
+    warned = capsys.readouterr().err
+    assert f"the weights of gone@1 do not exist: {tmp_path / 'gone.pt'}" in warned
+    assert "here" not in warned.replace(str(tmp_path), "")
+
+
+def test_the_example_of_a_catalogue_needs_no_files() -> None:
+    assert all(release.weights is None for release in load_catalogue(ROOT / "models.example.toml").configured)

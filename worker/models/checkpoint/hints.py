@@ -51,11 +51,14 @@ def _hint_at_classes(wrong: Mapping[str, Any], own: Mapping[str, Any], release: 
         own[name].ndim and len(own[name]) == len(release.classes) and value.shape[1:] == own[name].shape[1:]
         for name, value in wrong.items()
     )
-    return (
-        f"the file has {counts.pop()} classes, the release names {len(release.classes)}"
-        if heads and len(counts) == 1
-        else ""
-    )
+    if not heads or len(counts) != 1:
+        return ""
+    count = counts.pop()
+    if count == 1 and len(release.classes) == 2:
+        return (
+            "the network of the file has one output; declare the output one_logit, or set the argument num_classes to 1"
+        )
+    return f"the file has {count} classes, the release names {len(release.classes)}"
 
 
 def _hint_at_architecture(fit: Fit, release: Release) -> str:

@@ -165,7 +165,7 @@ PRINTING = {
     "schedules remove schedule1": ["schedule schedule1 is removed"],
     "schedules list": ["schedule\tmodel\tplan\ton release"],
     "schedules announce fruit": [""],
-    "models list": ["fruit\t1, 2\t3\t96 x 64"],
+    "models list": ["fruit\t1, 2\t3\t64 x 96"],
     "models registrations": ["model\tstate", "fruit@3\trefused\t1\t", "\tno file"],
     "models add fruit --architecture timm:x --classes imagenet --published": ["fruit@1 works: 2 classes, 1 layers"],
     "models show fruit": ['"fruit"'],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -84,3 +85,12 @@ def test_the_names_of_the_model_say_which_commas_belong_to_a_name(submit: Callab
 
 def test_a_list_is_split_at_all_commas_if_the_names_cannot_be_read(submit: Callable[..., object]) -> None:
     assert submit("--targets", "drake, male", model="hidden") == ["drake", "male"]
+
+
+@pytest.mark.parametrize("option", [("--targets", "lemon"), ("--target", "lemon"), ("--index", "3")])
+def test_classes_and_their_number_together_are_refused(option: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "x.png").touch()
+    words = ["submit", "saliency", "--model", "shapes", str(tmp_path / "x.png"), "--top", "1", *option]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "--top stands instead of" in result.output

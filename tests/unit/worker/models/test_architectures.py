@@ -162,3 +162,21 @@ def torchvision_inside() -> nn.Module:
 
 def test_a_factory_may_import_torchvision() -> None:
     assert isinstance(build("torchvision_inside")[0], Torchvision)
+
+
+@pytest.mark.parametrize("architecture", ["torchvision:resnet18", "timm:resnet10t"])
+@pytest.mark.parametrize(
+    ("more", "outputs"),
+    [
+        ({}, 2),
+        ({"arguments": {"num_classes": 1}}, 1),
+        ({"output": {"kind": "one_logit"}}, 1),
+        ({"output": {"kind": "one_logit"}, "arguments": {"num_classes": 2}}, 2),
+    ],
+)
+def test_the_number_of_outputs_is_that_of_the_classes_or_declared(
+    architecture: str, more: dict[str, Any], outputs: int
+) -> None:
+    release = Release.model_validate({"name": "one", "architecture": architecture, "classes": ["no", "yes"], **more})
+    network, _ = build_network(release, None, {})
+    assert network.fc.out_features == outputs
