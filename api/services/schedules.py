@@ -9,9 +9,12 @@ from api.dependencies import Services
 from api.services.submit_job import check_webhook
 from archetype.contract.job import now
 from archetype.contract.problem import FieldError
+from archetype.contract.report.standing import Standing
 from archetype.contract.schedule import NewSchedule, Schedule
+from shared.catalogue.release import Release
 from shared.errors import Forbidden, InvalidRequest, LimitReached, NotFound
-from shared.lifecycle.audit_jobs import check_plan, choose_baselines
+from shared.lifecycle.audit_baselines import choose_baselines
+from shared.lifecycle.audit_jobs import check_plan
 from shared.queue.cron import Cron, find_zone, read_cron, spread
 from shared.settings import Settings
 from shared.state.job_ids import new_job_id
@@ -51,12 +54,17 @@ def check_schedule(new: NewSchedule, tenant: str, services: Services) -> str:
     catalogue = services.catalogue.of(tenant)
     newest = catalogue.find(new.model)
     check_plan(new.plan, newest)
-    choose_baselines(new.plan.baselines, newest, catalogue)
+    choose_baselines(new.plan.baselines, newest, catalogue, assume_approved)
     check_webhook(new.webhook, services.settings)
     check_write_back(new, tenant, services.settings)
     if sum(1 for _ in services.schedules.walk(tenant)) >= MAX_SCHEDULES:
         raise LimitReached(f"you have {MAX_SCHEDULES} schedules, which is the maximum; delete one first")
     return newest.release
+
+
+def assume_approved(release: Release) -> Standing:
+    """The standing of a release when a schedule is created: later releases may be approved until it runs."""
+    return Standing(release=release.reference, decision="approve")
 
 
 def check_write_back(new: NewSchedule, tenant: str, settings: Settings) -> None:

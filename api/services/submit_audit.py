@@ -4,11 +4,13 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from api.adapters.queue_room import hold_room
 from api.adapters.rate_limits import check_submit
 from api.dependencies import Services
 from api.services.find_job import find_job
+from api.services.review.standing import find_standing
 from api.services.submit_job import build_spec, check_webhook, enqueue
 from archetype.contract.audit import NewAudit
 from archetype.contract.job import Job, State
@@ -23,13 +25,8 @@ from shared.audits.report.outcome import describe_outcome
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
 from shared.errors import Gone, InvalidRequest, NotFound, Unavailable
-from shared.lifecycle.audit_jobs import (
-    build_members,
-    check_plan,
-    choose_baselines,
-    explain_difference,
-    is_black_box,
-)
+from shared.lifecycle.audit_baselines import FindStanding, choose_baselines
+from shared.lifecycle.audit_jobs import build_members, check_plan, explain_difference, is_black_box
 from shared.lifecycle.audit_membership import AUDIT_TAG
 from shared.lifecycle.end_at_once import ImmediateEnd
 from shared.state.job_ids import new_job_id
@@ -83,7 +80,12 @@ def submit_audit(new: NewAudit, services: Services, caller: Caller) -> Job:
         Problem: The audit is not accepted, and nothing is enqueued.
     """
     check_webhook(new.webhook, services.settings)
-    audit = pin_releases(new, services.catalogue.of(caller.tenant), identify(caller, services))
+    audit = pin_releases(
+        new,
+        services.catalogue.of(caller.tenant),
+        partial(find_standing, tenant=caller.tenant, services=services),
+        identify(caller, services),
+    )
     digest = digest_audit(audit)
     if not new.again and (existing := find_existing(digest, caller.tenant, services)) is not None:
         return existing
@@ -104,22 +106,26 @@ def identify(caller: Caller, services: Services) -> Requested:
     return Requested(by=caller.key or "local", tenant=caller.tenant, at=services.redis_client.now())
 
 
-def pin_releases(new: NewAudit, catalogue: Catalogue, requested: Requested | None = None) -> Audit:
+def pin_releases(
+    new: NewAudit, catalogue: Catalogue, find_standing: FindStanding, requested: Requested | None = None
+) -> Audit:
     """Returns the audit as it is stored: every model is named with its release.
 
     Raises:
         UnknownModel: The catalogue does not have a model or a release.
         UnknownTarget: The plan names a class that the model does not have.
-        InvalidRequest: The plan does not fit the model.
+        InvalidRequest: The plan does not fit the model, or no earlier release is approved.
     """
     subject = catalogue.find(new.model)
     check_plan(new.plan, subject)
     names = new.plan.baselines if new.baselines is None else new.baselines
-    baselines = choose_baselines(names, subject, catalogue)
+    baselines = choose_baselines(names, subject, catalogue, find_standing)
     return Audit(
         model=subject.reference,
         plan=new.plan,
-        baselines=[baseline.reference for baseline in baselines],
+        baselines=[baseline.reference for baseline in baselines.releases],
+        standings=baselines.standings,
+        skipped=baselines.skipped,
         priority=new.priority,
         tags=list(dict.fromkeys([AUDIT_TAG, *new.tags])),
         webhook=new.webhook,
@@ -128,8 +134,12 @@ def pin_releases(new: NewAudit, catalogue: Catalogue, requested: Requested | Non
 
 
 def digest_audit(audit: Audit) -> str:
-    """Returns a digest that is the same for two audits of the same releases under the same plan."""
-    identity = "\n".join([audit.model, audit.plan.version, *audit.baselines])
+    """Returns a digest that is the same for two audits of the same releases under the same plan.
+
+    If something speaks against a baseline by now, the audit is another one: its report says so.
+    """
+    doubts = [standing.describe() for standing in audit.standings if not standing.is_sound]
+    identity = "\n".join([audit.model, audit.plan.version, *audit.baselines, *doubts])
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
@@ -227,7 +237,9 @@ def prepare_audit(audit: Audit, digest: str, services: Services, caller: Caller,
     requests = build_members(audit, subject, compared, black_boxes)
     checked = check_members(requests, caller, services)
     if baselines and len(identities) == len(baselines):
-        report = build_identical_report(audit, subject, list(identities.values()), services.redis_client.now())
+        known = list(identities.values())
+        is_sound = all(standing.is_sound for standing in audit.standings)  # otherwise the worker finds what is wrong
+        report = build_identical_report(audit, subject, known, services.redis_client.now()) if is_sound else None
         return PreparedAudit(audit, digest, {}, {}, {}, report)
     if not requests:
         names = ", ".join(sorted(black_boxes))

@@ -43,6 +43,8 @@ def build_identical_report(audit: Audit, subject: Release, identities: Sequence[
         errors=[],
         plan=plan,
         not_run=not_run,
+        standings=audit.standings,
+        skipped=audit.skipped,
     )
     return Report(
         verdict="pass",
@@ -50,6 +52,8 @@ def build_identical_report(audit: Audit, subject: Release, identities: Sequence[
         conclusion=conclude(judgement),
         subject=subject.reference,
         baselines=audit.baselines,
+        standings=audit.standings,
+        skipped=audit.skipped,
         gates=gates,
         findings=[],
         not_run=not_run,

@@ -1,14 +1,13 @@
-"""The jobs of an audit: which releases are compared, whether they can be compared, and which jobs compute what."""
+"""The jobs of an audit: whether releases can be compared, and which jobs compute what."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from archetype.contract.audit_plan import PREVIOUS, AuditPlan, Probe
+from archetype.contract.audit_plan import AuditPlan, Probe
 from archetype.contract.model import Description
 from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.problem import FieldError
 from archetype.contract.request import AnyRequest, Audit, ClassModel, Saliency
-from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
 from shared.errors import InvalidRequest
 from shared.validation.job_inputs import check_box_targets
@@ -22,35 +21,6 @@ PREDICTIONS_WITHOUT_GRADIENT = SaliencyParameters(kind="occlusion", outputs=[], 
 MAX_CONTROL_PROBES = 12
 """Probes whose maps are compared with those of randomized weights. These are enough to tell whether maps depend on
 what the network has learned."""
-
-
-def choose_baselines(references: Sequence[str], subject: Release, catalogue: Catalogue) -> list[Release]:
-    """The releases with which the subject is compared, each once.
-
-    Args:
-        references: `name`, `name@release`, or `previous` for the release before the subject. The first release of a
-            model has none before it.
-        subject: The release that is audited.
-        catalogue: The models that the caller may use.
-
-    Raises:
-        UnknownModel: There is no such release.
-    """
-    baselines: dict[str, Release] = {}
-    for position, reference in enumerate(references):
-        if reference == PREVIOUS:
-            baseline = _find_previous(subject, catalogue)
-        else:
-            baseline = catalogue.find(reference, field=f"/baselines/{position}")
-        if baseline is not None:
-            baselines.setdefault(baseline.reference, baseline)
-    return list(baselines.values())
-
-
-def _find_previous(subject: Release, catalogue: Catalogue) -> Release | None:
-    releases = catalogue.releases(subject.name)
-    position = next(number for number, release in enumerate(releases) if release.release == subject.release)
-    return releases[position - 1] if position else None
 
 
 def explain_difference(subject: Release, baseline: Release) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 from archetype.contract.audit import Comparison, Estimate, Finding, Verdict
 from archetype.contract.audit_plan import AuditPlan, Gate, Gates, Waiver
 from archetype.contract.class_names import ClassNames
+from archetype.contract.report.standing import Standing
 from worker.audit.compare import ClassRow, Side
 from worker.audit.shortcut import SMALL
 from worker.audit.statistics import Values, estimate_mean
@@ -97,6 +98,18 @@ def check_sanity(subject: Side, correlations: Sequence[float], gates: Gates) -> 
         )
         findings.append(_build_sanity_finding(gate, reason))
     return findings
+
+
+def check_baselines(standings: Sequence[Standing], gates: Gates) -> list[Finding]:
+    """Findings about baselines that were rejected or failed their own audit: a comparison finds no fault of both."""
+    gate = gates.sanity
+    if gate.severity == "off":
+        return []
+    return [
+        _build_sanity_finding(gate, f"{each.describe()}, and a comparison with it finds no fault of both", each.release)
+        for each in standings
+        if not each.is_sound
+    ]
 
 
 def _build_finding(

@@ -23,7 +23,7 @@ from worker.attribution.saliency_maps import choose_map
 from worker.audit.checks.run import run_checks
 from worker.audit.compare import ClassRow, Side, compare_classes, count_losses, have_same_weights
 from worker.audit.files import write_report
-from worker.audit.gates import apply_waivers, check_accuracy, check_classes, check_sanity
+from worker.audit.gates import apply_waivers, check_accuracy, check_baselines, check_classes, check_sanity
 from worker.audit.maps.faithfulness import MapPlan
 from worker.audit.maps.probe_maps import list_probes, map_side, plan_maps
 from worker.audit.report.compose import Results, compose_report
@@ -94,6 +94,7 @@ def build_report(
     audit, plan, now = context.request, context.request.plan, datetime.now(UTC)
     found = [finding for result in compared for finding in result.findings]
     found += check_sanity(subject, maps.correlations, plan.gates)
+    found += check_baselines(audit.standings, plan.gates)
     findings = apply_waivers(found, plan.waivers, context.release.class_names, now.date())
     comparisons = [result.comparison for result in compared]
     not_run = [] if context.member_results.members else list_not_run(plan, context.release)

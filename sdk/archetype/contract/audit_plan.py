@@ -20,8 +20,8 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
 
-PREVIOUS = "previous"
-"""Baseline that stands for the release before the subject."""
+PREVIOUS, APPROVED = "previous", "approved"
+"""Baselines that stand for the newest earlier release that nothing speaks against, and that a person has approved."""
 
 
 class Probe(Parameters):
@@ -159,8 +159,9 @@ class AuditPlan(Parameters):
     )
     baselines: Annotated[list[Reference], Field(max_length=4)] = Field(
         default=[PREVIOUS],
-        description="Releases to compare the subject with, as `name@release`; `previous` is the release before the "
-        "subject. If empty, only the sanity checks run.",
+        description="Releases to compare the subject with, as `name@release`. `previous` is the newest release before "
+        "the subject that was not rejected and did not fail its audit, `approved` the newest that a person has "
+        "approved. If empty, only the sanity checks run.",
     )
     seeds: list[Seed] = Field(
         default=[1, 2, 3], min_length=2, max_length=8, description="Random seeds of the class visualizations."

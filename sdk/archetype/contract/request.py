@@ -19,6 +19,7 @@ from archetype.contract.parameters.patches import PatchesParameters
 from archetype.contract.parameters.saliency import SaliencyParameters
 from archetype.contract.parameters.trigger import TriggerParameters
 from archetype.contract.parameters.types import ImageId, ImageParameters, Parameters
+from archetype.contract.report.standing import Standing
 
 PARAMS = "Parameters of the method."
 
@@ -227,6 +228,10 @@ class Audit(JobRequest):
     method: Literal["audit"] = "audit"
     plan: AuditPlan = Field(description="Audit plan.")
     baselines: list[str] = Field(description="Releases to compare the subject with.")
+    standings: list[Standing] = Field(default=[], description="What was said about each baseline before.")
+    skipped: list[Standing] = Field(
+        default=[], description="Later releases that are no baselines because they were rejected or failed their audit."
+    )
     members: dict[str, str] = Field(default={}, description="Ids of the jobs that the audit consists of, by role.")
     requested: Requested | None = Field(
         default=None, description="Requester; null if a version before 0.4 accepted the audit."

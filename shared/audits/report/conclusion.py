@@ -7,6 +7,7 @@ from archetype.contract.audit import Comparison, Finding, Verdict
 from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.report.document import Conclusion
 from archetype.contract.report.measurements import Accuracy, GateResult, Outcome
+from archetype.contract.report.standing import Standing
 
 ACTIONS = {
     "accuracy": "Look at the probes that became wrong, in the section Probes. Keep the old release until the reason "
@@ -45,6 +46,8 @@ def recommend_action(finding: Finding) -> str:
     """The recommended action for a finding."""
     if finding.severity == "waived":
         return "None until the waiver expires."
+    if finding.gate == "sanity" and finding.baseline is not None and finding.target is None:
+        return "Compare with a release that may be used: name it, or give `approved` as the baseline."
     return ACTIONS.get(finding.gate, OTHER_ACTION).format(name=finding.target or "the classes")
 
 
@@ -62,6 +65,8 @@ class Judgement:
         errors: Parts that could not be evaluated.
         plan: The audit plan.
         not_run: Parts of the plan that were not run because the subject is identical to all baselines.
+        standings: What was said about each baseline before.
+        skipped: Later releases that are no baselines because of what was said about them.
     """
 
     verdict: Verdict
@@ -73,6 +78,8 @@ class Judgement:
     errors: Sequence[str]
     plan: AuditPlan
     not_run: Sequence[str] = ()
+    standings: Sequence[Standing] = ()
+    skipped: Sequence[Standing] = ()
 
     @property
     def has_models(self) -> bool:
@@ -139,6 +146,14 @@ def _list_basis(judgement: Judgement) -> Iterator[str]:
         yield "No job was run: networks with the same weights and settings compute the same outputs."
     else:
         yield from _list_measured_basis(judgement)
+    known = [each for each in judgement.standings if each.audit is not None]
+    yield from (f"{_begin(each.describe())}." for each in known)
+    yield from (f"{_begin(each.describe())}, so it is no baseline." for each in judgement.skipped)
+
+
+def _begin(sentence: str) -> str:
+    """The sentence with a capital letter, unless it begins with the name of a release."""
+    return f"T{sentence[1:]}" if sentence.startswith("the ") else sentence
 
 
 def _list_measured_basis(judgement: Judgement) -> Iterator[str]:
@@ -161,17 +176,13 @@ def _list_measured_basis(judgement: Judgement) -> Iterator[str]:
 
 def _list_untested(judgement: Judgement) -> Iterator[str]:
     plan = judgement.plan
+    unknown = [each for each in judgement.standings if each.audit is None]
+    yield from (f"{each.describe()}, and a comparison finds no fault of both." for each in unknown)
     apart = [each for each in judgement.comparisons if not each.comparable]
     yield from (f"Comparison with {each.baseline}: {each.why}." for each in apart)
     yield from judgement.not_run
     yield from (f"{error.rstrip('.')}." for error in judgement.errors)
-    for gate in judgement.gates:
-        if gate.result == "abstained":
-            yield f"Gate {gate.gate}. {gate.explanation}"
-        elif gate.result == "off":
-            yield f"Gate {gate.gate}: the plan disables it."
-        elif gate.evaluated < gate.classes:
-            yield f"Gate {gate.gate}: {gate.classes - gate.evaluated} of {gate.classes} classes."
+    yield from _list_gates_not_evaluated(judgement.gates)
     left_out = dict.fromkeys(text for each in judgement.comparisons for text in each.left_out)
     yield from left_out
     if not plan.probes:
@@ -181,6 +192,16 @@ def _list_untested(judgement: Judgement) -> Iterator[str]:
     if not any(gate.gate == "trigger" for gate in judgement.evaluated):
         yield SIMPLE_MARKS_ONLY
     yield "Images that differ from the probes: other objects, cameras, light and backgrounds."
+
+
+def _list_gates_not_evaluated(gates: Sequence[GateResult]) -> Iterator[str]:
+    for gate in gates:
+        if gate.result == "abstained":
+            yield f"Gate {gate.gate}. {gate.explanation}"
+        elif gate.result == "off":
+            yield f"Gate {gate.gate}: the plan disables it."
+        elif gate.evaluated < gate.classes:
+            yield f"Gate {gate.gate}: {gate.classes - gate.evaluated} of {gate.classes} classes."
 
 
 def _count(number: int, noun: str) -> str:

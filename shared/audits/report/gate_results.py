@@ -160,7 +160,9 @@ def _sentence(text: str) -> str:
 
 def _judge_sanity(gate: Gate, findings: Sequence[Finding], sanity: Sanity) -> Iterator[GateResult]:
     """Two checks of the audit itself; classes that `recognition` cannot evaluate are findings of the first."""
-    found = [each for each in findings if each.gate == "sanity"]
+    all_found = [each for each in findings if each.gate == "sanity"]
+    about_baselines = [each for each in all_found if each.baseline is not None and each.target is None]
+    found = [each for each in all_found if each not in about_baselines]
     about_maps = [each for each in found if each.reason.startswith("the saliency maps")]
     about_models = [each for each in found if each not in about_maps]
     yield _check(
@@ -177,6 +179,8 @@ def _judge_sanity(gate: Gate, findings: Sequence[Finding], sanity: Sanity) -> It
         "Rank correlation of the subject's saliency maps with those of the same network with shuffled weights.",
         f"The saliency maps depend on the weights: the rank correlation is {sanity.correlation or 0:.2f}.",
     )
+    if about_baselines:
+        yield _check(gate, about_baselines, None, "Whether the baselines may be used themselves.", "")
 
 
 def _check(gate: Gate, found: Sequence[Finding], value: float | None, question: str, passed: str) -> GateResult:

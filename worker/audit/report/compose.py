@@ -71,6 +71,8 @@ def compose_report(audit: Audit, results: Results, material: Material, now: date
         errors=errors,
         plan=plan,
         not_run=results.not_run,
+        standings=audit.standings,
+        skipped=audit.skipped,
     )
     probes = list_probes(plan, material)
     identity = describe_provenance(results.members, audit)
@@ -81,6 +83,8 @@ def compose_report(audit: Audit, results: Results, material: Material, now: date
         conclusion=conclude(judgement),
         subject=subject.release.reference,
         baselines=audit.baselines,
+        standings=audit.standings,
+        skipped=audit.skipped,
         gates=gates,
         accuracy=accuracy,
         calibration=[each for each in map(measure_calibration, material.sides) if each is not None],

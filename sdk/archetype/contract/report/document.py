@@ -10,6 +10,7 @@ from archetype.contract.audit_plan import AuditPlan
 from archetype.contract.job import Document
 from archetype.contract.report.evidence import Evidence, Table
 from archetype.contract.report.measurements import Accuracy, Calibration, GateResult, ProbeResult, ReleaseIdentity
+from archetype.contract.report.standing import Standing
 from archetype.contract.request import Requested
 
 
@@ -38,6 +39,12 @@ class Report(Document):
     conclusion: Conclusion = Field(description="The first page.")
     subject: str = Field(description="Audited release.")
     baselines: list[str] = Field(description="Releases that the subject was compared with.")
+    standings: list[Standing] = Field(
+        default=[], description="What audits and people had said about each baseline when the audit was accepted."
+    )
+    skipped: list[Standing] = Field(
+        default=[], description="Later releases that are no baselines because they were rejected or failed their audit."
+    )
     gates: list[GateResult] = Field(description="Results of all gates, also of those that passed or abstained.")
     accuracy: list[Accuracy] = Field(
         default=[], description="Accuracy of the subject and of the baselines on the probes, in this order."

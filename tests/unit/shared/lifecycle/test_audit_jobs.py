@@ -9,12 +9,11 @@ from archetype.contract.model import Capability, Description, Preprocessing
 from archetype.contract.request import Audit
 from shared.catalogue.catalogue import Catalogue
 from shared.catalogue.release import Release
-from shared.errors import InvalidRequest, UnknownModel, UnknownTarget
+from shared.errors import InvalidRequest, UnknownTarget
 from shared.lifecycle.audit_jobs import (
     MAX_CONTROL_PROBES,
     build_members,
     check_plan,
-    choose_baselines,
     explain_difference,
     is_black_box,
 )
@@ -39,21 +38,6 @@ def audit(**changes: Any) -> Audit:
 
 def probes(count: int) -> list[dict[str, Any]]:
     return [{"id": f"{number:064x}", "target": "lemon"} for number in range(count)]
-
-
-def test_previous_refers_to_the_release_before_the_subject() -> None:
-    assert choose_baselines(["previous"], THIRD, CATALOGUE) == [SECOND]
-    assert choose_baselines(["previous"], FIRST, CATALOGUE) == []
-
-
-def test_each_baseline_is_chosen_once() -> None:
-    assert choose_baselines(["previous", "fruit@2", "fruit@1"], THIRD, CATALOGUE) == [SECOND, FIRST]
-
-
-def test_an_unknown_baseline_is_refused_with_its_position() -> None:
-    with pytest.raises(UnknownModel) as error:
-        choose_baselines(["fruit@1", "fruit@9"], THIRD, CATALOGUE)
-    assert error.value.errors[0].field == "/baselines/1"
 
 
 @pytest.mark.parametrize(
