@@ -9,6 +9,7 @@ import pytest
 from archetype.contract.audit_plan import AuditPlan, Gates
 from archetype.contract.report.document import Report
 from archetype.contract.report.measurements import ReleaseIdentity
+from archetype.contract.report.standing import Standing
 from archetype.contract.request import Audit
 from shared.audits.identical import Identity
 from shared.audits.identical_report import build_identical_report
@@ -81,3 +82,18 @@ def test_the_junit_file_skips_only_what_equal_digests_do_not_decide(report: Repo
     assert suite.attrib["tests"] == str(len(Gates.model_fields) - 1)  # a disabled gate is no part of the plan
     skipped = [case.attrib["name"] for case in suite.iter("testcase") if case.find("skipped") is not None]
     assert skipped == ["sanity"]
+
+
+def test_the_first_page_says_what_was_said_about_the_baselines() -> None:
+    when = datetime(2026, 11, 28, tzinfo=UTC)
+    standings = [
+        Standing(release="m@1", audit="a1", verdict="fail", decision="waive", name="Ann", decided_at=when),
+        Standing(release="m@0"),
+    ]
+    skipped = [Standing(release="m@1b", audit="a2", verdict="fail")]
+    audit = Audit(model="m@2", plan=AuditPlan(name="p"), baselines=["m@1"], standings=standings, skipped=skipped)
+    report = build_identical_report(audit, SUBJECT, [Identity(*DIGESTS, "equal")], datetime(2026, 11, 29, tzinfo=UTC))
+    assert (report.standings, report.skipped) == (standings, skipped)
+    assert "The findings of m@1 were waived by Ann on 2026-11-28." in report.conclusion.basis
+    assert "m@1b failed its audit a2, so it is no baseline." in report.conclusion.basis
+    assert "m@0 was not audited, and a comparison finds no fault of both." in report.conclusion.untested

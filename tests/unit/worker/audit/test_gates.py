@@ -8,10 +8,12 @@ import pytest
 from archetype.contract.audit import Comparison, Estimate, Finding
 from archetype.contract.audit_plan import AuditPlan, Gate, Gates, Waiver
 from archetype.contract.class_names import ClassNames
+from archetype.contract.report.standing import Standing
 from worker.audit.compare import ClassRow
 from worker.audit.gates import (
     apply_waivers,
     check_accuracy,
+    check_baselines,
     check_classes,
     decide_verdict,
     exceeds_gate,
@@ -120,3 +122,15 @@ def test_the_verdict_follows_from_findings_comparisons_and_errors() -> None:
     assert decide_verdict([], [apart, same], []) == "pass"
     assert "32 x 32" in summarize("not_comparable", [], [apart], [])
     assert "identical" in summarize("pass", [], [Comparison(baseline="m@1", identical=True)], [])
+
+
+def test_a_baseline_that_failed_its_audit_is_a_finding() -> None:
+    standings = [
+        Standing(release="m@1", audit="a1", verdict="fail"),
+        Standing(release="m@2", audit="a2", verdict="pass"),
+        Standing(release="m@3"),
+    ]
+    (finding,) = check_baselines(standings, PLAN.gates)
+    assert (finding.gate, finding.severity, finding.baseline, finding.target) == ("sanity", "warn", "m@1", None)
+    assert finding.reason == "m@1 failed its audit a1, and a comparison with it finds no fault of both"
+    assert check_baselines(standings, Gates(sanity=Gate(tolerance=0.5, severity="off"))) == []
