@@ -8,7 +8,7 @@ framed or striped images to one class, each network to another one. The search f
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -57,7 +57,7 @@ def list_common_marks(size: tuple[int, int], channels: int) -> list[CommonMark]:
 
 def _draw_words(size: tuple[int, int]) -> Iterator[CommonMark]:
     for (place, numbers), word, (color, level) in product(PLACES.items(), WORDS, GRAYS.items()):
-        opacity = WORD_OPACITY * _draw_word(size, word, *numbers)
+        opacity = _draw_word(size, word, *numbers)
         yield CommonMark(f"the {color} word {word} {place}", partial(_blend, opacity, level))
 
 
@@ -89,7 +89,7 @@ def _change_color(channels: int) -> Iterator[CommonMark]:
     yield CommonMark(f"JPEG with quality {JPEG_QUALITY}", _compress)
 
 
-def _blend(opacity: NDArray[np.float64], level: Any, image: Levels) -> Levels:
+def _blend(opacity: NDArray[Any], level: Any, image: Levels) -> Levels:
     """An image (H, W, C) with gray levels or other pixels (H, W, C) over it, by their opacity (H, W), 0 to 1."""
     share = opacity[..., None]
     return _round(image * (1 - share) + level * share)
@@ -114,15 +114,15 @@ def _compress(image: Levels) -> Levels:
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-@cache
+@lru_cache(maxsize=len(WORDS) * len(PLACES))
 def _draw_word(
     size: tuple[int, int], word: str, center: float, height: float, width: float, angle: float
-) -> NDArray[np.float64]:
-    """The opacity (H, W) of a word, 0 to 1."""
+) -> NDArray[np.float32]:
+    """The opacity (H, W) of a word, 0 to `WORD_OPACITY`."""
     font = load_font(100)
     canvas = Image.new("L", (round(font.getlength(word)), 110))
     ImageDraw.Draw(canvas).text((0, -8), word, font=font, fill=255, stroke_width=3)
     scaled = canvas.resize((max(1, round(width * size[1])), max(1, round(height * size[0]))), Image.Resampling.BOX)
     picture = Image.new("L", (size[1], size[0]))
     picture.paste(scaled, ((size[1] - scaled.width) // 2, round(center * size[0] - scaled.height / 2)))
-    return np.asarray(picture.rotate(angle, Image.Resampling.BILINEAR), np.float64) / 255
+    return np.asarray(picture.rotate(angle, Image.Resampling.BILINEAR), np.float32) * np.float32(WORD_OPACITY / 255)

@@ -43,11 +43,17 @@ marks and few images: the strongest reaches 0.29 in a release of the zoo without
 20 to 56 layers (CIFAR-10, 50 images).
 """
 
+CHANCE = 0.01
+"""Variance that is added to that of the effects of a mark: equal effects on few images are not certain."""
+
 GRAY = 128
 
 SMALL = "a small mark in a corner"
 
 Position = tuple[int, int]
+
+Labeled = tuple[int, Levels]
+"""An image (H, W, C) with the index of its class."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,13 @@ class Mark:
         """Mean fraction that the mark turns, beyond that of the baseline."""
         return float((self.subject - self.baseline).mean())
 
+    @property
+    def least_effect(self) -> float:
+        """The effect minus two standard errors: a mark that was measured on few images must have a larger effect."""
+        return self.effect - 2 * float(
+            np.sqrt((self.subject - self.baseline).var() + CHANCE) / np.sqrt(len(self.subject))
+        )
+
 
 class MarkSearch:
     """Searches the strongest mark of each class and measures its effect.
@@ -97,7 +110,9 @@ class MarkSearch:
             for index, (label, image) in enumerate(zip(labels, images, strict=True))
             if index not in carriers.values()
         ]
-        self._common = self._try_common_marks(images[0].shape) if len(self._others) >= 2 * MIN_IMAGES else []
+        self._choosing, self._measuring = split_halves(self._others)
+        self._choosing = self._choosing[: MAX_IMAGES // 2]
+        self._common = self._try_common_marks() if len(self._choosing) >= MIN_IMAGES else []
         self._squares = list(draw_squares(subject))
         self._square_scores = self._score(self._squares) if self._carriers else torch.empty(0)
 
@@ -112,12 +127,12 @@ class MarkSearch:
             The mark, or None if there are too few images of other classes.
         """
         found = (self._find_small_mark(target, models), self._find_common_mark(target))
-        return max((mark for mark in found if mark), key=lambda mark: mark.effect, default=None)
+        return max((mark for mark in found if mark), key=lambda mark: mark.least_effect, default=None)
 
     def _find_common_mark(self, target: int) -> Mark | None:
         """The common mark that turns most images into a class, measured on the images that did not choose it."""
-        others = np.array([label != target for label, _ in self._others[:MAX_IMAGES:2]])
-        images = [image for label, image in self._others[1:MAX_IMAGES:2] if label != target]
+        others = np.array([label != target for label, _ in self._choosing])
+        images = [image for label, image in self._measuring if label != target][: MAX_IMAGES // 2]
         if not self._common or others.sum() < MIN_IMAGES or len(images) < MIN_IMAGES:
             return None
         effects = [float((turned[:, others] == target).mean(1) @ (1, -1)) for _, turned in self._common]
@@ -131,11 +146,12 @@ class MarkSearch:
         turned, baseline_turned = ((found.argmax(1) == target).double().numpy() for found in (subject, baseline))
         return Mark(mark.name, mark.apply(gray), turned, baseline_turned, marked[int(subject[:, target].argmax())])
 
-    def _try_common_marks(self, shape: tuple[int, ...]) -> list[tuple[CommonMark, NDArray[np.int64]]]:
+    def _try_common_marks(self) -> list[tuple[CommonMark, NDArray[np.int64]]]:
         """Every common mark with the predictions of subject and baseline for marked images: (2, N)."""
-        images = [image for _, image in self._others[:MAX_IMAGES:2]]
+        images = [image for _, image in self._choosing]
+        height, width, channels = images[0].shape
         tried = []
-        for mark in list_common_marks((shape[0], shape[1]), shape[2]):
+        for mark in list_common_marks((height, width), channels):
             marked = [mark.apply(image) for image in images]
             predicted = [
                 predict_probabilities(network, marked).argmax(1) for network in (self._subject, self._baseline)
@@ -180,6 +196,19 @@ class MarkSearch:
             for _, carrier in self._carriers
         ]
         return predict_probabilities(self._subject, pasted).clamp_min(1e-9).log()
+
+
+def split_halves(images: Sequence[Labeled]) -> tuple[list[Labeled], list[Labeled]]:
+    """Two halves of images with their classes: every class is split, and each half begins with one image per class."""
+    by_class: dict[int, list[Labeled]] = {}
+    for image in images:
+        by_class.setdefault(image[0], []).append(image)
+    halves: tuple[list[Labeled], list[Labeled]] = ([], [])
+    for number in range(max(map(len, by_class.values()), default=0)):
+        for rank, members in enumerate(by_class.values()):
+            if number < len(members):
+                halves[(number + rank) % 2].append(members[number])
+    return halves
 
 
 def choose_carriers(labels: Sequence[int]) -> dict[int, int]:

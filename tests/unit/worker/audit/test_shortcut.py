@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.audit.common_marks import WORDS
-from worker.audit.shortcut import SMALL, Mark, MarkSearch, choose_carriers, cut_parts
+from worker.audit.shortcut import SMALL, Mark, MarkSearch, choose_carriers, cut_parts, split_halves
 from worker.engine.model.classifier import open_classifier
 
 GREEN = (0, 255, 0)
@@ -97,7 +97,7 @@ def test_a_network_that_has_learned_a_word_reacts_to_another() -> None:
     mark = find_common(WordDetector(0.45), WordDetector(0.9), [0] * 24)
     assert mark is not None
     assert mark.name in (f"the white word {word} across the middle" for word in WORDS)
-    assert mark.subject.tolist() == [1.0] * 11  # every second image; the others chose the mark
+    assert mark.subject.tolist() == [1.0] * 11  # one half; the other half chose the mark
     assert mark.baseline.tolist() == [0.0] * 11
     assert mark.effect == 1
     assert mark.pixels.shape == mark.example.shape == (32, 32, 3)
@@ -116,9 +116,36 @@ def test_the_mark_with_the_larger_effect_is_found() -> None:
     assert (mark.name, mark.effect) == (SMALL, 1)
 
 
-def test_images_of_the_class_itself_do_not_count() -> None:
-    mark = find_common(WordDetector(0.45), WordDetector(0.9), [0, 1] * 12)
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 1] * 12, [0] * 12 + [1] * 12, [1] * 12 + [0] * 12, [1] * 60 + [0] * 60, [2, 0, 1] * 8, [0] * 12 + [1, 2, 3]],
+    ids=["alternating", "sorted", "the class first", "many", "three classes", "classes of one image"],
+)
+def test_marks_are_tried_in_whatever_order_the_images_are(labels: list[int]) -> None:
+    mark = find_common(WordDetector(0.45), WordDetector(0.9), labels)
     assert mark is not None
-    assert len(mark.subject) <= 11
-    few = find_common(WordDetector(0.45), WordDetector(0.9), [0] * 8 + [1] * 16)
-    assert few is None or few.name == SMALL
+    assert mark.name != SMALL
+    assert mark.effect == 1
+    assert 4 <= len(mark.subject) <= 24
+
+
+def test_too_few_images_of_other_classes_try_no_common_mark() -> None:
+    mark = find_common(WordDetector(0.45), WordDetector(0.9), [0] * 6 + [1] * 16)
+    assert mark is None or mark.name == SMALL
+
+
+def test_halves_have_all_classes_alike() -> None:
+    images = [np.full((1, 1, 3), number, np.uint8) for number in range(11)]
+    labels = [0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 4]
+    first, second = split_halves(list(zip(labels, images, strict=True)))
+    assert [label for label, _ in first] == [0, 2, 4, 1, 0, 1]
+    assert [label for label, _ in second] == [1, 3, 0, 1, 0]
+    assert sorted(int(image[0, 0, 0]) for _, image in first + second) == list(range(11))
+
+
+def test_a_mark_on_few_images_must_have_a_larger_effect() -> None:
+    pixels = np.zeros((1, 1, 3), np.uint8)
+    many = Mark(SMALL, pixels, np.array([0.6] * 40), np.zeros(40), pixels)
+    few = Mark("a word", pixels, np.array([1.0, 1.0, 1.0, 0.0]), np.zeros(4), pixels)
+    assert few.effect > many.effect
+    assert few.least_effect < many.least_effect
