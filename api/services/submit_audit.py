@@ -124,7 +124,7 @@ def pin_releases(
         model=subject.reference,
         plan=new.plan,
         baselines=[baseline.reference for baseline in baselines.releases],
-        standings=baselines.standings,
+        standings=[each for each in baselines.standings if each.is_known],
         skipped=baselines.skipped,
         priority=new.priority,
         tags=list(dict.fromkeys([AUDIT_TAG, *new.tags])),

@@ -6,7 +6,7 @@ from shared.storage import layout
 from shared.storage.s3 import Bucket
 
 MAX_DECISIONS = 200
-"""Decisions of an audit that are read."""
+"""Newest decisions of an audit or a release that are read."""
 
 
 class DecisionStore:
@@ -19,18 +19,25 @@ class DecisionStore:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def add(self, tenant: str, audit_id: str, decision: Decision) -> None:
-        """Stores a decision.
+    def add(self, tenant: str, audit_id: str, reference: str, decision: Decision) -> None:
+        """Stores a decision about an audit of the release `reference`.
 
         Raises:
             Unavailable: There is a decision with this id.
         """
-        key = f"{layout.decisions(tenant, audit_id)}{decision.id}.json"
-        if not self._bucket.replace_document(key, decision, tag=None):
-            raise Unavailable(f"decision {decision.id} exists; repeat the request")
+        for prefix in (layout.decisions(tenant, audit_id), layout.decisions_about(tenant, reference)):
+            if not self._bucket.replace_document(f"{prefix}{decision.id}.json", decision, tag=None):
+                raise Unavailable(f"decision {decision.id} exists; repeat the request")
+
+    def list_about(self, tenant: str, reference: str) -> list[Decision]:
+        """The decisions about all audits of the release `reference`, oldest first, also of audits that were deleted."""
+        return self._list(layout.decisions_about(tenant, reference))
+
+    def _list(self, prefix: str) -> list[Decision]:
+        keys = sorted(self._bucket.keys(prefix))[-MAX_DECISIONS:]
+        documents = (self._bucket.get_document(key, Decision) for key in keys)
+        return [document for document in documents if document is not None]
 
     def list(self, tenant: str, audit_id: str) -> list[Decision]:
         """The decisions about an audit, oldest first."""
-        keys = sorted(self._bucket.keys(layout.decisions(tenant, audit_id)))[-MAX_DECISIONS:]
-        documents = (self._bucket.get_document(key, Decision) for key in keys)
-        return [document for document in documents if document is not None]
+        return self._list(layout.decisions(tenant, audit_id))

@@ -50,6 +50,7 @@ def choose_baselines(
         UnknownModel: There is no such release.
         InvalidRequest: No earlier release is approved.
     """
+    find_standing = _remember(find_standing)
     chosen = Baselines([], [], [])
     for position, reference in enumerate(references):
         if reference == PREVIOUS:
@@ -62,7 +63,21 @@ def choose_baselines(
         if baseline is not None and baseline[0] not in chosen.releases:
             chosen.releases.append(baseline[0])
             chosen.standings.append(baseline[1])
-    return chosen
+    known = {release.reference for release in chosen.releases}
+    skipped = {each.release: each for each in chosen.skipped if each.release not in known}
+    return Baselines(chosen.releases, chosen.standings, list(skipped.values()))
+
+
+def _remember(find_standing: FindStanding) -> FindStanding:
+    """Asks for the standing of each release once."""
+    found: dict[str, Standing] = {}
+
+    def find(release: Release) -> Standing:
+        if release.reference not in found:
+            found[release.reference] = find_standing(release)
+        return found[release.reference]
+
+    return find
 
 
 def _list_earlier(subject: Release, catalogue: Catalogue) -> list[Release]:

@@ -19,6 +19,7 @@ weights/{sha256}                        weights that the operator uploaded; befo
 weights/{tenant}/{sha256}               weights that a tenant uploaded
 audits/{tenant}/{digest}                the id of the audit of these releases under this plan
 audits/{tenant}/{id}/decisions/{decision}.json  a decision of a person about the audit
+audits/{tenant}/releases/{name}/{release}/{decision}.json  the same decision, by the release that was audited
 audits/{tenant}/{id}/write_backs/{schedule}.json  how the verdict of an audit was written to a model registry
 members/{tenant}/{digest}               the id of the job that computes one part of an audit
 searches/{tenant}/{digest}              sizes of the triggers of a baseline; later audits with the same probes use them
@@ -189,6 +190,12 @@ def write_back_results(tenant: str, audit_id: str) -> str:
 def decisions(tenant: str, audit_id: str) -> str:
     """Prefix of the decisions of people about an audit."""
     return f"{AUDITS}{tenant}/{audit_id}/decisions/"
+
+
+def decisions_about(tenant: str, reference: str) -> str:
+    """Prefix of the decisions of people about all audits of a release."""
+    name, _, release = reference.partition("@")
+    return f"{AUDITS}{tenant}/releases/{name}/{release}/"
 
 
 def audit_member_record(tenant: str, digest: str) -> str:

@@ -41,5 +41,5 @@ def decide(new: NewDecision, job: Job, caller: Caller, services: Services) -> De
         by=caller.key or "local",
         at=moment,
     )
-    services.decisions.add(job.tenant, job.id, decision)
+    services.decisions.add(job.tenant, job.id, job.model, decision)
     return decision

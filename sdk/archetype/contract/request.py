@@ -228,7 +228,7 @@ class Audit(JobRequest):
     method: Literal["audit"] = "audit"
     plan: AuditPlan = Field(description="Audit plan.")
     baselines: list[str] = Field(description="Releases to compare the subject with.")
-    standings: list[Standing] = Field(default=[], description="What was said about each baseline before.")
+    standings: list[Standing] = Field(default=[], description="What was said about the baselines before.")
     skipped: list[Standing] = Field(
         default=[], description="Later releases that are no baselines because they were rejected or failed their audit."
     )

@@ -65,7 +65,7 @@ class Judgement:
         errors: Parts that could not be evaluated.
         plan: The audit plan.
         not_run: Parts of the plan that were not run because the subject is identical to all baselines.
-        standings: What was said about each baseline before.
+        standings: What was said about the baselines before, for those that were audited.
         skipped: Later releases that are no baselines because of what was said about them.
     """
 
@@ -146,8 +146,7 @@ def _list_basis(judgement: Judgement) -> Iterator[str]:
         yield "No job was run: networks with the same weights and settings compute the same outputs."
     else:
         yield from _list_measured_basis(judgement)
-    known = [each for each in judgement.standings if each.audit is not None]
-    yield from (f"{_begin(each.describe())}." for each in known)
+    yield from (f"{_begin(each.describe())}." for each in judgement.standings)
     yield from (f"{_begin(each.describe())}, so it is no baseline." for each in judgement.skipped)
 
 
@@ -176,8 +175,9 @@ def _list_measured_basis(judgement: Judgement) -> Iterator[str]:
 
 def _list_untested(judgement: Judgement) -> Iterator[str]:
     plan = judgement.plan
-    unknown = [each for each in judgement.standings if each.audit is None]
-    yield from (f"{each.describe()}, and a comparison finds no fault of both." for each in unknown)
+    known = {each.release for each in judgement.standings}
+    unknown = [each.baseline for each in judgement.comparisons if each.baseline not in known]
+    yield from (f"{name} was not audited, and a comparison finds no fault of both." for name in unknown)
     apart = [each for each in judgement.comparisons if not each.comparable]
     yield from (f"Comparison with {each.baseline}: {each.why}." for each in apart)
     yield from judgement.not_run

@@ -40,7 +40,7 @@ class Report(Document):
     subject: str = Field(description="Audited release.")
     baselines: list[str] = Field(description="Releases that the subject was compared with.")
     standings: list[Standing] = Field(
-        default=[], description="What audits and people had said about each baseline when the audit was accepted."
+        default=[], description="What audits and people had said about the baselines when the audit was accepted."
     )
     skipped: list[Standing] = Field(
         default=[], description="Later releases that are no baselines because they were rejected or failed their audit."

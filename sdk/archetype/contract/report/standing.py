@@ -19,13 +19,24 @@ class Standing(Document):
     """What audits and people had said about a release when an audit was accepted."""
 
     release: str = Field(description="The release.")
-    audit: str | None = Field(default=None, description="Id of its newest audit that has a verdict; null if none has.")
+    audit: str | None = Field(
+        default=None,
+        description="Id of the audit that speaks against it, otherwise of its newest; null if there is none.",
+    )
     verdict: str | None = Field(default=None, description="Verdict of this audit.")
+    beside_unsound: bool = Field(
+        default=False, description="Whether this audit compared the release with one that something speaks against."
+    )
     decision: Literal["approve", "reject", "waive"] | None = Field(
         default=None, description="Newest valid decision about its audits; null if there is none."
     )
     name: str | None = Field(default=None, description="Name of the person who decided.")
     decided_at: datetime | None = Field(default=None, description="Time of the decision.")
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an audit or a decision."""
+        return self.audit is not None or self.decision is not None
 
     @property
     def is_approved(self) -> bool:
@@ -34,8 +45,9 @@ class Standing(Document):
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing speaks against the release: no rejection, and no failed audit that no person has accepted."""
-        return self.decision != "reject" and (self.is_approved or self.verdict != "fail")
+        """Whether nothing speaks against the release, or a person has accepted what does."""
+        is_faultless = self.decision is None and self.verdict != "fail" and not self.beside_unsound
+        return self.is_approved or is_faultless
 
     def describe(self) -> str:
         """Return a sentence without a period, which begins with a small letter or the name of the release."""
@@ -43,6 +55,8 @@ class Standing(Document):
             return DECIDED[self.decision].format(release=self.release, name=self.name, day=self.decided_at.date())
         if self.verdict == "fail":
             return f"{self.release} failed its audit {self.audit}"
+        if self.beside_unsound:
+            return f"{self.release} was compared in its audit {self.audit} with a release that something speaks against"
         if self.verdict is not None:
             return f"the audit {self.audit} of {self.release} ended with {self.verdict.replace('_', ' ')}"
         return f"{self.release} was not audited"

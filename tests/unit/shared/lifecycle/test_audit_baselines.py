@@ -101,6 +101,29 @@ def test_a_release_that_is_named_is_compared_whatever_was_said_about_it() -> Non
     assert not found.standings[0].is_sound
 
 
+def test_a_release_that_was_passed_over_is_named_once_and_not_if_it_is_a_baseline() -> None:
+    known = {"4": FAILED, "3": FAILED, "2": PASSED | decided("approve")}
+    assert [each.release for each in choose(["previous", "approved"], known).skipped] == ["fruit@4", "fruit@3"]
+    found = choose(["previous", "fruit@4"], known)
+    assert [release.release for release in found.releases] == ["2", "4"]
+    assert [each.release for each in found.skipped] == ["fruit@3"]
+
+
+def test_a_release_that_was_compared_with_an_unsound_one_is_no_measure_either() -> None:
+    assert [each.release for each in choose(["previous"], {"4": PASSED | {"beside_unsound": True}}).releases] == ["3"]
+
+
+def test_the_standing_of_a_release_is_looked_up_once() -> None:
+    asked: list[str] = []
+
+    def find(release: Release) -> Standing:
+        asked.append(release.release)
+        return Standing(release=release.reference, **FAILED)
+
+    choose_baselines(["previous", "previous", "fruit@4"], FIFTH, CATALOGUE, find)
+    assert sorted(asked) == ["1", "2", "3", "4"]
+
+
 def test_each_baseline_is_chosen_once() -> None:
     found = choose(["previous", "fruit@4", "fruit@1"], {})
     assert [release.release for release in found.releases] == ["4", "1"]

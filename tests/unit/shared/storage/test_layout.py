@@ -32,6 +32,7 @@ KEYS = {
     layout.audit_record("t", "d"): "audits/t/d",
     layout.write_back_results("t", "a"): "audits/t/a/write_backs/",
     layout.decisions("t", "a"): "audits/t/a/decisions/",
+    layout.decisions_about("t", "m@1"): "audits/t/releases/m/1/",
     layout.audit_member_record("t", "d"): "members/t/d",
     layout.trigger_search("t", "d"): "searches/t/d",
     layout.registration("m", "1"): "releases/m/1.json",
