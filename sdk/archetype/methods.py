@@ -237,15 +237,25 @@ class MethodCalls(ABC):
         return self.upload(path.read_bytes(), path.name).id
 
 
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")
+"""Modes of Pillow that a PNG file can have."""
+
+
 def _has_pixels(source: object) -> TypeGuard[Pixels]:
-    return hasattr(source, "__array_interface__")
+    """Whether the source is an image of Pillow or an array of numbers; arrays of paths are not."""
+    if isinstance(source, str | bytes) or not hasattr(source, "__array_interface__"):
+        return False
+    return hasattr(source, "save") or getattr(getattr(source, "dtype", None), "kind", "") in "buif"
 
 
 def _encode(pixels: Pixels) -> bytes:
-    """Return the pixels as a file: an image of Pillow as PNG, an array as `.npy`."""
+    """Return the pixels as a file: an image of Pillow as PNG, turned upright; an array as `.npy`."""
     buffer = io.BytesIO()
     if hasattr(pixels, "save"):
-        pixels.save(buffer, "PNG")
+        from PIL import ImageOps
+
+        upright = ImageOps.exif_transpose(cast("Any", pixels))
+        (upright if upright.mode in PNG_MODES else upright.convert("RGB")).save(buffer, "PNG")
     else:
         import numpy as np
 

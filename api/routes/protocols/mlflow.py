@@ -77,7 +77,7 @@ def post_event() -> Response:
             return make_json_response(RegistryEventResult(), 202)
         version = ModelVersion.model_validate(event.data)
     except ValidationError as error:
-        raise explain(error, RegistryEvent) from error
+        raise explain(error, ModelVersion if error.title == "ModelVersion" else RegistryEvent) from error
     return make_json_response(announce_registered_version(version.name, version.version, services), 202)
 
 

@@ -4,7 +4,7 @@ import hashlib
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from archetype.contract.model import Name
 from archetype.contract.parameters.class_model import ClassModelParameters
@@ -49,6 +49,8 @@ class Gate(Parameters):
     A change is a finding if it exceeds the tolerance and its whole confidence interval exceeds the noise.
     """
 
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))  # a plan may leave it out
+
     tolerance: float = Field(
         gt=0,
         le=100,
@@ -60,16 +62,16 @@ class Gate(Parameters):
 
 
 class Gates(Parameters):
-    """The gates of an audit, each with its tolerance and severity. The tolerance may be left out of a gate."""
+    """The gates of an audit, each with its tolerance and severity. Without a tolerance, a gate has its defaults."""
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_tolerances(cls, gates: Any) -> Any:
+    def _fill_in_defaults(cls, gates: Any) -> Any:
         if not isinstance(gates, dict):
             return gates
         return {
-            name: {"tolerance": cls.model_fields[name].default.tolerance, **gate}
-            if isinstance(gate, dict) and name in cls.model_fields
+            name: {**cls.model_fields[name].default.model_dump(), **gate}
+            if isinstance(gate, dict) and name in cls.model_fields and "tolerance" not in gate
             else gate
             for name, gate in gates.items()
         }

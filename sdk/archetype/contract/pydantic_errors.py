@@ -66,7 +66,7 @@ def _describe_error(details: "ErrorDetails", start: str, model: type[BaseModel] 
     # pydantic's path contains the branches of unions (`constrained-str`, `window`), which the document does not.
     path = [part for part in parents if _is_name(part)]
     path += [last] if details["type"] == "extra_forbidden" or _is_name(last) else []
-    branch_of = [_find_branch(part, before) for part, before in zip(path, [start, *path], strict=False)]
+    branch_of = _find_branches(path, start, model)
     branches = [branch for branch in branch_of if branch is not None]
     path = [part for part, branch in zip(path, branch_of, strict=True) if branch is None and part != ""]
     steps = [str(part).encode(errors="backslashreplace").decode()[:80] for part in path]
@@ -86,7 +86,7 @@ def _describe_error(details: "ErrorDetails", start: str, model: type[BaseModel] 
             detail = f"there is no such parameter{hint}"
             return FieldError(field=field, detail=detail, given=given, allowed=names or None)
         case _:
-            limits = {name: value for name, value in context.items() if name != "error"}
+            limits = {name: value for name, value in context.items() if name not in ("error", "class_name")}
             detail = _simplify(details["msg"][0].lower() + details["msg"][1:])
             return FieldError(field=field, detail=detail, given=given, allowed=limits or None)
 
@@ -98,10 +98,27 @@ def _simplify(message: str) -> str:
     return message.removesuffix(" after validation").replace(" after validation,", ",")
 
 
-def _find_branch(part: str | int, before: str | int) -> type[BaseModel] | None:
-    """The branch of a union that a step of pydantic's path stands for; None if it stands for a field."""
-    known = METHODS if before == "" else ITEMS if isinstance(before, int) else UNIONS.get(before, {})
-    return known.get(str(part))
+def _find_branches(
+    path: Sequence[str | int], start: str, model: type[BaseModel] | None
+) -> list[type[BaseModel] | None]:
+    """For each step of pydantic's path, the branch of a union that it stands for; None if it stands for a field.
+
+    A step is a branch only where the model has this branch: an unknown field may have its name.
+    """
+    here = [] if model is None else [model]
+    branches: list[type[BaseModel] | None] = []
+    for part, before in zip(path, [start, *path], strict=False):
+        known = METHODS if before == "" else ITEMS if isinstance(before, int) else UNIONS.get(before, {})
+        branch = known.get(str(part))
+        if branch is not None and before != "" and here and branch not in here:
+            branch = None
+        branches.append(branch)
+        if branch is not None:
+            here = [branch]
+        elif isinstance(part, str):
+            fields = (each.model_fields.get(part) for each in here)
+            here = [found for field in fields if field for found in _find_models(field.annotation)]
+    return branches
 
 
 def _is_name(part: str | int) -> bool:
@@ -131,11 +148,11 @@ def _list_siblings(branches: Sequence[type[BaseModel]], parents: Sequence[int | 
 
 def _list_fields(model: type[BaseModel] | None, parents: Sequence[int | str]) -> list[str]:
     """The names of the fields next to an unknown one, whose parents lead to it from the model."""
-    found = set() if model is None else {model}
+    found = dict.fromkeys([] if model is None else [model])
     for part in parents:
         if isinstance(part, str):
             fields = (each.model_fields.get(part) for each in found)
-            found = {each for field in fields if field for each in _find_models(field.annotation)}
+            found = dict.fromkeys(each for field in fields if field for each in _find_models(field.annotation))
     return list(dict.fromkeys(name for each in found for name in each.model_fields))
 
 

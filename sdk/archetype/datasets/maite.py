@@ -10,11 +10,12 @@ import csv
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from archetype.datasets.formats import READERS, FormatName
 from archetype.datasets.labelled import UnreadableDataset
@@ -90,7 +91,7 @@ class ProbeDataset:
         probe = self._images[ind]
         try:
             with Image.open(probe.path) as opened:
-                pixels = np.asarray(opened.convert("RGB"))  # (H, W, 3)
+                pixels = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))  # (H, W, 3)
         except (UnidentifiedImageError, OSError) as error:
             raise UnreadableDataset(f"{probe.path} cannot be read: {error}") from error
         target = np.zeros(len(self._classes), np.float32)
@@ -119,13 +120,15 @@ def save_probes(dataset: Dataset, folder: Path | str, attributes: Collection[str
     names = dataset.metadata.get("index2label")
     if not isinstance(names, Mapping):
         raise UnreadableDataset("the metadata of the dataset have no index2label, the names of the classes")
-    rows = list(_save_items(dataset, names, place, attributes))
-    path = place / TABLE
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["file", "class", *attributes])
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
+    with TemporaryDirectory(dir=place.parent) as unfinished:
+        rows = list(_save_items(dataset, names, Path(unfinished), attributes))
+        with Path(unfinished, TABLE).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["file", "class", *attributes])
+            writer.writeheader()
+            writer.writerows(rows)
+        for path in Path(unfinished).iterdir():
+            path.rename(place / path.name)
+    return place / TABLE
 
 
 def _save_items(
@@ -138,7 +141,7 @@ def _save_items(
             picture = _make_picture(np.asarray(image))
         except (KeyError, ValueError) as error:
             raise UnreadableDataset(f"item {index} of the dataset: {error}") from error
-        name = re.sub(r"[^A-Za-z0-9._-]+", "_", str(metadata["id"]))[-100:]
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", str(metadata.get("id", "")))[-100:]
         file = f"{index:06d}-{name.removesuffix('.png')}.png"
         picture.save(folder / file)
         yield {"file": file, "class": label} | {key: metadata[key] for key in attributes if key in metadata}
@@ -155,7 +158,9 @@ def _make_picture(pixels: NDArray[Any]) -> Image.Image:
     """Return the picture of an array (C, H, W)."""
     if pixels.ndim != 3 or pixels.shape[0] not in MODES or 0 in pixels.shape:
         raise ValueError(f"the image has the shape {pixels.shape}; it needs (C, H, W) with 1, 3 or 4 channels")
-    largest = 1 if np.issubdtype(pixels.dtype, np.floating) else 255
+    if pixels.dtype.kind not in "uif":
+        raise ValueError(f"the image has pixels of the type {pixels.dtype}; it needs integers or floats")
+    largest = 1 if pixels.dtype.kind == "f" else 255
     if not (pixels.min() >= 0 and pixels.max() <= largest):  # also false for nan
         raise ValueError(f"the image has pixels outside of 0 to {largest}; undo its normalization")
     bytes_ = np.round(pixels * (255 / largest)).astype(np.uint8).transpose(1, 2, 0)

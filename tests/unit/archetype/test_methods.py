@@ -1,6 +1,7 @@
 """Calls per method: what they send, and that they are in step with the contract."""
 
 import inspect
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -210,3 +211,19 @@ def test_arrays_and_images_of_pillow_are_uploaded(service: MockService, client: 
     assert [b"\x93NUMPY" in upload for upload in uploads] == [True, False][: len(uploads)]
     assert [b"\x89PNG" in upload for upload in uploads] == [False, True][: len(uploads)]
     assert len(uploads) == 1 + several
+
+
+def test_arrays_of_paths_are_paths_and_images_are_uploaded_upright(
+    service: MockService, client: Client, tmp_path: Path
+) -> None:
+    turned = PillowImage.new("CMYK", (20, 10))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    turned.save(tmp_path / "a.jpg", exif=exif)
+    with PillowImage.open(tmp_path / "a.jpg") as opened:
+        client.saliency("shapes", [np.str_(tmp_path / "a.jpg"), opened])
+    plain, encoded = (request.content for request in service.sent("POST", "/v1/images"))
+    assert (tmp_path / "a.jpg").read_bytes() in plain
+    start = encoded.index(b"\x89PNG")
+    with PillowImage.open(io.BytesIO(encoded[start:])) as image:
+        assert (image.size, image.mode) == ((10, 20), "RGB")

@@ -17,3 +17,13 @@ def test_a_gate_is_switched_off_without_a_tolerance(name: str) -> None:
 def test_a_gate_with_a_tolerance_alone_fails_as_before() -> None:
     plan = AuditPlan.model_validate({"name": "x", "gates": {"focus": {"tolerance": 0.3}}})
     assert (plan.gates.focus.severity, plan.gates.focus.tolerance) == ("fail", 0.3)
+
+
+@pytest.mark.parametrize("name", Gates.model_fields)
+def test_an_empty_gate_has_its_default_values(name: str) -> None:
+    plan = AuditPlan.model_validate({"name": "x", "gates": {name: {}}})
+    assert plan.gates == Gates()
+
+
+def test_the_schema_requires_no_tolerance() -> None:
+    assert "required" not in AuditPlan.model_json_schema()["$defs"]["Gate"]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from archetype.contract.api_key import NewKey
 from archetype.contract.audit import NewAudit
 from archetype.contract.audit_plan import AuditPlan
+from archetype.contract.parameters.components import COMPONENTS
 from archetype.contract.problem import InvalidDocument, ProblemDocument
 from archetype.contract.pydantic_errors import describe_errors, parse_request
 from archetype.contract.registration import NewRelease
@@ -165,3 +166,31 @@ def test_a_misspelled_field_of_a_plan_has_a_suggestion(plan: dict[str, Any], fie
     assert f"did you mean {meant}" in error.detail
     assert "?, " not in described.detail
     assert meant in error.allowed
+
+
+@pytest.mark.parametrize("name", [*COMPONENTS, "ImageInput", "box", "channel"])
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ({"probes": [{"id": "ab" * 32, "target": 1}]}, "boxes"),
+        ({"waivers": [{"gate": "focus", "owner": "a", "reason": "b", "expires": "2030-01-01"}]}, "expires"),
+    ],
+)
+def test_an_unknown_field_of_an_item_is_named_whatever_it_is_called(
+    path: dict[str, list[dict[str, Any]]], fields: str, name: str
+) -> None:
+    ((place, (item,)),) = path.items()
+    with pytest.raises(ValidationError) as refused:
+        AuditPlan.model_validate({"name": "x", place: [{**item, name: 1}]})
+    (error,) = describe_errors(refused.value, AuditPlan).errors
+    assert error.field == f"/{place}/0/{name}"
+    assert fields in error.allowed
+
+
+def test_a_component_of_a_plan_is_described_as_in_a_request() -> None:
+    transforms = [{"kind": "window", "scael": [0.5, 1]}]
+    with pytest.raises(ValidationError) as refused:
+        AuditPlan.model_validate({"name": "x", "class_models": {"transforms": transforms}})
+    (error,) = describe_errors(refused.value, AuditPlan).errors
+    assert error.field == "/class_models/transforms/0/scael"
+    assert "did you mean scale" in error.detail

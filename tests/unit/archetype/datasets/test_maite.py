@@ -150,6 +150,7 @@ GOOD = np.zeros((3, 4, 4), np.uint8)
         (GOOD, [0, 0], "no class"),
         (GOOD, 1, "no class"),
         (GOOD, [0, 0, 1], "2"),
+        (GOOD > 0, [1, 0], "pixels of the type bool"),
     ],
 )
 def test_what_cannot_be_a_probe_is_named_by_its_index(image: Any, target: Any, message: str, tmp_path: Path) -> None:
@@ -170,3 +171,20 @@ def test_a_dataset_needs_names_of_classes(tmp_path: Path) -> None:
     dataset.metadata = {"id": "given"}
     with pytest.raises(UnreadableDataset, match="no index2label"):
         save_probes(dataset, tmp_path / "probes")
+
+
+def test_after_an_error_the_folder_can_be_used_again(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDataset, match="item 1"):
+        save_probes(Items((GOOD, [1, 0], {"id": 0}), (GOOD, [0, 0], {"id": 1})), tmp_path / "probes")
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "probes"]
+    save_probes(Items((GOOD, [1, 0], {})), tmp_path / "probes")
+    assert sorted(path.name for path in (tmp_path / "probes").iterdir()) == ["000000-.png", TABLE]
+
+
+def test_images_are_turned_upright_as_in_an_audit(tmp_path: Path) -> None:
+    image = Image.new("RGB", (20, 10))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    (tmp_path / "bee").mkdir()
+    image.save(tmp_path / "bee" / "a.jpg", exif=exif)
+    assert ProbeDataset(tmp_path)[0][0].shape == (3, 20, 10)
