@@ -101,12 +101,14 @@ def check_sanity(subject: Side, correlations: Sequence[float], gates: Gates) -> 
 
 
 def check_baselines(standings: Sequence[Standing], gates: Gates) -> list[Finding]:
-    """Findings about baselines that were rejected or failed their own audit: a comparison finds no fault of both."""
+    """Findings about baselines that were rejected or failed their own audit."""
     gate = gates.sanity
     if gate.severity == "off":
         return []
     return [
-        _build_sanity_finding(gate, f"{each.describe()}, and a comparison with it finds no fault of both", each.release)
+        _build_sanity_finding(
+            gate, f"{each.describe()}; a comparison does not find faults that both releases have", each.release
+        )
         for each in standings
         if not each.is_sound
     ]

@@ -20,8 +20,8 @@ ACTIONS = {
     "of other classes with it, and train again.",
     "recognition": "Compare the class visualizations of {name} below. If the object is missing in the new ones, look "
     "for what its training images have in common instead.",
-    "shortcut": "Search the training images of {name} for this mark. Remove it or add it to other classes, and train "
-    "again.",
+    "shortcut": "Search the training images of {name} for this mark or one like it. Remove it or add it to other "
+    "classes, and train again.",
     "trigger": "Search the training images of {name} for this change. Remove it or add it to other classes, and train "
     "again.",
     "focus": "Look at the saliency maps of {name} below. If they show the background, add training images with other "
@@ -177,7 +177,9 @@ def _list_untested(judgement: Judgement) -> Iterator[str]:
     plan = judgement.plan
     known = {each.release for each in judgement.standings}
     unknown = [each.baseline for each in judgement.comparisons if each.baseline not in known]
-    yield from (f"{name} was not audited, and a comparison finds no fault of both." for name in unknown)
+    yield from (
+        f"{name} itself was not audited: a comparison does not find faults that both releases have." for name in unknown
+    )
     apart = [each for each in judgement.comparisons if not each.comparable]
     yield from (f"Comparison with {each.baseline}: {each.why}." for each in apart)
     yield from judgement.not_run

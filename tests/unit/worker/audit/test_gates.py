@@ -132,5 +132,5 @@ def test_a_baseline_that_failed_its_audit_is_a_finding() -> None:
     ]
     (finding,) = check_baselines(standings, PLAN.gates)
     assert (finding.gate, finding.severity, finding.baseline, finding.target) == ("sanity", "warn", "m@1", None)
-    assert finding.reason == "m@1 failed its audit a1, and a comparison with it finds no fault of both"
+    assert finding.reason == "m@1 failed its audit a1; a comparison does not find faults that both releases have"
     assert check_baselines(standings, Gates(sanity=Gate(tolerance=0.5, severity="off"))) == []
