@@ -43,7 +43,7 @@ def test_the_html_page_shows_findings_and_pictures_and_loads_nothing(files: dict
     html = files["report.html"].decode()
     text = read_text(html)
     assert "A | mark. Change +40.0 (30.0 to 50.0), limit 25.0 percentage points." in text
-    assert "Recommended: Search the training images of bee for this mark." in text
+    assert "Recommended: Search the training images of bee for this mark or one like it." in text
     assert "Waived by ann until 2027-01-01: known" in text
     assert "probe x: unreadable" in text
     assert "3 of 4 pictures" in text
