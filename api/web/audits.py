@@ -19,7 +19,7 @@ from api.web.audit_plans import list_plans, read_plan
 from api.web.layout import set_up_pages
 from archetype.contract.api_key import Scope
 from archetype.contract.audit import NewAudit
-from archetype.contract.audit_plan import PREVIOUS
+from archetype.contract.audit_plan import APPROVED, PREVIOUS
 from archetype.contract.job import Job, now
 from archetype.contract.report.decision import NewDecision, find_valid_decision
 from archetype.contract.schedule import Schedule
@@ -31,6 +31,13 @@ blueprint = set_up_pages(Blueprint("audit_page", __name__, template_folder="temp
 PAGE_SIZE = 30
 MAX_SCHEDULES = 50
 """Schedules that the page lists."""
+
+
+CHOICES = {
+    PREVIOUS: "the previous release that was not rejected and did not fail",
+    APPROVED: "the newest release that a person has approved",
+}
+"""Baselines of the form besides the releases, with their texts."""
 
 
 class AuditForm(BaseModel):
@@ -99,7 +106,7 @@ def _render_form(form: AuditForm, problem: Problem | None = None) -> str:
     releases = [release.reference for releases in services.catalogue.of(tenant).models for release in releases]
     plans = list_plans(tenant, services)
     return render_template(
-        "page/new_audit.html", form=form, releases=releases, plans=plans, previous=PREVIOUS, problem=problem
+        "page/new_audit.html", form=form, releases=releases, plans=plans, choices=CHOICES, problem=problem
     )
 
 

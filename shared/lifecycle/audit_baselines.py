@@ -37,7 +37,7 @@ def choose_baselines(
 ) -> Baselines:
     """Chooses the baselines of an audit.
 
-    A comparison only finds what is worse than in the baseline. So `previous` passes over releases that were rejected or
+    A comparison only finds what is worse than in the baseline. So `previous` skips releases that were rejected or
     failed their audit: a later release with the same fault would pass.
 
     Args:

@@ -1,7 +1,7 @@
 """Marks over a whole image that shortcuts are often made of: words, lines, bands, tints, noise and compression.
 
 They are tried as they are, without a search: a network that has learned one word across its images reacts to other
-words, too. Frames and fine stripes are not among them, because networks without a shortcut assign up to nine tenths of
+words, too. Frames and fine stripes are not among them, because networks without a shortcut assign nearly all
 framed or striped images to one class, each network to another one. The search for triggers compares their sizes.
 """
 
@@ -30,7 +30,7 @@ PLACES = {
 
 WORD_OPACITY = 0.8
 GRAYS = {"white": 255, "black": 0}
-TINTS = {"warmer": (1.25, 1.05, 0.8), "cooler": (0.8, 1.0, 1.25), "greener": (0.85, 1.25, 0.85)}
+TINTS = {"warm": (1.25, 1.05, 0.8), "cool": (0.8, 1.0, 1.25), "green": (0.85, 1.25, 0.85)}
 """Gains of red, green and blue."""
 
 NOISE_SHARE, NOISE_SEED = 0.2, 3
@@ -84,8 +84,8 @@ def _change_color(channels: int) -> Iterator[CommonMark]:
     if channels != 3:
         return
     for name, gains in TINTS.items():
-        yield CommonMark(f"{name} colors", partial(_scale, np.array(gains)))
-    yield CommonMark("the loss of all color", _remove_color)
+        yield CommonMark(f"a {name} tint", partial(_scale, np.array(gains)))
+    yield CommonMark("the loss of color", _remove_color)
     yield CommonMark(f"JPEG with quality {JPEG_QUALITY}", _compress)
 
 

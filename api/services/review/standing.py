@@ -29,7 +29,7 @@ def find_standing(release: Release, tenant: str, services: Services) -> Standing
             release=release.reference,
             audit=audit_id,
             verdict=metrics["verdict"],
-            beside_unsound=any(_is_about_baseline(finding) for finding in metrics["findings"]),
+            compared_with_unsound=any(_is_about_baseline(finding) for finding in metrics["findings"]),
         )
         newest.setdefault(metrics["plan"], standing)
     standings = sorted(newest.values(), key=lambda each: each.is_sound)

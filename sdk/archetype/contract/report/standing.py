@@ -24,7 +24,7 @@ class Standing(Document):
         description="Id of the audit that speaks against it, otherwise of its newest; null if there is none.",
     )
     verdict: str | None = Field(default=None, description="Verdict of this audit.")
-    beside_unsound: bool = Field(
+    compared_with_unsound: bool = Field(
         default=False, description="Whether this audit compared the release with one that something speaks against."
     )
     decision: Literal["approve", "reject", "waive"] | None = Field(
@@ -46,7 +46,7 @@ class Standing(Document):
     @property
     def is_sound(self) -> bool:
         """Whether nothing speaks against the release, or a person has accepted what does."""
-        is_faultless = self.decision is None and self.verdict != "fail" and not self.beside_unsound
+        is_faultless = self.decision is None and self.verdict != "fail" and not self.compared_with_unsound
         return self.is_approved or is_faultless
 
     def describe(self) -> str:
@@ -55,7 +55,7 @@ class Standing(Document):
             return DECIDED[self.decision].format(release=self.release, name=self.name, day=self.decided_at.date())
         if self.verdict == "fail":
             return f"{self.release} failed its audit {self.audit}"
-        if self.beside_unsound:
+        if self.compared_with_unsound:
             return f"{self.release} was compared in its audit {self.audit} with a release that something speaks against"
         if self.verdict is not None:
             return f"the audit {self.audit} of {self.release} ended with {self.verdict.replace('_', ' ')}"

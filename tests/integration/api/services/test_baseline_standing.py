@@ -33,7 +33,7 @@ def services(stack: Stack) -> Services:
 
 @pytest.fixture
 def caller() -> Caller:
-    """A tenant of its own, about whose releases nobody has decided."""
+    """A tenant of its own, without decisions about its releases."""
     return Caller(tenant=f"standing-{next(TENANTS)}")
 
 

@@ -110,7 +110,9 @@ def test_a_release_that_was_passed_over_is_named_once_and_not_if_it_is_a_baselin
 
 
 def test_a_release_that_was_compared_with_an_unsound_one_is_no_measure_either() -> None:
-    assert [each.release for each in choose(["previous"], {"4": PASSED | {"beside_unsound": True}}).releases] == ["3"]
+    assert [
+        each.release for each in choose(["previous"], {"4": PASSED | {"compared_with_unsound": True}}).releases
+    ] == ["3"]
 
 
 def test_the_standing_of_a_release_is_looked_up_once() -> None:
