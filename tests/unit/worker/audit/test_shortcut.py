@@ -149,3 +149,22 @@ def test_a_mark_on_few_images_must_have_a_larger_effect() -> None:
     few = Mark("a word", pixels, np.array([1.0, 1.0, 1.0, 0.0]), np.zeros(4), pixels)
     assert few.effect > many.effect
     assert few.least_effect < many.least_effect
+
+
+class Weak(nn.Module):
+    """Predicts the second class if the middle is bright and the first pixel is one of the darkest fifth or so."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        middle = images[:, :, 13:19].flatten(1).mean(1) > 0.45
+        turned = (middle & (images[:, 0, 0, 0] < 0.3)).float()
+        return torch.stack([0.5 - turned, turned - 0.5], dim=1)
+
+
+def test_a_common_mark_that_turns_few_images_is_chance() -> None:
+    images = [np.random.default_rng(n).integers(60, 130, (32, 32, 3), dtype=np.uint8) for n in range(48)]
+    for number, image in enumerate(images):
+        image[0, 0] = 65 if number // 2 % 5 == 0 else 120
+    with open_classifier(Weak(), **OPTIONS) as subject, open_classifier(WordDetector(0.9), **OPTIONS) as baseline:
+        mark = MarkSearch(subject, baseline, images, [0] * 48).find_mark(1, [])
+    assert mark is not None
+    assert mark.name == SMALL
